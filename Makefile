@@ -1,0 +1,60 @@
+# The doors of swarmstate. `make` alone lists them; each one builds .venv first when it is not there.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+BIN := .venv/bin
+WORKERS ?= 2
+# Servers, port, data folder: make run ARGS="--servers 3 --port 9000"
+ARGS ?=
+INSTALLED := .venv/.installed
+BENCH_INSTALLED := .venv/.installed-bench
+
+.PHONY: help install run demo test check bench lock format clean
+
+help: ## List the doors
+	@echo "swarmstate: the state backbone of multi-bot LiveKit voice rooms"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  Options: ARGS=\"--servers 3\" (run, demo), PYTHON=python3.12 (install), WORKERS=4 (test)"
+
+install: $(INSTALLED) ## Build .venv from the pinned requirements (Python >= 3.11 is all it needs)
+	@:
+
+$(INSTALLED): pyproject.toml requirements-dev.txt requirements-uv.txt scripts/install.sh
+	@echo "install: building .venv from requirements-dev.txt"
+	@PYTHON="$(PYTHON)" scripts/install.sh requirements-dev.txt
+	@touch $@
+
+$(BENCH_INSTALLED): $(INSTALLED) requirements-bench.txt
+	@scripts/install.sh requirements-dev.txt requirements-bench.txt
+	@touch $@
+
+run: install ## Two servers with their own PostgreSQL and Redis; Ctrl-C drains and stops
+	@$(BIN)/swarmstate dev $(ARGS)
+
+demo: install ## Keep every promise in front of your eyes, kill -9 included
+	@$(BIN)/swarmstate demo $(ARGS)
+
+test: install ## The whole suite on real PostgreSQL and Redis
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+check: install ## Lint, format, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(BENCH_INSTALLED) ## Measure against the bare parts and the peers, into docs/benchmarks.md
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+lock: install ## Pin the dependencies of pyproject.toml again (UPGRADE=1: newest versions)
+	@scripts/lock.sh
+
+format: install ## Repair what ruff can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove .venv and every cache (data folders stay)
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
