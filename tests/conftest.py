@@ -1,0 +1,80 @@
+"""Fixtures of every test: the pair of servers, a database and a Redis number of one's own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from src.embedded import EmbeddedError, Servers
+from src.embedded.binaries import find_postgres, find_redis
+from tests.support.services import Databases, RedisNumbers, open_test_servers
+
+# A developer's own settings must not decide what a test sees.
+for name in list(os.environ):
+    if name.startswith("SWARMSTATE_") and not name.startswith(
+        ("SWARMSTATE_EMBEDDED_", "SWARMSTATE_TEST_")
+    ):
+        del os.environ[name]
+
+TESTS = Path(__file__).parent
+WITH_SERVERS = (TESTS / "integration", TESTS / "acceptance")
+
+
+def pytest_report_header() -> list[str]:
+    try:
+        return [f"servers: {find_postgres()}, {find_redis()}"]
+    except EmbeddedError as error:
+        return [f"servers: {error}"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        uses = getattr(item, "fixturenames", ())
+        if "servers" in uses or any(item.path.is_relative_to(folder) for folder in WITH_SERVERS):
+            item.add_marker(pytest.mark.servers)
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """PostgreSQL and Redis; a test may kill either, the next test finds it running again."""
+    with open_test_servers(tmp_path_factory.mktemp("servers")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def databases(servers: Servers) -> Iterator[Databases]:
+    opened = Databases(servers.database_url)
+    yield opened
+    revive(servers)
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def redis_numbers(servers: Servers) -> RedisNumbers:
+    return RedisNumbers(servers.redis_url)
+
+
+@pytest.fixture
+def database_url(servers: Servers, databases: Databases) -> Iterator[str]:
+    """A migrated database without rows, dropped after the test."""
+    revive(servers)
+    url = databases.create()
+    yield url
+    revive(servers)
+    databases.drop(url)
+
+
+@pytest.fixture
+def redis_url(servers: Servers, redis_numbers: RedisNumbers) -> str:
+    """An empty logical database of Redis."""
+    revive(servers)
+    return redis_numbers.take()
+
+
+def revive(servers: Servers) -> None:
+    """Bring back what a test has killed."""
+    if "SWARMSTATE_TEST_DATABASE_URL" not in os.environ:
+        servers.start_postgres()
+    if "SWARMSTATE_TEST_REDIS_URL" not in os.environ:
+        servers.start_redis()
