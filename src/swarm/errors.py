@@ -1,0 +1,32 @@
+"""What can go wrong in the swarm room, beside what `src.state.errors` names.
+
+StateError
+└── Refused
+    └── InvalidCommand    bytes from outside that are no command; `field` is the place in them
+SwarmError
+└── UnknownProvider       a bot's config names a provider that is not installed
+"""
+
+from __future__ import annotations
+
+from src.state.errors import Refused
+
+
+class InvalidCommand(Refused):
+    """The bytes are no command: not JSON, an unknown type or field, a wrong type, out of bounds."""
+
+    def __init__(self, detail: str, *, field: str | None = None) -> None:
+        super().__init__("invalid", detail, field=field)
+
+
+class SwarmError(Exception):
+    """Base of what this room raises on purpose and the state room does not know."""
+
+
+class UnknownProvider(SwarmError):
+    """No provider goes by this name here."""
+
+    def __init__(self, name: str, known: tuple[str, ...], hint: str) -> None:
+        names = ", ".join(known) or "none"
+        super().__init__(f"there is no provider {name!r} (installed: {names}); {hint}")
+        self.name = name

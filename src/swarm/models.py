@@ -1,0 +1,338 @@
+"""The state of a conversation, as every server, tier and client sees it.
+
+A conversation is a swarm: one id for the chat, its bots and its state. All values are frozen and
+hold only frozen things; JSON of any shape is kept as bytes (`free_json.py`). Parts that repeat
+leave a field at its default out of the JSON; the state itself always shows all of its fields.
+
+`SCHEMA` goes up when an older release could no longer write the state back without loss.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Raw
+
+from src.state.models import Version
+from src.swarm import bounds
+from src.swarm.bounds import Count, Id, Label, LongText, Name, Note, Topic
+from src.swarm.free_json import EMPTY, NULL
+from src.swarm.limits import Limits
+
+SCHEMA = 1
+
+Status = Literal[
+    "uninitialized",
+    "loading",
+    "ready",
+    "running",
+    "paused",
+    "suspended",
+    "completed",
+    "failed",
+    "cancelled",
+    "deleted",
+]
+AuthorKind = Literal["person", "bot", "system"]
+ParticipantKind = Literal["person", "bot"]
+ParticipantState = Literal["ready", "busy", "muted", "disabled", "unavailable", "left"]
+Mode = Literal["proactive", "addressed_only", "muted"]
+Role = Literal["user", "assistant", "system", "tool"]
+SubtaskStatus = Literal["todo", "in_progress", "done", "blocked", "failed", "canceled"]
+SubtaskPriority = Literal["low", "medium", "high"]
+ToolCallStatus = Literal[
+    "pending_approval",
+    "scheduled",
+    "approved",
+    "rejected_by_user",
+    "rejected_by_timeout",
+    "executing",
+    "succeeded",
+    "failed",
+    "cancelled",
+]
+
+
+# --- config: what a client may patch -------------------------------------------------------------
+
+
+class LlmConfig(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The language model that bots of this conversation use unless their own config names one."""
+
+    model: Label = ""
+    fallback: Annotated[tuple[Name, ...], Meta(max_length=10)] = ()
+    options: Raw = EMPTY
+
+
+class Policy(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Who may see and write: `open` to all, `restricted` and `private` to members and `acl`."""
+
+    visibility: Literal["open", "restricted", "private"] = "open"
+    acl: Annotated[tuple[Id, ...], Meta(max_length=bounds.PARTICIPANTS)] = ()
+
+
+class Scheduling(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """When tool calls run, and which of them a person has to approve first."""
+
+    default_delay_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
+    tool_delays: Raw = EMPTY
+    """{tool: milliseconds}"""
+    requires_approval: (
+        Literal["none", "all"] | Annotated[tuple[Name, ...], Meta(max_length=bounds.TOOLS)]
+    ) = "none"
+    approval_timeout_s: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
+    auto_reject_on_timeout: bool = True
+
+
+class ResponderRules(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Who answers when nobody was named: see `responder.py` for the order of the rules."""
+
+    policy: Literal["default", "round_robin", "keywords", "moderator"] = "default"
+    moderator: Id | None = None
+    default_bot: Id | None = None
+    keywords: Raw = EMPTY
+    """{bot: [words]}"""
+    loop_cap: Annotated[int, Meta(ge=0, le=100)] = 6
+    """How many turns in a row bots may take before a person has to speak."""
+
+
+class Resource(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Something outside that the conversation refers to."""
+
+    id: Id
+    kind: Literal["note", "file", "url", "vector", "image", "other"] = "other"
+    name: Label = ""
+    uri: Note = ""
+
+
+class Parent(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The conversation that this one was branched from, and the last event they share."""
+
+    id: Id
+    seq: Count
+
+
+class Config(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The settings of one conversation."""
+
+    goal: LongText = ""
+    llm_config: LlmConfig = msgspec.field(default=LlmConfig(), name="model_config")
+    swarm_leader: Id | None = None
+    subtask_leaders: Raw = EMPTY
+    """{subtask: bot}"""
+    team_id: Id | None = None
+    event_subscriptions: Raw = EMPTY
+    """{topic pattern: [bots]}"""
+    policy: Policy = Policy()
+    limits: Limits = Limits()
+    scheduling: Scheduling = Scheduling()
+    responder: ResponderRules = ResponderRules()
+    secrets: Raw = EMPTY
+    """{pattern of a name: sensitivity}; never a secret itself."""
+    resources: Annotated[tuple[Resource, ...], Meta(max_length=200)] = ()
+    parent: Parent | None = None
+
+
+MAPS: tuple[tuple[str, str, object], ...] = (
+    ("", "subtask_leaders", dict[Id, Id]),
+    ("", "event_subscriptions", dict[Topic, tuple[Id, ...]]),
+    ("", "secrets", dict[Name, Name]),
+    ("scheduling", "tool_delays", dict[Name, Annotated[int, Meta(ge=0, le=86_400_000)]]),
+    ("responder", "keywords", dict[Id, tuple[Name, ...]]),
+    ("llm_config", "options", dict[str, object]),
+)
+"""(part of the config, field, type) of each field whose keys are data."""
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+class TeamRef(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Which team, at which version of its config; the config itself is looked up when needed."""
+
+    id: Id
+    name: Label = ""
+    version: Count = 0
+
+
+class Tool(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """A tool that bots of this conversation may call."""
+
+    name: Name
+    description: Note = ""
+    input_schema: Raw = EMPTY
+    output_schema: Raw = EMPTY
+    category: Label = ""
+    permissions: Annotated[tuple[Name, ...], Meta(max_length=50)] = ()
+
+
+class Participant(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A person or a bot of the conversation."""
+
+    id: str
+    kind: ParticipantKind
+    name: str
+    joined_at: datetime
+    role: str = ""
+    priority: int = 0
+    state: ParticipantState = "ready"
+    mode: Mode = "proactive"
+    config_version: int | None = None
+    """Bots: the version of their config that the running voice has applied."""
+    user_id: str | None = None
+    tracks: Raw = EMPTY
+
+
+class Author(msgspec.Struct, frozen=True, gc=False):
+    """Who said it, with the name as it was then."""
+
+    kind: AuthorKind
+    id: str
+    name: str
+
+
+class ToolUse(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A tool call made within a turn, and its result where there is one."""
+
+    id: Id
+    name: Name
+    arguments: Raw = EMPTY
+    result: Raw = NULL
+
+
+class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One turn."""
+
+    id: str
+    author: Author
+    role: Role
+    text: str
+    started_at: datetime
+    ended_at: datetime
+    seq: int = 0
+    """Its event's number in the log; 0 in the event itself, which can't know it yet."""
+    tool_calls: tuple[ToolUse, ...] = ()
+    reply_to: str | None = None
+    interrupted: bool = False
+    spoken_until: int | None = None
+    """Interrupted turns: how many characters of the text were spoken."""
+    metrics: Raw = EMPTY
+    config_version: int | None = None
+
+
+class BlackboardItem(msgspec.Struct, frozen=True, gc=False):
+    """A value that all bots share."""
+
+    id: str
+    value: Raw
+    updated_at: datetime
+    by: str
+
+
+class Subtask(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A piece of the goal."""
+
+    id: str
+    description: str
+    created_at: datetime
+    status: SubtaskStatus = "todo"
+    assignee: str | None = None
+    depends_on: tuple[str, ...] = ()
+    priority: SubtaskPriority = "medium"
+
+
+class PendingToolCall(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A tool call on its way from request to result."""
+
+    id: str
+    tool: str
+    caller: str
+    requested_at: datetime
+    arguments: Raw = EMPTY
+    status: ToolCallStatus = "pending_approval"
+    reason: str = ""
+    due_at: datetime | None = None
+    """Waiting for approval: when the time to approve ends. Scheduled: when it may run."""
+    decided_by: str | None = None
+    attempts: int = 0
+    result: Raw = NULL
+    error: str = ""
+    cost: int = 0
+
+
+class BotStats(msgspec.Struct, frozen=True, gc=False):
+    """What one bot has done and used."""
+
+    bot: str
+    tool_calls: int = 0
+    credits: int = 0
+    turns: int = 0
+    words: int = 0
+
+
+class Stats(msgspec.Struct, frozen=True, gc=False):
+    """Totals of the conversation; credits as in `limits.py`."""
+
+    tool_calls: int = 0
+    credits: int = 0
+    turns: int = 0
+    words: int = 0
+    started_at: datetime | None = None
+    last_cycle_ended_at: datetime | None = None
+    bots: tuple[BotStats, ...] = ()
+
+
+class Baton(msgspec.Struct, frozen=True, gc=False):
+    """Whose turn it is by agreement: unaddressed turns are the holder's to answer."""
+
+    holder: str
+    passed_by: str
+    passed_at: datetime
+    taken: bool = False
+    """False until the holder has spoken: so long the floor is reserved for it."""
+
+
+class Ephemeral(msgspec.Struct, frozen=True, gc=False):
+    """Presence, speaking, typing: always empty here, since signals are not in the log."""
+
+
+class ConversationState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """All that the members of a conversation share."""
+
+    id: str
+    version: Version
+    schema: int = SCHEMA
+    status: Status = "ready"
+    config: Config = Config()
+    participants: tuple[Participant, ...] = ()
+    available_tools: tuple[Tool, ...] = ()
+    team: TeamRef | None = None
+    messages: tuple[Message, ...] = ()
+    """The newest turns, oldest first: at most 50, and at most 128 KiB of JSON (but always one)."""
+    blackboard: tuple[BlackboardItem, ...] = ()
+    subtasks: tuple[Subtask, ...] = ()
+    pending_tool_calls: tuple[PendingToolCall, ...] = ()
+    stats: Stats = Stats()
+    baton: Baton | None = None
+    ephemeral: Ephemeral = Ephemeral()
+    window_bytes: int = 0
+    """How much JSON `messages` is."""
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+
+    def participant(self, participant_id: str) -> Participant | None:
+        """Return the member with this id; None if there is none."""
+        for member in self.participants:
+            if member.id == participant_id:
+                return member
+        return None
+
+    @property
+    def bots(self) -> tuple[Participant, ...]:
+        """The members that are bots, in order of joining."""
+        return tuple(member for member in self.participants if member.kind == "bot")

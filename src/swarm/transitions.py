@@ -1,0 +1,300 @@
+"""From command to events to state: the two functions that everything else exists to feed.
+
+`decide` asks what a command means for a state, and refuses or answers with facts; `fold` applies a
+fact. Both are pure: same arguments, same answer, on every server and in every year. That is why a
+state can be rebuilt from its log, a command decided again after a lost race, and a batch of events
+folded before it is written.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from src.state.errors import NotFound, Refused, Undecodable
+from src.state.models import ZERO, Context, Meta, event_id
+from src.swarm import (
+    blackboard,
+    bounds,
+    configuring,
+    lifecycle,
+    members,
+    subtasks,
+    tool_calls,
+    turns,
+    usage,
+)
+from src.swarm.commands import (
+    AddParticipant,
+    ChangeStatus,
+    Command,
+    CountUsage,
+    Create,
+    DecideToolCall,
+    Delete,
+    DeleteSubtask,
+    EditBlackboard,
+    FinishToolCall,
+    PassBaton,
+    PatchConfig,
+    PostMessage,
+    RemoveParticipant,
+    ReportConfigVersion,
+    RequestToolCall,
+    SaveTurn,
+    SetParticipantState,
+    SetSubtask,
+    SetTeam,
+    SetTools,
+    UpdateParticipant,
+)
+from src.swarm.events import (
+    BatonPassed,
+    BlackboardChanged,
+    ConfigChanged,
+    ConfigVersionReported,
+    ConversationEvent,
+    Created,
+    Deleted,
+    MessageAdded,
+    ParticipantAdded,
+    ParticipantRemoved,
+    ParticipantStateChanged,
+    ParticipantUpdated,
+    StatusChanged,
+    SubtaskDeleted,
+    SubtaskSet,
+    TeamChanged,
+    ToolCallDecided,
+    ToolCallProgressed,
+    ToolCallRequested,
+    ToolsChanged,
+    UsageCounted,
+)
+from src.swarm.models import BlackboardItem, ConversationState
+
+_encode = msgspec.json.Encoder().encode
+
+
+def decide(
+    state: ConversationState | None, command: Command, context: Context
+) -> tuple[ConversationEvent, ...]:
+    """Return the events that the command means here; none if all is so already.
+
+    Event n gets the id `<context.key>:<n>`.
+
+    Raises:
+        NotFound: no such conversation, or it was deleted.
+        Refused: not allowed in this state; `field` names the place in the command.
+    """
+    if state is None:
+        if not isinstance(command, Create):
+            raise NotFound("conversation", "with this id")
+        created = _created(command, context)
+        _check_size(fold(None, created, _tentative(context)))
+        return (created,)
+    lifecycle.admit(state, command)
+    match command:
+        case PostMessage():
+            return (turns.post(state, command, context),)
+        case SaveTurn():
+            return turns.save(state, command, context)
+        case CountUsage():
+            return usage.count(state, command)
+        case SetParticipantState():
+            return members.set_state(state, command)
+        case ReportConfigVersion():
+            return members.report_version(state, command)
+        case PassBaton():
+            return members.pass_baton(state, command)
+        case ChangeStatus():
+            return lifecycle.change_status(state, command)
+        case RemoveParticipant():
+            return (members.remove(state, command),)
+        case DeleteSubtask():
+            return (subtasks.delete(state, command),)
+        case DecideToolCall():
+            return tool_calls.decide_call(state, command)
+        case Delete():
+            return (Deleted(),)
+        case Create():
+            detail = f"conversation {state.id} is already there; choose another id or use it"
+            raise Refused("exists", detail, field="id")
+        case _:
+            events = _growing(state, command, context)
+    grown = state
+    for event in events:
+        grown = fold(grown, event, _tentative(context))
+    if events:
+        _check_size(grown)
+    return events
+
+
+def fold(
+    state: ConversationState | None, event: ConversationEvent, meta: Meta
+) -> ConversationState:
+    """Return the state after the event.
+
+    Total over the events that `decide` made: it refuses nothing and never fails on them.
+
+    Raises:
+        Undecodable: a log that does not begin with `created`.
+    """
+    if state is None:
+        if not isinstance(event, Created):
+            raise Undecodable(f"event {meta.event_id}", "the log does not begin with `created`")
+        return _first(event, meta)
+    changes = _changes(state, event, meta)
+    return replace(state, version=meta.version, updated_at=meta.at, **changes)
+
+
+_Growing = (
+    PatchConfig
+    | SetTeam
+    | SetTools
+    | AddParticipant
+    | UpdateParticipant
+    | EditBlackboard
+    | SetSubtask
+    | RequestToolCall
+    | FinishToolCall
+)
+
+
+def _growing(
+    state: ConversationState, command: _Growing, context: Context
+) -> tuple[ConversationEvent, ...]:
+    """Decide the commands that can make the state larger than a snapshot may be."""
+    match command:
+        case PatchConfig():
+            return configuring.patch(state, command)
+        case SetTeam():
+            return () if command.team == state.team else (TeamChanged(command.team),)
+        case SetTools():
+            tools = configuring.accepted_tools(command.tools, "tools")
+            return () if tools == state.available_tools else (ToolsChanged(tools),)
+        case AddParticipant():
+            return members.add(state, command, context)
+        case UpdateParticipant():
+            return members.update(state, command)
+        case EditBlackboard():
+            return blackboard.edit(state, command)
+        case SetSubtask():
+            return subtasks.assign(state, command, context)
+        case RequestToolCall():
+            return (tool_calls.request(state, command, context),)
+        case FinishToolCall():
+            return tool_calls.finish(state, command)
+        case _:
+            assert_never(command)
+
+
+def _changes(state: ConversationState, event: ConversationEvent, meta: Meta) -> dict[str, object]:
+    """Say which fields of the state the event changes, the frequent events first."""
+    match event:
+        case MessageAdded():
+            return turns.added(state, event, meta)
+        case UsageCounted():
+            return {"stats": usage.counted(state, event, meta)}
+        case ParticipantStateChanged(id=member, state=now):
+            return {"participants": members.with_member(state.participants, member, state=now)}
+        case BlackboardChanged():
+            return {"blackboard": blackboard.changed(state, event, meta)}
+        case BatonPassed():
+            return {"baton": members.passed(event, meta)}
+        case StatusChanged(status=status):
+            return {"status": status}
+        case ConfigChanged(config=config):
+            return {"config": config}
+        case TeamChanged(team=team):
+            return {"team": team}
+        case ToolsChanged(tools=tools):
+            return {"available_tools": tools}
+        case ParticipantAdded(participant=new):
+            return {"participants": (*state.participants, new)}
+        case ParticipantUpdated():
+            return {"participants": members.replaced(state, event)}
+        case ParticipantRemoved():
+            return members.removed(state, event)
+        case ConfigVersionReported(bot=bot, version=version):
+            changed = members.with_member(state.participants, bot, config_version=version)
+            return {"participants": changed}
+        case SubtaskSet():
+            return {"subtasks": subtasks.assigned(state, event)}
+        case SubtaskDeleted():
+            return {"subtasks": subtasks.deleted(state, event)}
+        case ToolCallRequested():
+            return {"pending_tool_calls": tool_calls.requested(state, event)}
+        case ToolCallDecided():
+            return {"pending_tool_calls": tool_calls.decided(state, event, meta)}
+        case ToolCallProgressed():
+            return {"pending_tool_calls": tool_calls.progressed(state, event)}
+        case Deleted():
+            return _tombstone()
+        case Created():
+            return {}
+        case _:
+            assert_never(event)
+
+
+def _created(command: Create, context: Context) -> Created:
+    new = tuple(
+        members.joined(participant, context.at, f"participants[{index}]")
+        for index, participant in enumerate(command.participants)
+    )
+    ids = [participant.id for participant in new]
+    for index, participant_id in enumerate(ids):
+        if participant_id in ids[:index]:
+            field = f"participants[{index}].id"
+            raise Refused("exists", f"participant {participant_id} is given twice", field=field)
+    return Created(
+        id=command.id,
+        config=configuring.accepted(command.config, "config"),
+        participants=new,
+        team=command.team,
+        available_tools=configuring.accepted_tools(command.available_tools, "available_tools"),
+        blackboard=blackboard.from_assignments(command.blackboard),
+    )
+
+
+def _first(event: Created, meta: Meta) -> ConversationState:
+    return ConversationState(
+        id=event.id,
+        version=meta.version,
+        created_at=meta.at,
+        updated_at=meta.at,
+        created_by=meta.actor,
+        config=event.config,
+        participants=event.participants,
+        available_tools=event.available_tools,
+        team=event.team,
+        blackboard=tuple(
+            BlackboardItem(value.id, value.value, meta.at, meta.actor) for value in event.blackboard
+        ),
+    )
+
+
+def _tombstone() -> dict[str, object]:
+    """Forget all but the id, its dates and its creator."""
+    blank = {
+        field.name: field.default
+        for field in msgspec.structs.fields(ConversationState)
+        if not field.required
+    }
+    return blank | {"status": "deleted"}
+
+
+def _tentative(context: Context) -> Meta:
+    return Meta(ZERO, event_id(context.key, 0), context.actor, context.at)
+
+
+def _check_size(state: ConversationState) -> None:
+    size = len(_encode(replace(state, messages=())))
+    if size > bounds.REST_BYTES:
+        detail = (
+            f"conversation {state.id} would hold {size} bytes beside its messages, at most"
+            f" {bounds.REST_BYTES} fit; store large values as files and refer to them"
+        )
+        raise Refused("too_large", detail)
