@@ -8,7 +8,7 @@ import pytest
 
 from src.embedded import EmbeddedError, Servers
 from src.embedded.binaries import find_postgres, find_redis
-from tests.support.services import Databases, RedisNumbers, open_test_servers
+from tests.support.services import Databases, RedisNumbers, open_test_servers, server_folder
 
 # A developer's own settings must not decide what a test sees.
 for name in list(os.environ):
@@ -36,9 +36,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers() -> Iterator[Servers]:
     """PostgreSQL and Redis; a test may kill either, the next test finds it running again."""
-    with open_test_servers(tmp_path_factory.mktemp("servers")) as opened:
+    with server_folder() as folder, open_test_servers(folder) as opened:
         yield opened
 
 

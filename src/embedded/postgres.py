@@ -58,6 +58,7 @@ class Postgres:
                 "or choose another data folder"
             )
         give([self._folder], self._identity)
+        self._forget_the_dead()
 
     def order(self, port: int, log: Path) -> Order:
         settings = {
@@ -117,6 +118,23 @@ class Postgres:
         if "ERROR" in output or "FATAL" in output:
             raise StartFailed(f"database {DATABASE} could not be created", self._draft_log)
         draft.rename(self._folder)
+
+    def _forget_the_dead(self) -> None:
+        """Remove the pid file of a killed server if its number lives on in a zombie or a stranger.
+
+        PostgreSQL sees only that the number is taken and would refuse to start, which happens
+        where nobody reaps orphans, and in a restarted container, whose numbers begin anew.
+        """
+        file = self._folder / "postmaster.pid"
+        if not file.exists() or not Path("/proc/self/cmdline").exists():
+            return
+        pid = file.read_text().partition("\n")[0]
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return
+        if b"postgres" not in command:
+            file.unlink()
 
     def _run(self, command: list[str], text: str) -> str:
         return run(

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count, cycle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -23,6 +24,17 @@ from src.embedded import Servers, open_servers
 Result = TypeVar("Result")
 ADMIN_LIMITS = {"statement_timeout": "0", "lock_timeout": "0"}
 """The migration limits the role to what a server may take; making a database may take longer."""
+
+
+@contextmanager
+def server_folder() -> Iterator[Path]:
+    """Make a data folder for servers and remove it afterwards.
+
+    pytest's own folders admit nobody else; where root may not make a user namespace, PostgreSQL
+    runs as another user, who has to get in.
+    """
+    with TemporaryDirectory(prefix="swarmstate-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @contextmanager
