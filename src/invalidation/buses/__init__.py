@@ -1,0 +1,1 @@
+"""The ways an announcement can travel."""

@@ -1,0 +1,212 @@
+"""Hearing: apply numbered messages in order, replay gaps, and pull so that nothing is missed.
+
+Three ways lead to the same place. The subscription is fast; the pull finds what a dead or deaf
+subscription missed within half a second; the replay fills gaps of either. Only while a pull is
+recent may copies of what others own be answered as fresh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from src.invalidation.buses.postgres import PostgresNotices
+from src.invalidation.messages import Message
+from src.invalidation.protocols import Bus, Position, Subscriber
+from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, Undecodable
+from src.state.incarnations import Incarnations
+from src.state.keys import PARTITIONS
+from src.state.membership import Membership
+from src.state.protocols import Clock, Pulled, Registry
+from src.state.settings import StateSettings
+from src.state.tiers.memory import Lease
+
+log = structlog.get_logger(__name__)
+
+_UNKNOWN = Position("", 0)
+_RECONNECT_S = 0.2
+
+
+class Listener:
+    """Keeps a server's copies honest. `heard` runs while it can vouch for having heard all."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        notices: PostgresNotices,
+        registry: Registry,
+        membership: Membership,
+        subscriber: Subscriber,
+        incarnations: Incarnations,
+        settings: StateSettings,
+        clock: Clock,
+        *,
+        heard: Lease,
+        outbox_position: int = 0,
+    ) -> None:
+        self._bus, self._notices, self._registry = bus, notices, registry
+        self._membership = membership
+        self._subscriber = subscriber
+        self._incarnations = incarnations
+        self._clock = clock
+        self._heard = heard
+        self._pull_s = settings.pull_interval.total_seconds()
+        self._trust_s = settings.pull_deadline.total_seconds()
+        self._positions = [_UNKNOWN] * PARTITIONS
+        self._outbox_position = outbox_position
+        self.applied = 0
+        self.gaps = 0
+        self.clears = 0
+        self.redis_ok = False
+        self.postgres_ok = False
+
+    # -- messages --------------------------------------------------------------------------------
+
+    async def apply(self, message: Message) -> None:
+        """Apply a message of the subscription; replay or doubt what lies before it."""
+        known = self._positions[message.partition]
+        if not known.incarnation.startswith(f"{message.incarnation}:"):
+            # Another life of the counter. Which run of Redis it is only a pull can say.
+            self._tell(message)
+            await self._pull_redis()
+            return
+        if message.n <= known.n:
+            return
+        if message.n > known.n + 1:
+            await self._close_gap(message.partition, known, message.n - 1)
+        self._advance(message)
+
+    def _advance(self, message: Message) -> None:
+        known = self._positions[message.partition]
+        if message.n > known.n:
+            self._positions[message.partition] = Position(known.incarnation, message.n)
+        self._tell(message)
+
+    def _tell(self, message: Message) -> None:
+        self.applied += len(message.changes)
+        for change in message.changes:
+            self._subscriber.heard(change)
+
+    async def _close_gap(self, partition: int, known: Position, upto: int) -> None:
+        self.gaps += 1
+        try:
+            missed = await self._bus.replay(partition, known.n, upto)
+        except (SharedTierUnavailable, Undecodable):
+            missed = None
+        if missed is None:
+            self._doubt(partition)
+            current = self._positions[partition]
+            if current.incarnation == known.incarnation and current.n < upto:
+                self._positions[partition] = Position(known.incarnation, upto)
+            return
+        for message in missed:
+            self._advance(message)
+
+    def _doubt(self, partition: int | None) -> None:
+        self.clears += 1
+        self._subscriber.doubt(partition)
+
+    # -- pulls -----------------------------------------------------------------------------------
+
+    async def pull_for_ever(self) -> None:
+        """Pull until cancelled."""
+        while True:
+            await self.pull()
+            await self._clock.sleep(self._pull_s)
+
+    async def pull(self) -> None:
+        """Ask both stores what was missed; renew the lease if both ways of hearing are sound."""
+        began = self._clock.monotonic()
+        self.postgres_ok = await self._pull_postgres()
+        self.redis_ok = await self._pull_redis()
+        if self.redis_ok and not self._membership.silent():
+            self._heard.until = began + self._trust_s
+
+    async def _pull_redis(self) -> bool:
+        try:
+            positions = await self._bus.positions()
+        except SharedTierUnavailable as error:
+            if self.redis_ok:
+                log.warning("l2.unavailable", error=str(error))
+            return False
+        for partition, now in enumerate(positions):
+            known = self._positions[partition]
+            if self._incarnations.learn(partition, now.incarnation):
+                self._positions[partition] = now
+                self._doubt(partition)
+            elif now.n > known.n:
+                await self._close_gap(partition, known, now.n)
+        return True
+
+    async def _pull_postgres(self) -> bool:
+        try:
+            pulled = await self._registry.pull(self._outbox_position)
+            await self._note(pulled)
+        except DurableTierUnavailable as error:
+            if self.postgres_ok:
+                log.warning("l3.unavailable", error=str(error))
+            self._membership.note_failed_pull()
+            return False
+        return True
+
+    async def _note(self, pulled: Pulled) -> None:
+        before = self._membership.timeline
+        await self._membership.watch(pulled)
+        if before not in (0, pulled.timeline):
+            # PostgreSQL failed over or was restored: what we hold may be of the lost branch.
+            log.warning("l3.timeline_changed", before=before, now=pulled.timeline)
+            self._doubt(None)
+            self._incarnations.forget()
+            if self._membership.on_deposed is not None:
+                await self._membership.on_deposed()
+        for change in pulled.changes:
+            self._subscriber.heard(change)
+        self._outbox_position = pulled.outbox_position
+
+    # -- subscriptions ---------------------------------------------------------------------------
+
+    async def subscribe_for_ever(self) -> None:
+        """Hold the subscription to Redis until cancelled."""
+        while True:
+            try:
+                async with self._bus.subscribe() as messages:
+                    # What was announced before the subscription stood is found by this pull.
+                    await self._pull_redis()
+                    async for message in messages:
+                        await self.apply(message)
+            except SharedTierUnavailable as error:
+                log.warning("subscription.broke", error=str(error))
+            except Undecodable as error:
+                log.warning("message.undecodable", error=str(error))
+                self._doubt(None)
+            await self._clock.sleep(_RECONNECT_S)
+
+    async def hear_notices_for_ever(self) -> None:
+        """Hold the second subscription, to PostgreSQL, until cancelled."""
+        while True:
+            try:
+                async with self._notices.subscribe() as messages:
+                    async for message in messages:
+                        self._tell(message)
+            except (DurableTierUnavailable, Undecodable) as error:
+                log.warning("notices.broke", error=str(error))
+            await self._clock.sleep(_RECONNECT_S)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Hear everything for the length of the block; on entry the first pull was made."""
+        async with asyncio.TaskGroup() as tasks:
+            await self.pull()
+            started = [
+                tasks.create_task(self.subscribe_for_ever(), name="invalidation.subscribe"),
+                tasks.create_task(self.hear_notices_for_ever(), name="invalidation.notices"),
+                tasks.create_task(self.pull_for_ever(), name="invalidation.pull"),
+            ]
+            try:
+                yield
+            finally:
+                for task in started:
+                    task.cancel()

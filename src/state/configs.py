@@ -1,0 +1,231 @@
+"""Configs: small records without an owner, written through and announced.
+
+One transaction holds version check, row, history and outbox row, so a config that is committed is
+always announced (I12): the outbox is read by every server, Redis only makes it faster. Reads go
+through L1, L2 and L3 like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import structlog
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from src.state.errors import DurableTierUnavailable, NotFound, StateError, VersionConflict
+from src.state.models import Announcement, Entry, Version
+from src.state.protocols import ChangePublisher, Clock
+from src.state.tables import config_history, configs, outbox
+
+B = TypeVar("B", bound=msgspec.Struct)
+
+log = structlog.get_logger(__name__)
+
+# Held while a config commits: the outbox is then in order of commit, and a reader of its tail
+# cannot step over a row that becomes visible later.
+_OUTBOX_LOCK = 7_305_148_213
+
+
+class ConfigExists(StateError):
+    """A config with this id is there already (or was, and ids are not used twice)."""
+
+    def __init__(self, kind: str, id: str) -> None:
+        super().__init__(f"there is a {kind} {id!r} already; choose another id or change that one")
+
+
+class Record(msgspec.Struct, Generic[B], frozen=True, gc=False):
+    """One version of a config."""
+
+    kind: str
+    id: str
+    version: int
+    body: B
+    deleted: bool
+    updated_by: str
+    updated_at: datetime
+
+
+class ConfigKind(Generic[B]):
+    """A kind of config as the tiers see it (`Stored[Record[B]]`)."""
+
+    def __init__(self, name: str, body_type: type[B], schema: int = 1) -> None:
+        self.name, self.schema, self.body_type = name, schema, body_type
+        self._encoder = msgspec.json.Encoder()
+        self._records = msgspec.json.Decoder(Record[body_type])  # type: ignore[valid-type]  # a runtime type
+        self._bodies: msgspec.json.Decoder[B] = msgspec.json.Decoder(body_type)
+
+    @property
+    def encode_state(self) -> Callable[[Record[B]], bytes]:
+        return self._encoder.encode
+
+    @property
+    def decode_state(self) -> Callable[[bytes], Record[B]]:
+        return self._records.decode
+
+    def encode_body(self, body: B) -> bytes:
+        return self._encoder.encode(body)
+
+    def decode_body(self, data: bytes) -> B:
+        return self._bodies.decode(data)
+
+
+class ConfigSource(Generic[B]):
+    """`Source` of one kind of config: its row."""
+
+    def __init__(self, kind: ConfigKind[B], engine: AsyncEngine) -> None:
+        self._kind = kind
+        self._engine = engine
+        self.loads = 0
+
+    async def load(self, id: str, base: Entry[Record[B]] | None) -> Entry[Record[B]] | None:
+        self.loads += 1
+        query = select(configs).where(configs.c.kind == self._kind.name, configs.c.id == id)
+        rows = await fetch(self._engine, query)
+        if not rows:
+            return None
+        record = _record(self._kind, rows[0])
+        return Entry(id, Version(0, record.version), record)
+
+
+class Configs(Generic[B]):
+    """Writes and lists configs of one kind."""
+
+    def __init__(
+        self, kind: ConfigKind[B], engine: AsyncEngine, publisher: ChangePublisher, clock: Clock
+    ) -> None:
+        self._kind = kind
+        self._engine = engine
+        self._publisher = publisher
+        self._clock = clock
+
+    async def write(
+        self, id: str, actor: str, change: Callable[[Record[B] | None], tuple[B, bool]]
+    ) -> Record[B]:
+        """Commit the next version; `change` gets the present record and gives (body, deleted).
+
+        `change` is pure and may raise; then nothing is written. It runs with the row locked, so
+        two writers cannot both build on one version.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL did not answer; the version may be committed.
+        """
+        try:
+            async with self._engine.begin() as connection:
+                record = await self._commit(connection, id, actor, change)
+        except (DBAPIError, InterfaceError, OSError, TimeoutError) as error:
+            raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
+        try:
+            await self._publisher.publish(
+                [Announcement(self._kind.name, id, Version(0, record.version))]
+            )
+        except StateError as error:
+            # Committed is committed: the outbox tells the other servers within half a second.
+            log.warning("config.announce_failed", kind=self._kind.name, id=id, error=str(error))
+        return record
+
+    async def _commit(
+        self,
+        connection: AsyncConnection,
+        id: str,
+        actor: str,
+        change: Callable[[Record[B] | None], tuple[B, bool]],
+    ) -> Record[B]:
+        kind = self._kind
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_OUTBOX_LOCK})"))
+        mine = (configs.c.kind == kind.name) & (configs.c.id == id)
+        row = (await connection.execute(select(configs).where(mine))).mappings().one_or_none()
+        present = None if row is None else _record(kind, row)
+        body, deleted = change(present)
+        version = 1 if present is None else present.version + 1
+        now = self._clock.now()
+        values = {
+            "version": version,
+            "schema": kind.schema,
+            "body": kind.encode_body(body),
+            "deleted": deleted,
+        }
+        if present is None:
+            await connection.execute(
+                insert(configs).values(kind=kind.name, id=id, updated_by=actor, **values)
+            )
+        else:
+            await connection.execute(
+                update(configs).where(mine).values(updated_by=actor, updated_at=now, **values)
+            )
+        await connection.execute(
+            insert(config_history).values(kind=kind.name, id=id, actor=actor, at=now, **values)
+        )
+        await connection.execute(insert(outbox).values(kind=kind.name, id=id, version=version))
+        return Record(kind.name, id, version, body, deleted, actor, now)
+
+    async def list(self, after: str, limit: int) -> Sequence[Record[B]]:
+        """Return living configs with id > `after`, in order of id."""
+        query = (
+            select(configs)
+            .where(configs.c.kind == self._kind.name, configs.c.id > after, ~configs.c.deleted)
+            .order_by(configs.c.id)
+            .limit(limit)
+        )
+        return [_record(self._kind, row) for row in await fetch(self._engine, query)]
+
+    async def history(self, id: str, before: int, limit: int) -> Sequence[Record[B]]:
+        """Return versions below `before`, newest first."""
+        history = config_history.c
+        query = (
+            select(config_history)
+            .where(history.kind == self._kind.name, history.id == id, history.version < before)
+            .order_by(history.version.desc())
+            .limit(limit)
+        )
+        return [_record(self._kind, row) for row in await fetch(self._engine, query)]
+
+
+def check_version(record: Record[Any], expected: int | None) -> None:
+    """Refuse a change that was decided on another version.
+
+    Raises:
+        VersionConflict: `expected` is given and is not the record's version.
+    """
+    if expected is not None and expected != record.version:
+        raise VersionConflict(record.id, expected, record.version)
+
+
+def living(kind: str, id: str, record: Record[B] | None) -> Record[B]:
+    """Return the record, or say that there is none.
+
+    Raises:
+        NotFound: never made, or deleted.
+    """
+    if record is None or record.deleted:
+        raise NotFound(kind, id)
+    return record
+
+
+async def fetch(engine: AsyncEngine, query: Any) -> Sequence[Any]:
+    """Run one query and return its rows as mappings.
+
+    Raises:
+        DurableTierUnavailable: PostgreSQL did not answer.
+    """
+    try:
+        async with engine.connect() as connection:
+            return (await connection.execute(query)).mappings().all()
+    except (DBAPIError, InterfaceError, OSError, TimeoutError) as error:
+        raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
+
+
+def _record(kind: ConfigKind[B], row: Any) -> Record[B]:
+    return Record(
+        kind.name,
+        row["id"],
+        row["version"],
+        kind.decode_body(row["body"]),
+        row["deleted"],
+        row["updated_by"] if "updated_by" in row else row["actor"],
+        row["updated_at"] if "updated_at" in row else row["at"],
+    )

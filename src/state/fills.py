@@ -1,0 +1,53 @@
+"""Copies what was loaded from L3 up into L2, beside the reader's way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, TypeVar
+
+import structlog
+
+from src.state.errors import SharedTierUnavailable
+from src.state.models import Entry
+from src.state.protocols import SharedTier, Snapshot, Stored
+
+S = TypeVar("S")
+
+log = structlog.get_logger(__name__)
+
+_MAX_WAITING = 1000
+_BATCH = 64
+
+
+class Fills(Generic[S]):
+    """A bounded queue of L2 fills; what does not fit is left out, since L2 is only a cache."""
+
+    def __init__(self, kind: Stored[S], shared: SharedTier) -> None:
+        self._kind = kind
+        self._shared = shared
+        self._waiting: dict[str, tuple[Entry[S], str]] = {}
+        self._wake = asyncio.Event()
+
+    def add(self, entry: Entry[S], incarnation: str) -> None:
+        """Queue an entry, with the life of Redis that was known before it was loaded."""
+        if len(self._waiting) < _MAX_WAITING or entry.id in self._waiting:
+            self._waiting[entry.id] = (entry, incarnation)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Fill until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                ids = list(self._waiting)[:_BATCH]
+                batch = [self._snapshot(*self._waiting.pop(id)) for id in ids]
+                try:
+                    await self._shared.put(self._kind.name, batch)
+                except SharedTierUnavailable as error:
+                    log.warning("l2.fill_failed", error=str(error))
+                    self._waiting.clear()
+
+    def _snapshot(self, entry: Entry[S], incarnation: str) -> Snapshot:
+        body = entry.body(self._kind.encode_state)
+        return Snapshot(entry.id, entry.version, self._kind.schema, body, incarnation)

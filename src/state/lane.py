@@ -1,0 +1,245 @@
+"""What a server holds in memory of one aggregate that it owns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from src.state.errors import Refused, VersionConflict
+from src.state.models import (
+    ZERO,
+    Ack,
+    Claim,
+    Context,
+    Draft,
+    Durability,
+    Entry,
+    Event,
+    Meta,
+    Version,
+    event_id,
+)
+from src.state.protocols import Kind
+
+S = TypeVar("S")
+C = TypeVar("C")
+
+_KEYS_REMEMBERED = 64
+
+
+class Pending(Generic[S, C]):
+    """A command that waits for its answer."""
+
+    __slots__ = ("actor", "answer", "command", "if_seq", "key", "refusal", "repeated", "version")
+
+    def __init__(
+        self,
+        command: C | None,
+        key: str,
+        actor: str,
+        if_seq: int | None,
+        answer: asyncio.Future[Ack[S]],
+    ) -> None:
+        self.command, self.key, self.actor, self.if_seq = command, key, actor, if_seq
+        self.answer = answer
+        self.version: Version = ZERO
+        self.repeated = False
+        self.refusal: Refused | None = None
+
+
+class Decided(Generic[S, C]):
+    """The outcome of deciding a lane's queue: tentative until the log has taken it."""
+
+    __slots__ = ("claim", "events", "lane", "pendings", "size", "state", "version")
+
+    def __init__(
+        self,
+        lane: Lane[S, C],
+        pendings: list[Pending[S, C]],
+        state: S | None,
+        version: Version,
+        events: list[Event],
+    ) -> None:
+        self.lane, self.pendings = lane, pendings
+        self.state, self.version, self.events = state, version, events
+        self.size = sum(len(event.body) for event in events)
+        self.claim = Claim(
+            lane.id,
+            lane.epoch,
+            lane.version.seq,
+            tuple(Draft(e.event_id, e.type, e.schema, e.body, e.actor, e.at) for e in events),
+        )
+
+
+class Lane(Generic[S, C]):
+    """One owned aggregate: its logged state, what is buffered on top, and who waits.
+
+    Commands go through one after another. `state` and `version` are what the log has; `tip` is
+    that with the buffered events folded on.
+    """
+
+    __slots__ = (
+        "at",
+        "buffered",
+        "closed",
+        "entry",
+        "epoch",
+        "id",
+        "in_flight",
+        "keys",
+        "kind",
+        "queue",
+        "size",
+        "state",
+        "tip",
+        "used",
+        "version",
+    )
+
+    def __init__(
+        self, kind: Kind[S, C], id: str, epoch: int, entry: Entry[S] | None, used: float
+    ) -> None:
+        self.kind, self.id, self.epoch = kind, id, epoch
+        self.entry = entry
+        self.state = self.tip = None if entry is None else entry.state
+        self.version = ZERO if entry is None else entry.version
+        self.at: datetime | None = None
+        self.buffered: list[tuple[Any, Draft]] = []
+        self.queue: deque[Pending[S, C]] = deque()
+        self.in_flight = False
+        self.closed = False
+        self.keys: OrderedDict[str, Version] = OrderedDict()
+        self.size = 0 if entry is None else len(entry.body(kind.encode_state))
+        self.used = used
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, nothing is under way, nothing is buffered."""
+        return not (self.queue or self.in_flight or self.buffered)
+
+    def time(self, now: datetime) -> datetime:
+        """Return the time for the next event: never before the previous one's."""
+        return now if self.at is None or now > self.at else self.at
+
+    def remember(self, key: str, version: Version) -> None:
+        """Keep the answer to a key for a while: most repeats come soon."""
+        self.keys[key] = version
+        if len(self.keys) > _KEYS_REMEMBERED:
+            self.keys.popitem(last=False)
+
+    def decide(self, now: datetime, max_events: int) -> Decided[S, C]:
+        """Take the queue and decide it command by command on the logged state.
+
+        Refusals and repeats are noted in their `Pending`; nothing may leave the server before what
+        it rests on is logged.
+        """
+        kind, state, seq = self.kind, self.state, self.version.seq
+        version, events, taken = self.version, [], []
+        at = self.time(now)
+        for typed, draft in self.buffered:
+            seq += 1
+            version = Version(self.epoch, seq)
+            event = Event(
+                self.id,
+                version,
+                draft.event_id,
+                draft.type,
+                draft.schema,
+                draft.body,
+                draft.actor,
+                draft.at,
+            )
+            state = kind.fold(state, typed, event.meta)
+            events.append(event)
+        while self.queue and len(events) < max_events:
+            pending = self.queue.popleft()
+            taken.append(pending)
+            if pending.command is None:
+                pending.version = version
+                continue
+            known = self.keys.get(pending.key)
+            if known is not None:
+                pending.version, pending.repeated = known, True
+                continue
+            try:
+                if pending.if_seq is not None and pending.if_seq != seq:
+                    raise VersionConflict(self.id, pending.if_seq, seq)
+                context = Context(pending.key, pending.actor, at)
+                facts = kind.decide(state, pending.command, context)
+            except Refused as refusal:
+                pending.refusal = refusal
+                continue
+            for index, typed in enumerate(facts):
+                seq += 1
+                version = Version(self.epoch, seq)
+                event = self._event(version, pending, index, typed, at)
+                state = kind.fold(state, typed, event.meta)
+                events.append(event)
+            pending.version = version
+        self.in_flight = True
+        return Decided(self, taken, state, version, events)
+
+    def _event(
+        self, version: Version, pending: Pending[S, C], index: int, typed: Any, at: datetime
+    ) -> Event:
+        type_, schema = self.kind.describe_event(typed)
+        body = self.kind.encode_event(typed)
+        name = event_id(pending.key, index)
+        return Event(self.id, version, name, type_, schema, body, pending.actor, at)
+
+    def settle(self, decided: Decided[S, C]) -> Entry[S] | None:
+        """Take over what the log has taken; return the new entry."""
+        self.in_flight = False
+        if decided.events:
+            self.state = self.tip = decided.state
+            self.version = decided.version
+            self.at = decided.events[-1].at
+            self.buffered.clear()
+            self.size += decided.size
+            if decided.state is not None:
+                self.entry = Entry(self.id, self.version, decided.state)
+        for pending in decided.pendings:
+            if pending.refusal is None and pending.command is not None:
+                self.remember(pending.key, pending.version)
+        return self.entry
+
+    def reopen(self, decided: Decided[S, C], answered: Sequence[Pending[S, C]] = ()) -> None:
+        """Put commands back, in order, to be decided again on a newer state."""
+        self.in_flight = False
+        done = set(map(id, answered))
+        for pending in reversed(decided.pendings):
+            if id(pending) not in done:
+                pending.refusal, pending.repeated = None, False
+                self.queue.appendleft(pending)
+
+    def buffer(self, command: C, key: str, actor: str, now: datetime) -> tuple[Entry[S], int]:
+        """Fold a cheap command onto the tip without a number; return the entry and its bytes.
+
+        Raises:
+            Refused: the tip does not allow it.
+        """
+        at = self.time(now)
+        facts = self.kind.decide(self.tip, command, Context(key, actor, at))
+        grown = 0
+        for index, typed in enumerate(facts):
+            body = self.kind.encode_event(typed)
+            name = event_id(key, index)
+            draft = Draft(name, *self.kind.describe_event(typed), body, actor, at)
+            self.buffered.append((typed, draft))
+            # No number of its own: a takeover or a crash must not leave a hole.
+            self.tip = self.kind.fold(self.tip, typed, Meta(self.version, name, actor, at))
+            grown += len(body)
+        if self.tip is None:
+            raise Refused("not_found", f"{self.id} has no state yet")
+        self.at = at
+        self.size += grown
+        self.entry = Entry(self.id, self.version, self.tip, len(self.buffered))
+        self.remember(key, self.version)
+        return self.entry, grown
+
+    def ack(self, pending: Pending[S, C], entry: Entry[S]) -> Ack[S]:
+        """Return the answer to a logged command."""
+        return Ack(pending.version, Durability.LOGGED, entry, pending.repeated)

@@ -1,0 +1,323 @@
+"""Group commit: all who wait share one statement; the ack comes after the log and the announcement.
+
+Two stages run side by side. `commit_for_ever` decides the queues of all lanes with work and sends
+one append; `announce_for_ever` announces what the log took and answers the callers. One batch is
+in flight at a time, so nothing is ever decided on another batch's tentative state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from src.state.errors import (
+    DuplicateEvent,
+    EventRefused,
+    OwnershipLost,
+    OwnershipUnknown,
+    StateError,
+    TierUnavailable,
+    UnfitEvent,
+)
+from src.state.guards import ALL_ON, Guards
+from src.state.lane import Decided, Lane, Pending
+from src.state.models import Announcement, Entry, Event, event_id
+from src.state.protocols import ChangePublisher, Clock, EventLog, Kind
+
+S = TypeVar("S")
+C = TypeVar("C")
+
+log = structlog.get_logger(__name__)
+
+_MAX_EVENTS_PER_LANE = 200
+_MAX_EVENTS = 1000
+_MAX_BYTES = 4 << 20
+
+
+class GroupCommit(Generic[S, C]):
+    """The write path of one kind on one server."""
+
+    def __init__(
+        self,
+        kind: Kind[S, C],
+        event_log: EventLog,
+        publisher: ChangePublisher,
+        clock: Clock,
+        *,
+        server_id: Callable[[], str],
+        may_act: Callable[[], bool],
+        logged: Callable[[Lane[S, C], Entry[S], Sequence[Event]], None],
+        lost: Callable[[Lane[S, C]], None],
+        guards: Guards = ALL_ON,
+    ) -> None:
+        self._kind = kind
+        self._log = event_log
+        self._publisher = publisher
+        self._clock = clock
+        self._server_id = server_id
+        self._may_act = may_act
+        self._logged = logged
+        self._lost = lost
+        self._guards = guards
+        self._ready: dict[str, Lane[S, C]] = {}
+        self._wake = asyncio.Event()
+        self._settled: list[tuple[Decided[S, C], Entry[S] | None]] = []
+        self._announce = asyncio.Event()
+        self._busy = 0
+        self.waiting = 0
+        """Commands taken and not answered yet."""
+        self.batches = 0
+        self.events = 0
+
+    def enqueue(self, lane: Lane[S, C], pending: Pending[S, C]) -> None:
+        """Queue a command of an owned aggregate; its future gets the answer."""
+        lane.queue.append(pending)
+        self.waiting += 1
+        self._ready[lane.id] = lane
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Return when nothing waits any more."""
+        while self.waiting or self._busy:
+            await self._clock.sleep(0.005)
+
+    # -- stage one: decide and append ------------------------------------------------------------
+
+    async def commit_for_ever(self) -> None:
+        """Commit until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._ready:
+                self._busy += 1
+                try:
+                    await self._commit(self._form())
+                finally:
+                    self._busy -= 1
+
+    def _form(self) -> list[Decided[S, C]]:
+        """Decide queues until the batch is full; what is left makes the next one."""
+        batch: list[Decided[S, C]] = []
+        events, size, now = 0, 0, self._clock.now()
+        while self._ready and events < _MAX_EVENTS and size < _MAX_BYTES:
+            lane = self._ready.pop(next(iter(self._ready)))
+            if lane.closed or not self._may_act():
+                self._turn_away(lane)
+                continue
+            decided = self._decide(lane, now)
+            if decided is None:
+                continue
+            batch.append(decided)
+            events += len(decided.events)
+            size += decided.size
+            if lane.queue:
+                self._ready[lane.id] = lane
+                break
+        return batch
+
+    def _decide(self, lane: Lane[S, C], now: Any) -> Decided[S, C] | None:
+        try:
+            return lane.decide(now, _MAX_EVENTS_PER_LANE)
+        except Exception as error:
+            # A defect in one command's rules must not stop the commits of all other lanes.
+            log.exception("decide.failed", kind=self._kind.name, id=lane.id)
+            lane.in_flight = False
+            while lane.queue:
+                self._fail(lane.queue.popleft(), EventRefused(lane.id, repr(error)))
+            return None
+
+    def _turn_away(self, lane: Lane[S, C]) -> None:
+        while lane.queue:
+            error: StateError = OwnershipLost(lane.id)
+            if not lane.closed:
+                error = OwnershipUnknown(lane.id, "this server's beat is too old to act as owner")
+            self._fail(lane.queue.popleft(), error)
+
+    async def _commit(self, batch: list[Decided[S, C]]) -> None:
+        """Send until the log has answered for every claim, then hand on to the announcements."""
+        if any(decided.events for decided in batch):
+            self.batches += 1
+        async for attempt in _until_answered():
+            with attempt:
+                await self._send(batch)
+
+    async def _send(self, batch: list[Decided[S, C]]) -> None:
+        """One try. Leaves `batch` with only those aggregates that still have no answer."""
+        silent = [decided for decided in batch if not decided.events]
+        await self._settle(silent)
+        for decided in silent:
+            batch.remove(decided)
+        while batch:
+            try:
+                taken = await self._log.append(self._server_id(), [d.claim for d in batch])
+            except DuplicateEvent:
+                await self._sort_out_repeats(batch)
+                continue
+            except UnfitEvent as error:
+                await self._isolate(batch, error)
+                continue
+            missed = [d for d in batch if d.claim.aggregate_id not in taken]
+            landed = taken | await self._landed_before(missed)
+            await self._settle([d for d in batch if d.claim.aggregate_id in landed])
+            for decided in batch:
+                if decided.claim.aggregate_id not in landed:
+                    self._lose(decided)
+            batch.clear()
+
+    async def _landed_before(self, missed: list[Decided[S, C]]) -> set[str]:
+        """Of claims that matched no row, those that an earlier, unanswered try had put in."""
+        if not missed:
+            return set()
+        first = [(d.claim.aggregate_id, d.events[0].event_id) for d in missed]
+        found = await self._log.find(first)
+        return {
+            d.claim.aggregate_id
+            for d in missed
+            if found.get((d.claim.aggregate_id, d.events[0].event_id)) == d.events[0].version
+        }
+
+    async def _sort_out_repeats(self, batch: list[Decided[S, C]]) -> None:
+        """Answer the keys that are in the log; decide their aggregates again without them."""
+        wanted = [
+            (decided.lane.id, event_id(pending.key, 0))
+            for decided in batch
+            for pending in decided.pendings
+            if pending.command is not None
+        ]
+        found = await self._log.find(wanted)
+        if not found:
+            # The other unique constraint: somebody wrote our sequence number. Never rebase.
+            for decided in batch:
+                self._lose(decided)
+            batch.clear()
+            return
+        for decided in list(batch):
+            lane = decided.lane
+            repeats = [p for p in decided.pendings if (lane.id, event_id(p.key, 0)) in found]
+            if not repeats:
+                continue
+            batch.remove(decided)
+            for pending in repeats:
+                pending.version = found[lane.id, event_id(pending.key, 0)]
+                lane.remember(pending.key, pending.version)
+            # Decided again, the repeats are answered from memory and the rest build on the state.
+            lane.reopen(decided)
+            again = self._decide(lane, self._clock.now())
+            if again is None:
+                continue
+            if again.events:
+                batch.append(again)
+            else:
+                await self._settle([again])
+
+    async def _isolate(self, batch: list[Decided[S, C]], error: UnfitEvent) -> None:
+        """Halve until the aggregate at fault stands alone; only its commands fail."""
+        if len(batch) > 1:
+            half = batch[len(batch) // 2 :]
+            del batch[len(batch) // 2 :]
+            try:
+                await self._send(half)
+            finally:
+                # Without an answer they stay in the batch and are sent again.
+                batch.extend(half)
+            return
+        decided = batch.pop()
+        lane = decided.lane
+        log.error("event.unfit", kind=self._kind.name, id=lane.id, why=error.why)
+        lane.in_flight = False
+        lane.buffered.clear()
+        lane.tip = lane.state
+        for pending in decided.pendings:
+            self._fail(pending, EventRefused(lane.id, error.why))
+
+    def _lose(self, decided: Decided[S, C]) -> None:
+        decided.lane.in_flight = False
+        decided.lane.closed = True
+        self._lost(decided.lane)
+        for pending in decided.pendings:
+            self._fail(pending, OwnershipLost(decided.lane.id))
+        self._turn_away(decided.lane)
+
+    async def _settle(self, batch: list[Decided[S, C]]) -> None:
+        """Fold what was logged into the lanes and pass it on; look refused keys up first."""
+        await self._look_up_refused(batch)
+        for decided in batch:
+            lane = decided.lane
+            entry = lane.settle(decided)
+            if decided.events and entry is not None:
+                self.events += len(decided.events)
+                self._logged(lane, entry, decided.events)
+            if lane.queue:
+                self._ready[lane.id] = lane
+            self._settled.append((decided, entry))
+        self._announce.set()
+
+    async def _look_up_refused(self, batch: list[Decided[S, C]]) -> None:
+        """A repeat of a command that was taken once is not refused: it gets its first answer."""
+        refused = {
+            (decided.lane.id, event_id(pending.key, 0)): pending
+            for decided in batch
+            for pending in decided.pendings
+            if pending.refusal is not None
+        }
+        if not refused:
+            return
+        for name, version in (await self._log.find(list(refused))).items():
+            pending = refused[name]
+            pending.version, pending.repeated, pending.refusal = version, True, None
+
+    # -- stage two: announce and answer ----------------------------------------------------------
+
+    async def announce_for_ever(self) -> None:
+        """Announce and answer until cancelled."""
+        while True:
+            await self._announce.wait()
+            self._announce.clear()
+            settled, self._settled = self._settled, []
+            changes = [
+                Announcement(self._kind.name, decided.lane.id, decided.version)
+                for decided, _ in settled
+                if decided.events
+            ]
+            if changes and self._guards.announce:
+                async for attempt in _until_answered():
+                    with attempt:
+                        await self._publisher.publish(changes)
+            for decided, entry in settled:
+                self._answer(decided, entry)
+
+    def _answer(self, decided: Decided[S, C], entry: Entry[S] | None) -> None:
+        for pending in decided.pendings:
+            self.waiting -= 1
+            if pending.answer.done():
+                continue
+            if pending.refusal is not None:
+                pending.answer.set_exception(pending.refusal)
+            elif entry is None:
+                pending.answer.set_exception(OwnershipLost(decided.lane.id))
+            else:
+                pending.answer.set_result(decided.lane.ack(pending, entry))
+
+    def _fail(self, pending: Pending[S, C], error: StateError) -> None:
+        self.waiting -= 1
+        if not pending.answer.done():
+            pending.answer.set_exception(error)
+            # The caller may have gone away; its error is then nobody's.
+            pending.answer.exception()
+
+
+def _until_answered() -> AsyncRetrying:
+    """Retry for ever with jittered, capped waits: data is not given up because a store is away."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type(TierUnavailable),
+        wait=wait_random_exponential(multiplier=0.05, max=1.0),
+        before_sleep=lambda state: log.warning(
+            "log.unanswered",
+            attempt=state.attempt_number,
+            error=str(state.outcome.exception()) if state.outcome else "",
+        ),
+    )

@@ -1,0 +1,154 @@
+"""Which servers live: our own beat, and watching the beats of the others.
+
+A server that could not renew its beat in time stops acting as owner before anybody may declare it
+dead; both sides count on their own clock only, so no two clocks are ever compared.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+
+from src.state.errors import DurableTierUnavailable
+from src.state.guards import ALL_ON, Guards
+from src.state.models import Peer
+from src.state.protocols import Clock, Pulled, Registry
+from src.state.settings import StateSettings
+from src.state.tiers.memory import Lease
+
+log = structlog.get_logger(__name__)
+
+
+class Membership:
+    """This server among the servers.
+
+    `lease` runs while our beat is good. `on_deposed` is awaited when somebody declared us dead:
+    by then we are registered under a new id and own nothing.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: StateSettings,
+        clock: Clock,
+        url: str,
+        *,
+        guards: Guards = ALL_ON,
+    ) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._guards = guards
+        self._beat_s = settings.beat_interval.total_seconds()
+        self._dead_after_s = settings.dead_after.total_seconds()
+        self._deadline_s = settings.owner_deadline.total_seconds()
+        self._first_poll_gap_s = _gap_limit(settings.pull_interval)
+        self.url = url
+        self.id = _new_id()
+        self.lease = Lease()
+        self.peers: dict[str, Peer] = {}
+        self.on_deposed: Callable[[], Awaitable[None]] | None = None
+        self.on_death: list[Callable[[str], None]] = []
+        """Called with the id of a server that was found dead."""
+        self._watched: dict[str, tuple[int, float]] = {}
+        self._last_poll = float("-inf")
+        self.timeline = 0
+
+    async def join(self) -> None:
+        """Register and beat once."""
+        sent = self._clock.monotonic()
+        await self._registry.register(self.id, self.url)
+        self._renew(sent)
+
+    async def beat_for_ever(self) -> None:
+        """Beat until cancelled. A beat that finds us dead makes this process a new server."""
+        while True:
+            await self._clock.sleep(self._beat_s)
+            sent = self._clock.monotonic()
+            try:
+                alive = await self._registry.beat(self.id)
+            except DurableTierUnavailable as error:
+                log.warning("beat.unanswered", server=self.id, error=str(error))
+                continue
+            if alive:
+                self._renew(sent)
+            else:
+                await self._begin_again()
+
+    def _renew(self, sent: float) -> None:
+        self.lease.until = float("inf") if not self._guards.epoch else sent + self._deadline_s
+
+    async def _begin_again(self) -> None:
+        if not self._guards.epoch:
+            return
+        log.warning("server.deposed", server=self.id)
+        self.lease.until = float("-inf")
+        self.id = _new_id()
+        if self.on_deposed is not None:
+            await self.on_deposed()
+        try:
+            await self.join()
+        except DurableTierUnavailable as error:
+            log.warning("beat.unanswered", server=self.id, error=str(error))
+
+    def note_failed_pull(self) -> None:
+        """Start every count anew: while we could not look, others may have beaten."""
+        self._watched.clear()
+
+    async def watch(self, pulled: Pulled) -> None:
+        """Take note of the servers' beats and declare dead who stood still for too long."""
+        now = self._clock.monotonic()
+        if now - self._last_poll > self._first_poll_gap_s:
+            # We were blocked or suspended: what stood still may have been we.
+            self._watched.clear()
+        self._last_poll = now
+        self.timeline = pulled.timeline
+        before, self.peers = self.peers, {peer.id: peer for peer in pulled.peers}
+        for peer in pulled.peers:
+            if peer.dead:
+                self._watched.pop(peer.id, None)
+                known = before.get(peer.id)
+                if known is None or not known.dead:
+                    self._announce_death(peer.id)
+            elif peer.id != self.id:
+                await self._watch_one(peer, now)
+
+    async def _watch_one(self, peer: Peer, now: float) -> None:
+        beat, since = self._watched.get(peer.id, (-1, now))
+        if beat != peer.beat:
+            self._watched[peer.id] = (peer.beat, now)
+        elif now - since >= self._dead_after_s and await self._registry.declare_dead(
+            peer.id, peer.beat
+        ):
+            log.warning("server.declared_dead", server=peer.id, silent_s=round(now - since, 1))
+            self._watched.pop(peer.id, None)
+            self.peers[peer.id] = Peer(peer.id, peer.url, peer.beat, peer.announces, True)
+            self._announce_death(peer.id)
+
+    def _announce_death(self, server_id: str) -> None:
+        for callback in self.on_death:
+            callback(server_id)
+
+    def url_of(self, server_id: str) -> str | None:
+        """Return the address of a living server; None when it is dead or unknown."""
+        peer = self.peers.get(server_id)
+        return None if peer is None or peer.dead else peer.url
+
+    def silent(self) -> tuple[str, ...]:
+        """Living servers whose announcements do not reach Redis."""
+        return tuple(p.id for p in self.peers.values() if not p.dead and not p.announces)
+
+    async def leave(self) -> None:
+        """Say goodbye, so that nobody has to wait for a silence."""
+        self.lease.until = float("-inf")
+        await self._registry.leave(self.id)
+
+
+def _new_id() -> str:
+    return f"srv-{uuid.uuid4().hex[:16]}"
+
+
+def _gap_limit(pull_interval: timedelta) -> float:
+    return 4 * pull_interval.total_seconds() + 1.0

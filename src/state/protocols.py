@@ -1,0 +1,224 @@
+"""Every seam of this room, and nothing else.
+
+`Kind` says what is particular to one kind of aggregate; the rest are the ports that the store, the
+group commit, the write-behind buffer and the ownership code stand on. Beside each real
+implementation in `tiers/` stands one in memory; `tests/contracts` holds both to these texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from src.state.models import (
+    Announcement,
+    Claim,
+    Context,
+    Entry,
+    Event,
+    Held,
+    Meta,
+    OwnedBy,
+    Peer,
+    Version,
+)
+
+S = TypeVar("S")
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadModel(Generic[S]):
+    """A table derived from events or states, written together with the snapshot.
+
+    `key` columns come first in each row. `replace=True`: a row with that key is overwritten by a
+    flush of a newer version; False: rows are facts, written once.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    key: int
+    replace: bool
+    rows: Callable[[Entry[S], Sequence[Event]], Sequence[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[S, C]):
+    """What is particular to one kind of aggregate; all mechanisms are shared.
+
+    `decide` and `fold` are pure. `decide` raises `Refused`; `fold` accepts every event that was
+    ever decided. The state before the first event is None.
+    """
+
+    name: str
+    heads: str
+    """Table of ownership rows."""
+    events: str
+    snapshots: str
+    schema: int
+    decide: Callable[[S | None, C, Context], Sequence[msgspec.Struct]]
+    fold: Callable[[S | None, Any, Meta], S]
+    encode_state: Callable[[S], bytes]
+    decode_state: Callable[[bytes], S]
+    encode_event: Callable[[Any], bytes]
+    decode_event: Callable[[str, int, bytes], Any]
+    describe_event: Callable[[Any], tuple[str, int]]
+    """Give the type and the schema number under which an event is logged."""
+    read_models: tuple[ReadModel[S], ...] = ()
+
+
+class Stored(Protocol[S]):
+    """What a tier must know of a kind; every `Kind` is one, and so is a kind of config."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def schema(self) -> int: ...
+    @property
+    def encode_state(self) -> Callable[[S], bytes]: ...
+    @property
+    def decode_state(self) -> Callable[[bytes], S]: ...
+
+
+class Clock(Protocol):
+    """Time, so that tests and the simulation can own it."""
+
+    def now(self) -> datetime:
+        """Wall time, UTC-aware. Never compared between machines."""
+
+    def monotonic(self) -> float:
+        """Seconds that also pass while the machine sleeps; only differences mean something."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that long."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """A state's bytes as L2 and L3 hold them."""
+
+    id: str
+    version: Version
+    schema: int
+    body: bytes
+    incarnation: str = ""
+    """The life of Redis that was known when the state was taken; L2 alone uses it."""
+
+
+class SharedCopy(msgspec.Struct, frozen=True, gc=False):
+    """What L2 holds for an id."""
+
+    snapshot: Snapshot
+    current: bool
+    """True: at its head and of this incarnation, so it is an answer. False: only a base."""
+
+
+class SharedTier(Protocol):
+    """L2: a cache for all servers. It may be cleared at any moment and nothing is lost.
+
+    Every method raises SharedTierUnavailable when Redis does not answer within the time-out.
+    """
+
+    async def get(self, kind: str, id: str) -> SharedCopy | None:
+        """Return the body held for an id; None when there is none."""
+
+    async def put(self, kind: str, snapshots: Sequence[Snapshot]) -> int:
+        """Store each one unless a newer version is there (I9); return how many were stored."""
+
+    async def delete(self, kind: str, ids: Sequence[str]) -> None:
+        """Forget these bodies; heads stay."""
+
+
+class EventLog(Protocol):
+    """L3's append-only history of one kind, and the snapshots folded from it.
+
+    Every method raises DurableTierUnavailable when PostgreSQL gave no answer. For `append` that
+    means *unknown*: the rows may be in.
+    """
+
+    async def append(self, server_id: str, claims: Sequence[Claim]) -> frozenset[str]:
+        """Append all drafts of each claim whose (owner, epoch, seq) still stands.
+
+        A claim goes in whole or not at all; the ids of those that went in are returned.
+
+        Raises:
+            DuplicateEvent: an event id of one of them is in the log; nothing went in.
+            UnfitEvent: the database can never take one of them; nothing went in.
+        """
+
+    async def find(self, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Version]:
+        """Look up (aggregate id, event id) pairs; those in the log come back with their version."""
+
+    async def load(self, id: str) -> tuple[Snapshot | None, Sequence[Event]]:
+        """Return the snapshot and the events from its seq on (inclusive), in order, in one read.
+
+        Without a snapshot the events start at 1. At most 1000 events; read on with `tail`.
+        """
+
+    async def tail(self, id: str, from_seq: int, limit: int = 1000) -> Sequence[Event]:
+        """Return events with seq >= from_seq, in order."""
+
+    async def save(self, entries: Sequence[tuple[Entry[Any], Sequence[Event]]]) -> int:
+        """Write snapshots (set-if-newer) and read models in one transaction.
+
+        Each entry comes with the events since its previous snapshot. Returns snapshot rows written.
+        """
+
+
+class Ownership(Protocol):
+    """L3's ownership rows of one kind. Raises DurableTierUnavailable like EventLog."""
+
+    async def acquire(self, server_id: str, id: str, *, create: bool) -> Held | OwnedBy | None:
+        """Make this server the owner if the row is free, ours, or its owner is dead or gone.
+
+        With `create` a missing row is made; without, a missing row gives None. Each success raises
+        the epoch, so whatever an earlier owner still sends is refused from then on.
+        """
+
+    async def release(self, server_id: str, held: Mapping[str, int]) -> None:
+        """Give up rows (id -> epoch) that are still ours at that epoch."""
+
+    async def orphans(self, server_id: str, limit: int) -> Sequence[str]:
+        """Ids with unsnapshotted events whose owner is `server_id`."""
+
+
+class Pulled(msgspec.Struct, frozen=True, gc=False):
+    """What one pull of L3 saw."""
+
+    peers: tuple[Peer, ...]
+    changes: tuple[Announcement, ...]
+    """Config changes committed since the last pull."""
+    outbox_position: int
+    timeline: int
+
+
+class Registry(Protocol):
+    """L3's list of server processes and their beats."""
+
+    async def register(self, server_id: str, url: str) -> None:
+        """Add this process."""
+
+    async def beat(self, server_id: str) -> bool:
+        """Raise our beat by one; False when somebody declared us dead (or the row is gone)."""
+
+    async def declare_dead(self, server_id: str, beat: int) -> bool:
+        """Declare a server dead if its beat is still this one; False when it moved."""
+
+    async def set_announces(self, server_id: str, announces: bool) -> None:
+        """Say whether this server's announcements reach Redis."""
+
+    async def pull(self, outbox_after: int) -> Pulled:
+        """Read the living servers, the outbox beyond that position, and the timeline."""
+
+    async def leave(self, server_id: str) -> None:
+        """Mark this process dead: it has released what it owned."""
+
+
+class ChangePublisher(Protocol):
+    """Tells other servers what changed. Implemented by the invalidation room."""
+
+    async def publish(self, changes: Sequence[Announcement]) -> None:
+        """Return when every live server can hear of these changes within its pull interval."""

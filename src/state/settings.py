@@ -1,0 +1,87 @@
+"""Settings of the state room. Each is read from `SWARMSTATE_<NAME>`; a bad one fails at start."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class StateSettings(BaseSettings):
+    """Where the tiers are, how large they may grow, how long they may take."""
+
+    model_config = SettingsConfigDict(env_prefix="SWARMSTATE_", extra="ignore", frozen=True)
+
+    database_url: SecretStr
+    """PostgreSQL, `postgresql://user:password@host:port/name`."""
+    database_direct_url: SecretStr | None = None
+    """The same database past a pooler such as pgbouncer: for beats, appends and LISTEN."""
+    redis_url: SecretStr
+    """Redis >= 7.0, `redis://` or `rediss://`."""
+
+    l1_entries: int = Field(default=1000, ge=1)
+    """Entries that L1 holds, per kind."""
+    l1_bytes: int = Field(default=256 * 1024 * 1024, ge=1 << 20)
+    """Bytes of JSON that L1's entries may stand for, per kind."""
+    l2_ttl: timedelta = timedelta(minutes=15)
+    """How long Redis keeps a body that nobody writes."""
+
+    flush_debounce: timedelta = timedelta(seconds=2)
+    """A change is flushed this long after the last one ..."""
+    flush_max_wait: timedelta = timedelta(seconds=5)
+    """... and this long after the first at the latest."""
+    flush_max_events: int = Field(default=500, ge=1)
+    """A conversation with this many unflushed events is flushed at once."""
+    flush_max_bytes: int = Field(default=1 << 20, ge=1024)
+    """The same in bytes of events."""
+    flush_batch: int = Field(default=64, ge=1)
+    """Conversations per flush transaction."""
+
+    ack: Literal["logged", "buffered"] = "logged"
+    """`buffered` acknowledges every command from memory: the plain write-behind, which may lose
+    the last 2 s (5 s at most) of a server that dies."""
+
+    beat_interval: timedelta = timedelta(seconds=2)
+    """How often a server says that it lives."""
+    dead_after: timedelta = timedelta(seconds=6)
+    """A beat unchanged for this long makes its server dead."""
+    owner_deadline: timedelta = timedelta(seconds=5)
+    """An owner whose last good beat was sent this long ago stops acting as one."""
+    pull_interval: timedelta = timedelta(milliseconds=500)
+    """How often a server asks Redis and PostgreSQL what it may have missed."""
+    pull_deadline: timedelta = timedelta(milliseconds=1500)
+    """Without a good pull for this long, entries owned elsewhere are suspect."""
+    tail_interval: timedelta = timedelta(milliseconds=5)
+    """The log tail of one conversation is read at most this often per server."""
+    idle_release: timedelta = timedelta(seconds=60)
+    """A conversation without commands for this long is given up by its owner."""
+
+    max_waiting_commands: int = Field(default=20_000, ge=1)
+    """Commands that may wait for the log before new ones get 503 `overloaded`."""
+    max_dirty: int = Field(default=50_000, ge=1)
+    """Unflushed conversations before writes get 503 `overloaded`."""
+    submit_timeout: timedelta = timedelta(seconds=5)
+    """How long a caller waits for the log before 503 `outcome_unknown`."""
+
+    connect_timeout: timedelta = timedelta(seconds=5)
+    """Opening a connection to a store."""
+    statement_timeout: timedelta = timedelta(seconds=3)
+    """Waiting for one answer of PostgreSQL."""
+    redis_timeout: timedelta = timedelta(seconds=1)
+    """Waiting for one answer of Redis."""
+    pool_size: int = Field(default=10, ge=2)
+    """Connections to PostgreSQL beside those for beat, append and pull."""
+
+    @model_validator(mode="after")
+    def _deadlines_in_order(self) -> StateSettings:
+        """A server must stop acting as owner before anybody may declare it dead."""
+        if not self.beat_interval < self.owner_deadline < self.dead_after:
+            raise ValueError(
+                "SWARMSTATE_BEAT_INTERVAL < SWARMSTATE_OWNER_DEADLINE < SWARMSTATE_DEAD_AFTER "
+                f"must hold; got {self.beat_interval}, {self.owner_deadline}, {self.dead_after}"
+            )
+        if self.flush_debounce > self.flush_max_wait:
+            raise ValueError("SWARMSTATE_FLUSH_DEBOUNCE must not exceed SWARMSTATE_FLUSH_MAX_WAIT")
+        return self

@@ -1,0 +1,124 @@
+"""Where the truth of a kind is read from: for aggregates the log, for configs their row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from src.state.models import Entry, Event, Version
+from src.state.protocols import EventLog, Kind, Snapshot, Stored
+
+S = TypeVar("S")
+
+
+class Source(Protocol[S]):
+    """Reads one state from L3."""
+
+    async def load(self, id: str, base: Entry[S] | None) -> Entry[S] | None:
+        """Return the newest logged state; None when there is none.
+
+        `base`, when given, is an older state of it to build on; a base that does not lie on the
+        present history is thrown away.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL did not answer.
+        """
+
+
+class Loaded(msgspec.Struct, Generic[S], frozen=True, gc=False):
+    """A state as a new owner needs it."""
+
+    entry: Entry[S] | None
+    unsnapshotted: tuple[Event, ...]
+    """Its events beyond the snapshot: they are still to be flushed."""
+    last_at: datetime | None
+    """When its newest event occurred."""
+
+
+class LogSource(Generic[S]):
+    """Folds the tail of the log onto a base or onto the snapshot."""
+
+    def __init__(self, kind: Kind[S, Any], log: EventLog) -> None:
+        self._kind = kind
+        self._log = log
+        self.loads = 0
+
+    async def load(self, id: str, base: Entry[S] | None) -> Entry[S] | None:
+        self.loads += 1
+        if base is not None:
+            # From the base's own event on, inclusive: it must still be the one it was built on.
+            events = await self._log.tail(id, base.version.seq)
+            if events and events[0].version == base.version:
+                return await self._complete(id, base, events, 1)
+        return (await self.load_with_tail(id)).entry
+
+    async def load_with_tail(self, id: str) -> Loaded[S]:
+        """Return the state together with what an owner must know of its newest events."""
+        snapshot, events = await self._log.load(id)
+        base = None if snapshot is None else self._decode(snapshot)
+        skip = 0
+        if base is not None:
+            if not events or events[0].version != base.version:
+                # A snapshot of a lost branch (restored database): fold the history itself.
+                base, events = None, await self._log.tail(id, 1)
+            else:
+                skip = 1
+        unsnapshotted = list(events[skip:])
+        last = events[-1] if events else None
+        entry = await self._complete(id, base, events, skip, unsnapshotted)
+        if unsnapshotted:
+            last = unsnapshotted[-1]
+        return Loaded(entry, tuple(unsnapshotted), None if last is None else last.at)
+
+    def _decode(self, snapshot: Snapshot) -> Entry[S] | None:
+        if snapshot.schema > self._kind.schema:
+            return None
+        return decode_entry(self._kind, snapshot)
+
+    async def _complete(
+        self,
+        id: str,
+        base: Entry[S] | None,
+        events: Sequence[Event],
+        skip: int,
+        seen: list[Event] | None = None,
+    ) -> Entry[S] | None:
+        """Fold page after page until the tail is short of a full page."""
+        entry = fold_events(self._kind, id, base, events[skip:])
+        while len(events) >= 1000:
+            events = await self._log.tail(id, events[-1].version.seq + 1)
+            entry = fold_events(self._kind, id, entry, events)
+            if seen is not None:
+                seen.extend(events)
+        return entry
+
+
+def fold_events(
+    kind: Kind[S, Any], id: str, base: Entry[S] | None, events: Sequence[Event]
+) -> Entry[S] | None:
+    """Fold logged events onto a state; without events the base itself comes back."""
+    if not events:
+        return base
+    state = None if base is None else base.state
+    version: Version | None = None
+    for event in events:
+        state = kind.fold(
+            state, kind.decode_event(event.type, event.schema, event.body), event.meta
+        )
+        version = event.version
+    if state is None or version is None:
+        return base
+    return Entry(id, version, state)
+
+
+def decode_entry(kind: Stored[S], snapshot: Snapshot) -> Entry[S]:
+    """Read a snapshot; the bytes stay beside the value, which may point into them.
+
+    Raises:
+        Undecodable: not a body that this release can read.
+    """
+    state = kind.decode_state(snapshot.body)
+    return Entry(snapshot.id, snapshot.version, state, 0, snapshot.body)

@@ -1,0 +1,245 @@
+"""The read path of one kind: L1, then L2, then L3, each miss filling the tiers above.
+
+Start reading at `Store.peek` (a hit, synchronous) and `Store.get` (everything else).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import structlog
+
+from src.state.errors import Behind, DurableTierUnavailable, SharedTierUnavailable, Undecodable
+from src.state.fills import Fills
+from src.state.guards import ALL_ON, Guards
+from src.state.incarnations import Incarnations
+from src.state.models import Entry, Read, Version, Where
+from src.state.protocols import Clock, SharedTier, Snapshot, Stored
+from src.state.settings import StateSettings
+from src.state.single_flight import SingleFlight
+from src.state.source import Source, decode_entry
+from src.state.tiers.memory import Lease, MemoryTier, Slot
+from src.state.watermarks import Watermarks
+
+S = TypeVar("S")
+
+log = structlog.get_logger(__name__)
+
+_MISSING_FOR_S = 1.0
+_MISSING_MAX = 10_000
+
+
+class Store(Generic[S]):
+    """Entries of one kind in three tiers.
+
+    `owned` is renewed by beats and covers what this server owns; `heard` by pulls and covers the
+    rest. Which one an entry hangs on is decided by who puts it in.
+    """
+
+    def __init__(
+        self,
+        kind: Stored[S],
+        source: Source[S],
+        shared: SharedTier,
+        settings: StateSettings,
+        clock: Clock,
+        *,
+        owned: Lease,
+        heard: Lease,
+        incarnations: Incarnations,
+        guards: Guards = ALL_ON,
+    ) -> None:
+        self.kind = kind
+        self._source = source
+        self._shared = shared
+        self._clock = clock
+        self._monotonic = clock.monotonic
+        self._owned, self._heard = owned, heard
+        self._guards = guards
+        self._incarnations = incarnations
+        self._tail_interval_s = settings.tail_interval.total_seconds()
+        self._l1: MemoryTier[S] = MemoryTier(settings.l1_entries, settings.l1_bytes)
+        self._lookup = self._l1.get
+        self._watermarks = Watermarks()
+        self._generation = 0
+        self._flights: SingleFlight[Read[S] | None] = SingleFlight()
+        self._missing: dict[str, float] = {}
+        self.fills = Fills(kind, shared)
+        self.listeners: list[Callable[[str, Version], None]] = []
+        """Called with (id, version) when this server hears of a version, its own included."""
+        self.hits = {Where.L1: 0, Where.L2: 0, Where.L3: 0}
+        self._l1_hits = 0
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def peek(self, id: str) -> Entry[S] | None:
+        """Return the entry if L1 has it and it is certainly fresh; no waiting, no I/O."""
+        slot = self._lookup(id)
+        if slot is None or slot.behind or self._monotonic() >= slot.lease.until:
+            return None
+        self._l1_hits += 1
+        return slot.entry
+
+    async def get(self, id: str, *, at_least: Version | None = None) -> Read[S] | None:
+        """Return the state with what is known of its freshness; None when there is none.
+
+        Raises:
+            Behind: `at_least` is ahead of everything that is logged.
+            DurableTierUnavailable: no tier can say; an error is never "not found".
+        """
+        entry = self.peek(id)
+        if entry is not None and (at_least is None or entry.version >= at_least):
+            return Read(entry, Where.L1)
+        if at_least is None:
+            if self._monotonic() < self._missing.get(id, 0.0):
+                return None
+            entry = self._just_checked(id)
+            if entry is not None:
+                return Read(entry, Where.L1)
+        read = await self._flights.do(id, lambda: self._load(id))
+        if at_least is None or (read is not None and read.entry.version >= at_least):
+            return read
+        # The load may have begun before the version asked for was logged: one probe of our own.
+        read = await self._load(id, probe=True)
+        if read is None or read.entry.version < at_least:
+            found = None if read is None else read.entry.version.token
+            raise Behind(id, at_least.token, found)
+        return read
+
+    def _just_checked(self, id: str) -> Entry[S] | None:
+        """Answer a busy conversation from a tail read a moment ago: bounds the reads of L3."""
+        slot, now = self._lookup(id), self._monotonic()
+        if slot is None or slot.lease is not self._heard or now >= self._heard.until:
+            return None
+        return slot.entry if now - slot.checked < self._tail_interval_s else None
+
+    async def _load(self, id: str, *, probe: bool = False) -> Read[S] | None:
+        began, generation = self._monotonic(), self._mark()
+        incarnation = self._incarnations.of(id)
+        slot = self._lookup(id)
+        base = None if slot is None else slot.entry
+        if base is not None and base.ahead:
+            base = None
+        if base is None and not probe:
+            base, current = await self._from_shared(id)
+            if base is not None and current and base.version >= self._watermarks.of(id):
+                self._keep(base, self._heard, generation, began)
+                self.hits[Where.L2] += 1
+                return Read(base, Where.L2)
+        try:
+            entry = await self._source.load(id, base)
+        except DurableTierUnavailable:
+            stale = base if slot is None else slot.entry
+            if stale is None:
+                raise
+            return Read(stale, Where.L1 if slot else Where.L2, self._age(began))
+        self.hits[Where.L3] += 1
+        if entry is None:
+            self._note_missing(id, generation)
+            return None
+        if slot is None:
+            self.fills.add(entry, incarnation)
+        self._keep(entry, self._heard, generation, began)
+        return Read(entry, Where.L3)
+
+    async def _from_shared(self, id: str) -> tuple[Entry[S] | None, bool]:
+        try:
+            copy = await self._shared.get(self.kind.name, id)
+        except SharedTierUnavailable as error:
+            log.warning("l2.unavailable", error=str(error))
+            return None, False
+        if copy is None or copy.snapshot.schema > self.kind.schema:
+            return None, False
+        try:
+            return decode_entry(self.kind, copy.snapshot), copy.current
+        except Undecodable as error:
+            log.warning("l2.undecodable", kind=self.kind.name, id=id, error=str(error))
+            return None, False
+
+    def _mark(self) -> tuple[int, int]:
+        return self._generation, self._watermarks.generation
+
+    def _age(self, now: float) -> float:
+        return max(0.0, now - self._heard.until)
+
+    def _note_missing(self, id: str, generation: tuple[int, int]) -> None:
+        if generation == self._mark() and len(self._missing) < _MISSING_MAX:
+            self._missing[id] = self._monotonic() + _MISSING_FOR_S
+        elif len(self._missing) >= _MISSING_MAX:
+            self._missing.clear()
+
+    # -- filling and invalidating ----------------------------------------------------------------
+
+    def _keep(
+        self, entry: Entry[S], lease: Lease, generation: tuple[int, int], checked: float
+    ) -> None:
+        """Put a loaded entry into L1. One that an invalidation overtook is a base, no answer."""
+        slot = self._lookup(entry.id)
+        if slot is not None and (slot.lease is self._owned or slot.entry.version > entry.version):
+            return
+        behind = generation != self._mark() or (
+            self._guards.watermark and entry.version < self._watermarks.of(entry.id)
+        )
+        size = len(entry.body(self.kind.encode_state))
+        self._l1.put(entry.id, Slot(entry, lease, size, behind, checked))
+
+    def put_owned(self, entry: Entry[S], size: int) -> None:
+        """Keep what this server, as the owner, has just made; `size` in bytes, about."""
+        slot = self._lookup(entry.id)
+        if slot is not None and slot.size >= size:
+            slot.entry, slot.lease, slot.behind = entry, self._owned, False
+        else:
+            # Room to grow, so that a busy conversation seldom goes through eviction again.
+            self._l1.put(entry.id, Slot(entry, self._owned, size + size // 4))
+        self._missing.pop(entry.id, None)
+
+    def disown(self, id: str) -> None:
+        """Treat an entry like any other server's: ownership went away or was given up."""
+        slot = self._lookup(id)
+        if slot is not None and slot.lease is self._owned:
+            if slot.entry.ahead:
+                self._l1.drop(id)
+            else:
+                slot.lease, slot.behind = self._heard, True
+
+    def invalidate(self, id: str, version: Version) -> None:
+        """Note that `version` exists: whatever is older is no answer from now on."""
+        self._missing.pop(id, None)
+        if self._guards.watermark:
+            self._watermarks.raise_to(id, version)
+            slot = self._lookup(id)
+            if slot is not None and slot.entry.version < version:
+                slot.behind = True
+        for listener in self.listeners:
+            listener(id, version)
+
+    def clear(self, concerns: Callable[[str], bool]) -> None:
+        """Doubt everything that is not ours and that `concerns` picks: messages were missed."""
+        self._generation += 1
+        self._missing.clear()
+        for id, slot in self._l1.slots():
+            if slot.lease is not self._owned and concerns(id):
+                slot.behind = True
+
+    def snapshot_of(self, entry: Entry[S]) -> Snapshot:
+        """Return the bytes of an entry for L2, stamped with the life of Redis known now."""
+        body = entry.body(self.kind.encode_state)
+        return Snapshot(
+            entry.id, entry.version, self.kind.schema, body, self._incarnations.of(entry.id)
+        )
+
+    def counts(self) -> dict[str, float]:
+        """Return what the metrics show of this store."""
+        return {
+            "l1_hits": self._l1_hits,
+            "l2_hits": self.hits[Where.L2],
+            "l3_loads": self.hits[Where.L3],
+            "l1_entries": len(self._l1),
+            "l1_bytes": self._l1.bytes,
+            "l1_evictions": self._l1.evictions,
+            "watermarks": len(self._watermarks),
+        }
+
+    async def aclose(self) -> None:
+        await self._flights.aclose()

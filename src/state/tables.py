@@ -1,0 +1,178 @@
+"""The tables of L3 as SQLAlchemy metadata: Alembic's target and the shape that lists query.
+
+Hot statements (log, snapshots, tails) are plain SQL in `tiers/`; the migration test holds this
+file and the migrations to each other. Bodies are the JSON bytes that L2 and HTTP use too.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+metadata = MetaData()
+
+EVENT_PARTITIONS = 8
+
+
+def _time(name: str, *, default: bool = False) -> Column[object]:
+    return Column(
+        name,
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.now() if default else None,
+    )
+
+
+servers = Table(
+    "servers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("roles", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("capacity", Integer, nullable=False, server_default=text("0")),
+    Column("load", Integer, nullable=False, server_default=text("0")),
+    Column("beat", BigInteger, nullable=False, server_default=text("0")),
+    Column("announces", Boolean, nullable=False, server_default=text("true")),
+    Column("dead_at", DateTime(timezone=True)),
+    _time("started_at", default=True),
+    # The beat is rewritten every 2 s for ever: room on the page keeps those updates in place.
+    postgresql_with={"fillfactor": "50"},
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner_id", Text),
+    Column("epoch", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    _time("created_at", default=True),
+    Index("conversations_owner", "owner_id"),
+    postgresql_with={"fillfactor": "50"},
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("conversation_id", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("schema", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("actor", Text, nullable=False),
+    _time("occurred_at"),
+    PrimaryKeyConstraint("conversation_id", "seq", name="events_pkey"),
+    UniqueConstraint("conversation_id", "event_id", name="events_event_id"),
+    postgresql_partition_by="HASH (conversation_id)",
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("conversation_id", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("schema", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("conversation_id", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("author_id", Text, nullable=False),
+    Column("author_kind", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    _time("occurred_at"),
+    Column("body", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("conversation_id", "seq", name="messages_pkey"),
+)
+
+conversation_summaries = Table(
+    "conversation_summaries",
+    metadata,
+    Column("conversation_id", Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("goal", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("members", ARRAY(Text), nullable=False),
+    Column("turns", BigInteger, nullable=False),
+    Column("last_text", Text, nullable=False),
+    _time("created_at"),
+    _time("updated_at"),
+    Index("conversation_summaries_members", "members", postgresql_using="gin"),
+    Index("conversation_summaries_created", "created_at", "conversation_id"),
+)
+
+configs = Table(
+    "configs",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("schema", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("deleted", Boolean, nullable=False, server_default=text("false")),
+    Column("updated_by", Text, nullable=False),
+    _time("created_at", default=True),
+    _time("updated_at", default=True),
+    PrimaryKeyConstraint("kind", "id", name="configs_pkey"),
+)
+
+config_history = Table(
+    "config_history",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("schema", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("actor", Text, nullable=False),
+    _time("at", default=True),
+    PrimaryKeyConstraint("kind", "id", "version", name="config_history_pkey"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    _time("at", default=True),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("aggregate_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("why", Text, nullable=False),
+    _time("at", default=True),
+)

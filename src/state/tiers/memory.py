@@ -1,0 +1,79 @@
+"""L1: the entries one process keeps, by least recent use, bounded by count and by bytes.
+
+Readers share what is here, since entries are frozen. Nothing here is the only copy of anything:
+what is not written yet is held by its lane and by the write-behind buffer (I8).
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+from cachetools import LRUCache
+
+from src.state.models import Entry
+
+S = TypeVar("S")
+
+
+class Lease:
+    """Until when, on the process's clock, entries that hang on it may be answered.
+
+    One lease stands for "I am the owner" (renewed by beats), one for "I have heard everything"
+    (renewed by pulls). Readers compare the clock themselves: a flag set by a timer lies while the
+    loop is blocked.
+    """
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        self.until = float("-inf")
+
+
+class Slot(msgspec.Struct, Generic[S], gc=False):
+    """L1's place for one id; the frozen entry in it is what readers get."""
+
+    entry: Entry[S]
+    lease: Lease
+    size: int
+    behind: bool = False
+    """A newer version was heard of: a base for the next load, no answer."""
+    checked: float = 0.0
+    """When the log was last read for it."""
+
+
+class MemoryTier(Generic[S]):
+    """Slots by id."""
+
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
+        self._slots: LRUCache[str, Slot[S]] = LRUCache(max_entries)
+        self._max_bytes = max_bytes
+        self.bytes = 0
+        self.evictions = 0
+        self.get = self._slots.get
+        """`get(id) -> Slot | None`, the bare method: this is the hottest call of the process."""
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def put(self, id: str, slot: Slot[S]) -> None:
+        """Keep a slot, evicting the least recently used ones beyond the bounds."""
+        self.drop(id)
+        while self._slots and (
+            len(self._slots) >= self._slots.maxsize or self.bytes + slot.size > self._max_bytes
+        ):
+            _, evicted = self._slots.popitem()
+            self.bytes -= evicted.size
+            self.evictions += 1
+        self._slots[id] = slot
+        self.bytes += slot.size
+
+    def drop(self, id: str) -> None:
+        """Forget one id, if it is here."""
+        slot = self._slots.pop(id, None)
+        if slot is not None:
+            self.bytes -= slot.size
+
+    def slots(self) -> list[tuple[str, Slot[S]]]:
+        """Return all slots without touching their order of use."""
+        return list(self._slots.items())

@@ -1,0 +1,139 @@
+"""Connections to PostgreSQL, and the one place where its errors become ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import asyncpg
+
+from src.state.errors import DuplicateEvent, DurableTierUnavailable, UnfitEvent
+from src.state.settings import StateSettings
+from src.state.urls import masked
+
+Connection = asyncpg.Connection[asyncpg.Record]
+Pool = asyncpg.Pool[asyncpg.Record]
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turn driver errors into errors of this room.
+
+    Raises:
+        DuplicateEvent: a unique constraint refused the statement.
+        UnfitEvent: SQLSTATE class 22 or 23, or a value the driver cannot encode: sending the same
+            row again can never work.
+        DurableTierUnavailable: anything else; after it a write is of unknown outcome.
+    """
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        raise DuplicateEvent(str(error)) from error
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        raise UnfitEvent(str(error)) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
+
+
+async def _check(connection: Connection) -> None:
+    """Refuse a session in which a takeover could miss an append that it waited for."""
+    level = await connection.fetchval("SHOW transaction_isolation")
+    if level != "read committed":
+        raise DurableTierUnavailable(
+            f"PostgreSQL sessions start in {level!r}; set default_transaction_isolation of the "
+            "service role to 'read committed' (`swarmstate migrate` does)"
+        )
+
+
+async def connect(settings: StateSettings) -> Connection:
+    """Open one connection of its own, for work that must not wait behind other work.
+
+    Raises:
+        DurableTierUnavailable: no connection within the time-out; the URL is named, masked.
+    """
+    url = settings.database_direct_url or settings.database_url
+    try:
+        connection = await asyncpg.connect(
+            url.get_secret_value(),
+            timeout=settings.connect_timeout.total_seconds(),
+            command_timeout=settings.statement_timeout.total_seconds(),
+        )
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise unreachable(url.get_secret_value(), error) from error
+    await _check(connection)
+    return connection
+
+
+def unreachable(url: str, error: Exception) -> DurableTierUnavailable:
+    """Say which database does not answer and what to try."""
+    return DurableTierUnavailable(
+        f"no connection to PostgreSQL at {masked(url)}: {str(error) or type(error).__name__}. "
+        "Check that it runs and that host, port, user and password in SWARMSTATE_DATABASE_URL "
+        "are right, or unset it to let swarmstate start its own"
+    )
+
+
+@asynccontextmanager
+async def open_pool(settings: StateSettings) -> AsyncIterator[Pool]:
+    """Open the pool for reads, flushes and ownership; close it at the end of the block."""
+    url = settings.database_url.get_secret_value()
+    try:
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=min(4, settings.pool_size),
+            max_size=settings.pool_size,
+            timeout=settings.connect_timeout.total_seconds(),
+            command_timeout=settings.statement_timeout.total_seconds(),
+            init=_check,
+        )
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise unreachable(url, error) from error
+    try:
+        yield pool
+    finally:
+        try:
+            await asyncio.wait_for(pool.close(), timeout=5)
+        except TimeoutError:
+            pool.terminate()
+
+
+class Line:
+    """One connection of its own that comes back after a break.
+
+    Used one statement at a time by the group commit, the beat and the pull: a pool would let other
+    work stand in their way.
+    """
+
+    def __init__(self, settings: StateSettings) -> None:
+        self._settings = settings
+        self._connection: Connection | None = None
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[Connection]:
+        """Lend the connection for one statement.
+
+        When the outcome is unknown the connection is dropped: a statement still under way must not
+        land after its successor was sent.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL cannot be reached or did not answer.
+        """
+        async with self._turn:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await connect(self._settings)
+            try:
+                with answering():
+                    yield self._connection
+            except (DurableTierUnavailable, asyncio.CancelledError):
+                connection, self._connection = self._connection, None
+                connection.terminate()
+                raise
+
+    async def aclose(self) -> None:
+        """Close the connection; the line can be used again and opens another."""
+        async with self._turn:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.terminate()

@@ -1,0 +1,188 @@
+"""The event log of one kind in PostgreSQL, with the snapshots folded from it.
+
+The append is the fence: one statement locks the ownership rows that stand exactly where the claims
+say, moves them on and inserts. Whoever lost ownership, or decided on an older state, matches no
+row. (Measured and raced: locking in id order avoids deadlocks, `FOR NO KEY UPDATE` conflicts with
+the takeover's UPDATE, and without a lock a paused writer gets through.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+from src.state.guards import ALL_ON, Guards
+from src.state.models import Claim, Entry, Event, Version
+from src.state.protocols import Kind, ReadModel, Snapshot
+from src.state.tiers.postgres import Line, Pool, answering
+
+_PAGE = 1000
+
+_APPEND = """
+WITH claim AS (
+    SELECT * FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+        AS claim(id, epoch, seq, grows)
+), held AS MATERIALIZED (
+    SELECT head.id, claim.grows FROM {heads} head JOIN claim ON claim.id = head.id
+    WHERE {fence} head.seq = claim.seq
+    ORDER BY head.id FOR NO KEY UPDATE OF head
+), moved AS (
+    UPDATE {heads} head SET seq = head.seq + held.grows FROM held WHERE head.id = held.id
+), put AS (
+    INSERT INTO {events}
+        (conversation_id, seq, epoch, event_id, type, schema, body, actor, occurred_at)
+    SELECT fresh.* FROM unnest($6::text[], $7::bigint[], $8::bigint[], $9::text[], $10::text[],
+        $11::int[], $12::bytea[], $13::text[], $14::timestamptz[])
+        AS fresh(id, seq, epoch, event_id, type, schema, body, actor, occurred_at)
+    JOIN held ON held.id = fresh.id
+)
+SELECT id FROM held
+"""
+
+_COLUMNS = "seq, epoch, event_id, type, schema, body, actor, occurred_at"
+
+_TAIL = f"""
+SELECT {_COLUMNS} FROM {{events}}
+WHERE conversation_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3
+"""
+
+# One statement, so snapshot and tail are of one moment. The snapshot travels in the first row.
+_LOAD = f"""
+WITH base AS (SELECT epoch, seq, schema, body FROM {{snapshots}} WHERE conversation_id = $1)
+(SELECT seq, epoch, '' AS event_id, '' AS type, schema, body, '' AS actor,
+        NULL::timestamptz AS occurred_at FROM base)
+UNION ALL
+(SELECT {_COLUMNS} FROM {{events}}
+ WHERE conversation_id = $1 AND seq >= coalesce((SELECT seq FROM base), 1)
+ ORDER BY seq LIMIT {_PAGE})
+"""
+
+_FIND = """
+SELECT conversation_id, event_id, epoch, seq FROM {events}
+WHERE (conversation_id, event_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+"""
+
+_SAVE = """
+INSERT INTO {snapshots} AS old (conversation_id, epoch, seq, schema, body)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (conversation_id) DO UPDATE
+    SET epoch = excluded.epoch, seq = excluded.seq, schema = excluded.schema, body = excluded.body
+    WHERE (old.epoch, old.seq) < (excluded.epoch, excluded.seq) AND old.schema <= excluded.schema
+"""
+
+
+def _read_model_statement(model: ReadModel[Any]) -> str:
+    columns = ", ".join(model.columns)
+    places = ", ".join(f"${n}" for n in range(1, len(model.columns) + 1))
+    key = ", ".join(model.columns[: model.key])
+    rest = [name for name in model.columns[model.key :] if name != "seq"]
+    action = "NOTHING"
+    if model.replace:
+        assignments = ", ".join(f"{name} = excluded.{name}" for name in ("seq", *rest))
+        action = f"UPDATE SET {assignments} WHERE old.seq < excluded.seq"
+    return (
+        f"INSERT INTO {model.table} AS old ({columns}) VALUES ({places}) "
+        f"ON CONFLICT ({key}) DO {action}"
+    )
+
+
+def _event(id: str, row: asyncpg.Record) -> Event:
+    return Event(
+        id,
+        Version(row["epoch"], row["seq"]),
+        row["event_id"],
+        row["type"],
+        row["schema"],
+        row["body"],
+        row["actor"],
+        row["occurred_at"],
+    )
+
+
+class PostgresLog:
+    """`EventLog` of one kind. Appends go over a line of their own, the rest over the pool."""
+
+    def __init__(
+        self, kind: Kind[Any, Any], pool: Pool, line: Line, *, guards: Guards = ALL_ON
+    ) -> None:
+        names = {"heads": kind.heads, "events": kind.events, "snapshots": kind.snapshots}
+        fence = (
+            "head.owner_id = $1 AND head.epoch = claim.epoch AND"
+            if guards.epoch
+            else ("$1::text IS NOT NULL AND")
+        )
+        self._kind = kind
+        self._pool = pool
+        self._line = line
+        self._append = _APPEND.format(fence=fence, **names)
+        self._tail = _TAIL.format(**names)
+        self._load = _LOAD.format(**names)
+        self._find = _FIND.format(**names)
+        self._save = _SAVE.format(**names)
+        self._models = [(model, _read_model_statement(model)) for model in kind.read_models]
+
+    async def append(self, server_id: str, claims: Sequence[Claim]) -> frozenset[str]:
+        rows = [
+            (claim.aggregate_id, claim.base_seq + n, claim.epoch, draft)
+            for claim in claims
+            for n, draft in enumerate(claim.drafts, 1)
+        ]
+        arguments = (
+            server_id,
+            [claim.aggregate_id for claim in claims],
+            [claim.epoch for claim in claims],
+            [claim.base_seq for claim in claims],
+            [len(claim.drafts) for claim in claims],
+            [row[0] for row in rows],
+            [row[1] for row in rows],
+            [row[2] for row in rows],
+            [row[3].event_id for row in rows],
+            [row[3].type for row in rows],
+            [row[3].schema for row in rows],
+            [row[3].body for row in rows],
+            [row[3].actor for row in rows],
+            [row[3].at for row in rows],
+        )
+        async with self._line.use() as connection:
+            return frozenset(row[0] for row in await connection.fetch(self._append, *arguments))
+
+    async def find(self, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Version]:
+        with answering():
+            rows = await self._pool.fetch(
+                self._find, [pair[0] for pair in wanted], [pair[1] for pair in wanted]
+            )
+        return {(row[0], row[1]): Version(row[2], row[3]) for row in rows}
+
+    async def load(self, id: str) -> tuple[Snapshot | None, Sequence[Event]]:
+        with answering():
+            rows = await self._pool.fetch(self._load, id)
+        if rows and rows[0]["occurred_at"] is None:
+            first = rows[0]
+            version = Version(first["epoch"], first["seq"])
+            snapshot = Snapshot(id, version, first["schema"], first["body"])
+            return snapshot, [_event(id, row) for row in rows[1:]]
+        return None, [_event(id, row) for row in rows]
+
+    async def tail(self, id: str, from_seq: int, limit: int = _PAGE) -> Sequence[Event]:
+        with answering():
+            rows = await self._pool.fetch(self._tail, id, from_seq, limit)
+        return [_event(id, row) for row in rows]
+
+    async def save(self, entries: Sequence[tuple[Entry[Any], Sequence[Event]]]) -> int:
+        # In id order, so that two servers flushing the same rows cannot block each other for good.
+        ordered = sorted(entries, key=lambda pair: pair[0].id)
+        encode, schema = self._kind.encode_state, self._kind.schema
+        snapshots = [
+            (entry.id, entry.version.epoch, entry.version.seq, schema, entry.body(encode))
+            for entry, _ in ordered
+        ]
+        with answering():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.executemany(self._save, snapshots)
+                for model, statement in self._models:
+                    rows = [row for entry, events in ordered for row in model.rows(entry, events)]
+                    if rows:
+                        await connection.executemany(statement, rows)
+        return len(snapshots)

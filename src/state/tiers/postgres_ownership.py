@@ -1,0 +1,151 @@
+"""Who owns what, and who is alive, in PostgreSQL.
+
+Every statement is a single autocommit one. No clock of the database decides anything: beats are
+counted, and whoever watches compares them with its own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from src.state.models import Announcement, Held, OwnedBy, Peer, Version
+from src.state.protocols import Kind, Pulled
+from src.state.tiers.postgres import Line, Pool, answering
+
+# After a failover or a restore the server writes another timeline; epochs of the old one are lower.
+_TIMELINE = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"
+
+_ACQUIRE = f"""
+UPDATE {{heads}} head
+SET owner_id = $1, epoch = greatest(head.epoch + 1, {_TIMELINE} << 32)
+WHERE head.id = $2 AND (
+    head.owner_id IS NULL OR head.owner_id = $1
+    OR NOT EXISTS (SELECT FROM servers WHERE servers.id = head.owner_id AND dead_at IS NULL))
+RETURNING epoch, seq
+"""
+
+_CREATE = f"""
+INSERT INTO {{heads}} (id, owner_id, epoch, seq) VALUES ($2, $1, {_TIMELINE} << 32, 0)
+ON CONFLICT (id) DO NOTHING RETURNING epoch, seq
+"""
+
+_OWNER = "SELECT owner_id, epoch, seq FROM {heads} WHERE id = $1"
+
+_RELEASE = """
+UPDATE {heads} head SET owner_id = NULL
+FROM unnest($2::text[], $3::bigint[]) AS held(id, epoch)
+WHERE head.id = held.id AND head.owner_id = $1 AND head.epoch = held.epoch
+"""
+
+_ORPHANS = """
+SELECT head.id FROM {heads} head LEFT JOIN {snapshots} s ON s.conversation_id = head.id
+WHERE head.owner_id = $1 AND head.seq > coalesce(s.seq, 0) ORDER BY head.id LIMIT $2
+"""
+
+_CHANGES = """
+SELECT position, kind, id, version FROM outbox WHERE position > $1 ORDER BY position LIMIT 1000
+"""
+
+
+class PostgresOwnership:
+    """`Ownership` of one kind."""
+
+    def __init__(self, kind: Kind[Any, Any], pool: Pool) -> None:
+        names = {"heads": kind.heads, "snapshots": kind.snapshots}
+        self._pool = pool
+        self._acquire = _ACQUIRE.format(**names)
+        self._create = _CREATE.format(**names)
+        self._owner = _OWNER.format(**names)
+        self._release = _RELEASE.format(**names)
+        self._orphans = _ORPHANS.format(**names)
+
+    async def acquire(self, server_id: str, id: str, *, create: bool) -> Held | OwnedBy | None:
+        with answering():
+            if create:
+                row = await self._pool.fetchrow(self._create, server_id, id)
+                if row is not None:
+                    return Held(row["epoch"], row["seq"])
+            row = await self._pool.fetchrow(self._acquire, server_id, id)
+            if row is not None:
+                return Held(row["epoch"], row["seq"])
+            row = await self._pool.fetchrow(self._owner, id)
+        if row is None:
+            return None
+        return OwnedBy(row["owner_id"] or "", row["epoch"], row["seq"])
+
+    async def release(self, server_id: str, held: Mapping[str, int]) -> None:
+        ids = sorted(held)
+        with answering():
+            await self._pool.execute(self._release, server_id, ids, [held[id] for id in ids])
+
+    async def orphans(self, server_id: str, limit: int) -> Sequence[str]:
+        with answering():
+            rows = await self._pool.fetch(self._orphans, server_id, limit)
+        return [row["id"] for row in rows]
+
+
+class PostgresRegistry:
+    """`Registry`. The beat has a line of its own: queued work must not make a server look dead."""
+
+    def __init__(self, beat_line: Line, pull_line: Line) -> None:
+        self._beat_line = beat_line
+        self._pull_line = pull_line
+
+    async def register(self, server_id: str, url: str) -> None:
+        async with self._beat_line.use() as connection:
+            await connection.execute(
+                "INSERT INTO servers (id, url) VALUES ($1, $2)", server_id, url
+            )
+
+    async def beat(self, server_id: str) -> bool:
+        async with self._beat_line.use() as connection:
+            beat = await connection.fetchval(
+                "UPDATE servers SET beat = beat + 1 WHERE id = $1 AND dead_at IS NULL "
+                "RETURNING beat",
+                server_id,
+            )
+        return beat is not None
+
+    async def declare_dead(self, server_id: str, beat: int) -> bool:
+        async with self._pull_line.use() as connection:
+            found = await connection.fetchval(
+                "UPDATE servers SET dead_at = now() "
+                "WHERE id = $1 AND beat = $2 AND dead_at IS NULL RETURNING id",
+                server_id,
+                beat,
+            )
+        return found is not None
+
+    async def set_announces(self, server_id: str, announces: bool) -> None:
+        async with self._beat_line.use() as connection:
+            await connection.execute(
+                "UPDATE servers SET announces = $2 WHERE id = $1", server_id, announces
+            )
+
+    async def pull(self, outbox_after: int) -> Pulled:
+        async with self._pull_line.use() as connection:
+            # Dead servers stay in view until the sweep: their conversations still point at them.
+            peers = await connection.fetch(
+                "SELECT id, url, beat, announces, dead_at IS NOT NULL AS dead FROM servers"
+            )
+            changes = await connection.fetch(_CHANGES, outbox_after)
+            timeline = await connection.fetchval(f"SELECT {_TIMELINE}")
+        return Pulled(
+            tuple(Peer(*row) for row in peers),
+            tuple(Announcement(row[1], row[2], Version(0, row[3])) for row in changes),
+            changes[-1][0] if changes else outbox_after,
+            timeline,
+        )
+
+    async def outbox_end(self) -> int:
+        """Return the newest outbox position: a server that starts has nothing older to hear."""
+        async with self._pull_line.use() as connection:
+            end: int = await connection.fetchval("SELECT coalesce(max(position), 0) FROM outbox")
+        return end
+
+    async def leave(self, server_id: str) -> None:
+        async with self._beat_line.use() as connection:
+            await connection.execute(
+                "UPDATE servers SET dead_at = now() WHERE id = $1 AND dead_at IS NULL", server_id
+            )

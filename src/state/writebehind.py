@@ -1,0 +1,217 @@
+"""The write-behind buffer: what follows from the log is written later, once for many changes.
+
+Due 2 s after the last change, 5 s after the first, or when much has gathered. Nothing here is
+needed to keep a promise of durability: the log has every acknowledged event already. What is dirty
+is held here and cannot be evicted (I8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from src.state.errors import DurableTierUnavailable, SharedTierUnavailable
+from src.state.guards import ALL_ON, Guards
+from src.state.models import Entry, Event
+from src.state.protocols import Clock, EventLog, Kind, SharedTier, Snapshot
+from src.state.settings import StateSettings
+
+S = TypeVar("S")
+
+log = structlog.get_logger(__name__)
+
+
+class Dirty(Generic[S]):
+    """One aggregate's unflushed changes."""
+
+    __slots__ = ("bytes", "entry", "events", "first", "last")
+
+    def __init__(self, entry: Entry[S], now: float) -> None:
+        self.entry = entry
+        self.events: list[Event] = []
+        self.bytes = 0
+        self.first = self.last = now
+
+
+class WriteBehind(Generic[S]):
+    """Dirty aggregates of one kind, oldest first, and the loop that flushes them."""
+
+    def __init__(
+        self,
+        kind: Kind[S, Any],
+        event_log: EventLog,
+        shared: SharedTier,
+        settings: StateSettings,
+        clock: Clock,
+        *,
+        snapshot_of: Callable[[Entry[S]], Snapshot],
+        log_buffered: Callable[[Sequence[str]], Awaitable[None]],
+        guards: Guards = ALL_ON,
+    ) -> None:
+        self._kind, self._log, self._shared = kind, event_log, shared
+        self._clock = clock
+        self._snapshot_of = snapshot_of
+        self._log_buffered = log_buffered
+        self._guards = guards
+        self._debounce_s = settings.flush_debounce.total_seconds()
+        self._max_wait_s = settings.flush_max_wait.total_seconds()
+        self._max_events = settings.flush_max_events
+        self._max_bytes = settings.flush_max_bytes
+        self._batch = settings.flush_batch
+        # Both are in order of their time, since marks come in order: the front is due first.
+        self._by_last: dict[str, Dirty[S]] = {}
+        self._by_first: dict[str, Dirty[S]] = {}
+        self._full: dict[str, None] = {}
+        self._flushing: dict[str, Dirty[S]] = {}
+        self._buffered: dict[str, float] = {}
+        self._wake = asyncio.Event()
+        self.flushes = 0
+        self.snapshots = 0
+
+    def __len__(self) -> int:
+        return len(self._by_first) + len(self._flushing)
+
+    def oldest_age_s(self) -> float:
+        """Return for how long the oldest change has waited; 0 when nothing does."""
+        waiting = [
+            next(iter(part.values())).first for part in (self._by_first, self._flushing) if part
+        ]
+        return self._clock.monotonic() - min(waiting) if waiting else 0.0
+
+    def mark(self, entry: Entry[S], events: Sequence[Event]) -> None:
+        """Note a logged change."""
+        now, id = self._clock.monotonic(), entry.id
+        dirty = self._by_last.pop(id, None)
+        if dirty is None:
+            dirty = self._by_first[id] = Dirty(entry, now)
+            if not self._by_last:
+                self._wake.set()
+        dirty.entry, dirty.last = entry, now
+        dirty.events.extend(events)
+        dirty.bytes += sum(len(event.body) for event in events)
+        self._by_last[id] = dirty
+        if len(dirty.events) >= self._max_events or dirty.bytes >= self._max_bytes:
+            self._full[id] = None
+            self._wake.set()
+
+    def mark_buffered(self, id: str) -> None:
+        """Note that an aggregate has changes that are not even logged."""
+        if id not in self._buffered:
+            self._buffered[id] = self._clock.monotonic()
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Flush what is due until cancelled."""
+        while True:
+            await self._wait_until_due()
+            if not self._guards.flush:
+                continue
+            await self._log_what_is_buffered(self._clock.monotonic() - self._debounce_s)
+            due = self._due()
+            if due:
+                await self._flush_until_done(due)
+
+    async def flush_all(self) -> None:
+        """Flush everything now: at shutdown and at release.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL did not answer; everything is still dirty.
+        """
+        await self._log_what_is_buffered(float("inf"))
+        while self._guards.flush and self._by_first:
+            await self._flush(list(self._by_first)[: self._batch])
+
+    async def _wait_until_due(self) -> None:
+        now = self._clock.monotonic()
+        times = [next(iter(self._buffered.values())) + self._debounce_s] if self._buffered else []
+        if self._by_first:
+            times.append(next(iter(self._by_first.values())).first + self._max_wait_s)
+            times.append(next(iter(self._by_last.values())).last + self._debounce_s)
+        if self._full:
+            times.append(now)
+        self._wake.clear()
+        delay = max(0.001, min(times) - now) if times else None
+        try:
+            await asyncio.wait_for(self._wake.wait(), delay)
+        except TimeoutError:
+            return
+
+    def _due(self) -> list[str]:
+        now = self._clock.monotonic()
+        due: dict[str, None] = dict.fromkeys(id for id in self._full if id in self._by_first)
+        self._full.clear()
+        for id, dirty in self._by_first.items():
+            if dirty.first + self._max_wait_s > now:
+                break
+            due[id] = None
+        for id, dirty in self._by_last.items():
+            if dirty.last + self._debounce_s > now:
+                break
+            due[id] = None
+        return list(due)
+
+    async def _log_what_is_buffered(self, before: float) -> None:
+        ids = [id for id, since in self._buffered.items() if since <= before]
+        if ids:
+            for id in ids:
+                del self._buffered[id]
+            await self._log_buffered(ids)
+
+    async def _flush_until_done(self, due: list[str]) -> None:
+        for start in range(0, len(due), self._batch):
+            chunk = due[start : start + self._batch]
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(DurableTierUnavailable),
+                wait=wait_random_exponential(multiplier=0.1, max=2.0),
+            ):
+                with attempt:
+                    await self._flush(chunk)
+
+    async def _flush(self, ids: Sequence[str]) -> None:
+        batch = {id: self._by_first.pop(id) for id in ids if id in self._by_first}
+        for id in batch:
+            del self._by_last[id]
+            self._full.pop(id, None)
+        if not batch:
+            return
+        self._flushing.update(batch)
+        # Taken before the write: the life of Redis known now is the one these states belong to.
+        snapshots = [self._snapshot_of(dirty.entry) for dirty in batch.values()]
+        try:
+            await self._log.save([(dirty.entry, dirty.events) for dirty in batch.values()])
+        except BaseException:
+            self._put_back(batch)
+            raise
+        for id in batch:
+            del self._flushing[id]
+        self.flushes += 1
+        self.snapshots += len(batch)
+        try:
+            await self._shared.put(self._kind.name, snapshots)
+        except SharedTierUnavailable as error:
+            log.warning("l2.flush_failed", error=str(error))
+
+    def _put_back(self, batch: dict[str, Dirty[S]]) -> None:
+        """Join what could not be written with what came since, at the front of both orders."""
+        for id, old in batch.items():
+            del self._flushing[id]
+            new = self._by_first.pop(id, None)
+            if new is not None:
+                del self._by_last[id]
+                old.events.extend(new.events)
+                old.bytes += new.bytes
+                old.entry, old.last = new.entry, new.last
+        self._by_first = {**batch, **self._by_first}
+        rest = {id: dirty for id, dirty in self._by_last.items() if id not in batch}
+        self._by_last = dict(sorted({**batch, **rest}.items(), key=lambda pair: pair[1].last))
+
+    def forget(self, id: str) -> None:
+        """Drop an aggregate that another server owns now: it flushes what the log has."""
+        self._by_first.pop(id, None)
+        self._by_last.pop(id, None)
+        self._full.pop(id, None)
+        self._buffered.pop(id, None)
