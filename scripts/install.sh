@@ -27,6 +27,10 @@ fi
 # Without these, uv may fetch an interpreter of its own, or warn when cache and project lie on two file systems.
 export UV_PYTHON_DOWNLOADS=never UV_LINK_MODE="${UV_LINK_MODE:-copy}"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+# A company's or a mirror's certificate is known to the system, not to the list that uv carries.
+if [ -s /etc/ssl/certs/ca-certificates.crt ]; then
+    export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}" UV_NATIVE_TLS="${UV_NATIVE_TLS:-true}"
+fi
 
 # A .venv whose interpreter was upgraded away, or was built by a too old Python, starts again.
 if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -51,10 +55,11 @@ fi
 
 add() {
     if [ -n "$uv" ]; then
-        "$uv" pip install --quiet --python .venv/bin/python "$@"
-    else
-        .venv/bin/python -m pip install --quiet "$@"
+        "$uv" pip install --quiet --python .venv/bin/python "$@" && return
+        echo "install: uv failed, trying again with pip (slower)" >&2
     fi
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
+    .venv/bin/python -m pip install --quiet "$@"
 }
 
 for requirements in "$@"; do
