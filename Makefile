@@ -43,7 +43,7 @@ check: install ## Lint, format, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 bench: $(BENCH_INSTALLED) ## Measure against the bare parts and the peers, into docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks $(ARGS)
