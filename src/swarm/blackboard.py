@@ -45,20 +45,15 @@ def edit(state: ConversationState, command: EditBlackboard) -> tuple[BlackboardC
     return _difference(before, board)
 
 
-def from_assignments(assignments: tuple[Assignment, ...]) -> tuple[Value, ...]:
+def from_assignments(assignments: tuple[Assignment, ...], field: str) -> tuple[Value, ...]:
     """Make the first items of a conversation.
 
     Raises:
         Refused: a value that can't be stored, or one id twice.
     """
-    seen: set[str] = set()
-    for index, assignment in enumerate(assignments):
-        if assignment.id in seen:
-            field = f"blackboard[{index}].id"
-            raise Refused("exists", f"item {assignment.id} is given twice", field=field)
-        seen.add(assignment.id)
+    bounds.unique((assignment.id for assignment in assignments), f"{field}[{{}}].id")
     return tuple(
-        Value(given.id, free_json.accept(given.value, f"blackboard[{index}].value"))
+        Value(given.id, free_json.accept(given.value, f"{field}[{index}].value"))
         for index, given in enumerate(assignments)
     )
 

@@ -6,6 +6,7 @@ the same types.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -59,3 +60,17 @@ def utc(moment: datetime | None, field: str) -> datetime | None:
     if moment.tzinfo is None:
         raise Refused("invalid", f"{field} has no time zone; send RFC 3339 with Z", field=field)
     return moment.astimezone(UTC)
+
+
+def unique(ids: Iterable[str], field: str) -> None:
+    """Check that no id occurs twice.
+
+    Raises:
+        Refused: naming the second one's place; `field` has `{}` where its index belongs.
+    """
+    seen: set[str] = set()
+    for index, name in enumerate(ids):
+        if name in seen:
+            place = field.format(index)
+            raise Refused("exists", f"{place}: {name} is given twice", field=place)
+        seen.add(name)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from src.state.errors import Refused
-from src.swarm import free_json, topics
+from src.swarm import bounds, free_json, topics
 from src.swarm.commands import PatchConfig
 from src.swarm.events import ConfigChanged
 from src.swarm.models import MAPS, Config, ConversationState, Tool
@@ -62,11 +62,7 @@ def accepted(config: Config, field: str) -> Config:
 
 def accepted_tools(tools: tuple[Tool, ...], field: str) -> tuple[Tool, ...]:
     """Return tools with their schemas checked and made canonical; each name once."""
-    names = [tool.name for tool in tools]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            detail = f"tool {name} is given twice; names are unique"
-            raise Refused("exists", detail, field=f"{field}[{index}].name")
+    bounds.unique((tool.name for tool in tools), f"{field}[{{}}].name")
     kind = dict[str, Any]
     return tuple(
         replace(

@@ -94,7 +94,7 @@ class ResponderRules(msgspec.Struct, frozen=True, gc=False, forbid_unknown_field
     default_bot: Id | None = None
     keywords: Raw = EMPTY
     """{bot: [words]}"""
-    loop_cap: Annotated[int, Meta(ge=0, le=100)] = 6
+    loop_cap: Annotated[int, Meta(ge=1, le=bounds.WINDOW_MESSAGES)] = 6
     """How many turns in a row bots may take before a person has to speak."""
 
 

@@ -244,18 +244,14 @@ def _created(command: Create, context: Context) -> Created:
         members.joined(participant, context.at, f"participants[{index}]")
         for index, participant in enumerate(command.participants)
     )
-    ids = [participant.id for participant in new]
-    for index, participant_id in enumerate(ids):
-        if participant_id in ids[:index]:
-            field = f"participants[{index}].id"
-            raise Refused("exists", f"participant {participant_id} is given twice", field=field)
+    bounds.unique((participant.id for participant in new), "participants[{}].id")
     return Created(
         id=command.id,
         config=configuring.accepted(command.config, "config"),
         participants=new,
         team=command.team,
         available_tools=configuring.accepted_tools(command.available_tools, "available_tools"),
-        blackboard=blackboard.from_assignments(command.blackboard),
+        blackboard=blackboard.from_assignments(command.blackboard, "blackboard"),
     )
 
 

@@ -1,0 +1,56 @@
+"""Providers of replies: the port, and the one provider that needs no network (`offline.py`).
+
+A provider is asked for one reply of one bot and streams its parts. It changes no state: what it
+says becomes a turn, and what it calls a command, in the runtime that asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+from msgspec import Raw
+
+from src.swarm.configs import BotConfig
+from src.swarm.free_json import EMPTY
+from src.swarm.models import ConversationState, Message, Tool
+
+
+class ReplyRequest(msgspec.Struct, frozen=True, gc=False):
+    """What a reply is made of."""
+
+    bot_id: str
+    bot: BotConfig
+    state: ConversationState
+    turn: Message
+    """The turn to answer; the newer ones in `state` came after it."""
+    tools: tuple[Tool, ...] = ()
+    """What the bot may call."""
+
+
+class Text(msgspec.Struct, frozen=True, gc=False, tag="text"):
+    """A piece of what the bot says; pieces are joined as they are."""
+
+    text: str
+
+
+class ToolCall(msgspec.Struct, frozen=True, gc=False, tag="tool_call"):
+    """A call that the bot makes; `arguments` is a JSON object."""
+
+    name: str
+    arguments: Raw = EMPTY
+
+
+ReplyPart = Text | ToolCall
+
+
+class Provider(Protocol):
+    """Something that can say what a bot says next. Safe for many replies at once."""
+
+    def generate(self, request: ReplyRequest) -> AsyncIterator[ReplyPart]:
+        """Stream the parts of one reply, in order; no part at all means silence.
+
+        The caller may stop at any part by closing the iterator (barge-in).
+        """
+        ...

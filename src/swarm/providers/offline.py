@@ -1,0 +1,49 @@
+"""`offline/rules`: replies from the script in the bot's config. No network, no key, no chance."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from src.swarm import script
+from src.swarm.configs import stage_options
+from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
+
+
+class OfflineProvider:
+    """Plays each bot's script: the same request gives the same reply on every machine."""
+
+    async def generate(self, request: ReplyRequest) -> AsyncIterator[ReplyPart]:
+        """Stream at most one tool call and one text.
+
+        Raises:
+            Refused: the bot's config holds no valid script; configs are checked when they are
+                saved, so this one came another way.
+        """
+        played = script.parse(stage_options(request.bot.providers, "llm"), "providers.options.llm")
+        line = script.play(
+            played, request.turn.text, _places(request), _turns(request, request.bot_id)
+        )
+        if line.call is not None and any(tool.name == line.call.tool for tool in request.tools):
+            yield ToolCall(line.call.tool, line.call.arguments)
+        if line.text:
+            yield Text(line.text)
+
+
+def _places(request: ReplyRequest) -> dict[str, str]:
+    state, bot = request.state, request.bot
+    people = [member.name for member in state.participants if member.kind == "person"]
+    return {
+        "speaker": request.turn.author.name,
+        # Without @: an echo must not call the bots again that the turn called.
+        "text": request.turn.text.replace("@", ""),
+        "goal": state.config.goal or bot.goal,
+        "bot": bot.name,
+        "role": bot.role,
+        "turn": str(state.stats.turns),
+        "people": ", ".join(people),
+        "bots": ", ".join(member.name for member in state.bots),
+    }
+
+
+def _turns(request: ReplyRequest, bot_id: str) -> int:
+    return next((bot.turns for bot in request.state.stats.bots if bot.bot == bot_id), 0)
