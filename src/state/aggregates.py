@@ -117,9 +117,9 @@ class Aggregates(Generic[S, C]):
         lane = self._lanes.get(id)
         return lane is not None and not lane.closed and self._may_act()
 
-    def held(self) -> list[Entry[S]]:
-        """Return the entries of everything this server owns."""
-        return [lane.entry for lane in self._lanes.values() if lane.entry is not None]
+    def __len__(self) -> int:
+        """How many aggregates this server owns."""
+        return len(self._lanes)
 
     # -- writing ---------------------------------------------------------------------------------
 

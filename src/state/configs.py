@@ -51,10 +51,15 @@ class Record(msgspec.Struct, Generic[B], frozen=True, gc=False):
 
 
 class ConfigKind(Generic[B]):
-    """A kind of config as the tiers see it (`Stored[Record[B]]`)."""
+    """A kind of config as the tiers see it (`Stored[Record[B]]`).
 
-    def __init__(self, name: str, body_type: type[B], schema: int = 1) -> None:
-        self.name, self.schema, self.body_type = name, schema, body_type
+    `accept` reads a body from outside; it raises `Refused` for what is not allowed.
+    """
+
+    def __init__(
+        self, name: str, body_type: type[B], accept: Callable[[bytes], B], schema: int
+    ) -> None:
+        self.name, self.accept, self.schema = name, accept, schema
         self._encoder = msgspec.json.Encoder()
         self._records = msgspec.json.Decoder(Record[body_type])  # type: ignore[valid-type]  # a runtime type
         self._bodies: msgspec.json.Decoder[B] = msgspec.json.Decoder(body_type)

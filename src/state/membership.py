@@ -35,6 +35,7 @@ class Membership:
         settings: StateSettings,
         clock: Clock,
         url: str,
+        lease: Lease,
         *,
         guards: Guards = ALL_ON,
     ) -> None:
@@ -47,7 +48,7 @@ class Membership:
         self._first_poll_gap_s = _gap_limit(settings.pull_interval)
         self.url = url
         self.id = _new_id()
-        self.lease = Lease()
+        self.lease = lease
         self.peers: dict[str, Peer] = {}
         self.on_deposed: Callable[[], Awaitable[None]] | None = None
         self.on_death: list[Callable[[str], None]] = []

@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 import asyncpg
+from alembic import command
 from alembic.config import Config
 
-from alembic import command
 from src.state.urls import for_sqlalchemy
 
 _SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"

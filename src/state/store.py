@@ -214,6 +214,13 @@ class Store(Generic[S]):
         for listener in self.listeners:
             listener(id, version)
 
+    def written(self, id: str, version: Version) -> None:
+        """Note that this server itself wrote a version: its next read must have it."""
+        self._watermarks.raise_to(id, version)
+        self._generation += 1
+        self._l1.drop(id)
+        self._missing.pop(id, None)
+
     def clear(self, concerns: Callable[[str], bool]) -> None:
         """Doubt everything that is not ours and that `concerns` picks: messages were missed."""
         self._generation += 1

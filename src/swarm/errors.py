@@ -4,7 +4,8 @@ StateError
 └── Refused
     └── InvalidCommand    bytes from outside that are no command; `field` is the place in them
 SwarmError
-└── UnknownProvider       a bot's config names a provider that is not installed
+├── UnknownProvider       a bot's config names a provider that is not installed
+└── NotAServer            an internal call without a server's token
 """
 
 from __future__ import annotations
@@ -30,3 +31,13 @@ class UnknownProvider(SwarmError):
         names = ", ".join(known) or "none"
         super().__init__(f"there is no provider {name!r} (installed: {names}); {hint}")
         self.name = name
+
+
+class NotAServer(SwarmError):
+    """An internal call that no server of this cluster signed."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"not signed by a server of this cluster ({why}); SWARMSTATE_INTERNAL_SECRET must be "
+            "the same on all servers"
+        )

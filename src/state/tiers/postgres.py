@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeAlias
 
 import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from src.state.errors import DuplicateEvent, DurableTierUnavailable, UnfitEvent
 from src.state.settings import StateSettings
-from src.state.urls import masked
+from src.state.urls import for_sqlalchemy, masked
 
-Connection = asyncpg.Connection[asyncpg.Record]
-Pool = asyncpg.Pool[asyncpg.Record]
+# Only their stubs are generic.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
 @contextmanager
@@ -137,3 +140,23 @@ class Line:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.terminate()
+
+
+@asynccontextmanager
+async def open_engine(settings: StateSettings) -> AsyncIterator[AsyncEngine]:
+    """Open SQLAlchemy's engine, for configs and lists; close it at the end of the block."""
+    engine = create_async_engine(
+        for_sqlalchemy(settings.database_url.get_secret_value()),
+        pool_size=settings.pool_size,
+        max_overflow=2 * settings.pool_size,
+        pool_pre_ping=True,
+        pool_timeout=settings.connect_timeout.total_seconds(),
+        connect_args={
+            "timeout": settings.connect_timeout.total_seconds(),
+            "command_timeout": settings.statement_timeout.total_seconds(),
+        },
+    )
+    try:
+        yield engine
+    finally:
+        await engine.dispose()

@@ -138,6 +138,12 @@ class PostgresRegistry:
             timeline,
         )
 
+    async def timeline(self) -> int:
+        """Return the timeline; also the cheapest way to ask whether the primary answers."""
+        async with self._pull_line.use() as connection:
+            timeline: int = await connection.fetchval(f"SELECT {_TIMELINE}")
+        return timeline
+
     async def outbox_end(self) -> int:
         """Return the newest outbox position: a server that starts has nothing older to hear."""
         async with self._pull_line.use() as connection:

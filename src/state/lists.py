@@ -1,0 +1,57 @@
+"""Lists out of the read models: conversations by creation, messages by sequence.
+
+Read models lag behind the log by the write-behind delay. A page of messages is made whole with the
+log's tail; a list of conversations is not, and says as of when it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import literal, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from src.state.configs import fetch
+from src.state.tables import conversation_summaries
+
+_MESSAGES = text("""
+SELECT seq, body FROM messages WHERE conversation_id = :id AND seq < :before
+UNION ALL
+SELECT seq, body FROM events
+WHERE conversation_id = :id AND type = :type AND seq < :before AND seq > coalesce(
+    (SELECT seq FROM snapshots WHERE conversation_id = :id), 0)
+ORDER BY seq DESC LIMIT :limit
+""")
+
+
+class ConversationLists:
+    """What SQL answers about conversations. Every method raises DurableTierUnavailable."""
+
+    def __init__(self, engine: AsyncEngine, message_type: str) -> None:
+        self._engine = engine
+        self._message_type = message_type
+
+    async def messages(self, id: str, before: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Return (seq, event body) of message events with seq < `before`, newest first."""
+        rows = await fetch(
+            self._engine,
+            _MESSAGES.bindparams(id=id, before=before, type=self._message_type, limit=limit),
+        )
+        return [(row["seq"], row["body"]) for row in rows]
+
+    async def summaries(
+        self, *, member: str | None, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[Any]:
+        """Return summary rows, newest conversation first, beyond the (created_at, id) `after`."""
+        table = conversation_summaries
+        query = select(table).where(table.c.status != "deleted")
+        if member is not None:
+            is_member = literal(member) == table.c.members.any_()
+            query = query.where(is_member | (table.c.created_by == member))
+        place = tuple_(table.c.created_at, table.c.conversation_id)
+        if after is not None:
+            query = query.where(place < tuple_(literal(after[0]), literal(after[1])))
+        query = query.order_by(place.desc()).limit(limit)
+        return await fetch(self._engine, query)

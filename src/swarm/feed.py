@@ -1,0 +1,132 @@
+"""Following a conversation: its events in order, without gaps, on any server.
+
+What is heard over the bus only wakes a follower; the events themselves come from the owner's own
+memory when it is this server, else from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from src.state.errors import DurableTierUnavailable
+from src.state.models import Entry, Event, Version
+from src.state.protocols import EventLog
+from src.state.single_flight import SingleFlight
+from src.swarm.models import ConversationState
+
+_RING = 256
+_IDLE_CHECK_S = 5.0
+"""A follower looks for itself this often, should every way of hearing have failed it."""
+_RETRY_S = 0.5
+
+
+class _Channel:
+    """The newest events of one conversation that has followers here."""
+
+    __slots__ = ("followers", "newest", "ring", "waiters")
+
+    def __init__(self) -> None:
+        self.followers = 0
+        self.ring: deque[Event] = deque(maxlen=_RING)
+        self.newest = 0
+        self.waiters: set[asyncio.Event] = set()
+
+    def keep(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if self.ring and event.version.seq != self.ring[-1].version.seq + 1:
+                if event.version.seq <= self.ring[-1].version.seq:
+                    continue
+                self.ring.clear()
+            self.ring.append(event)
+
+    def after(self, seq: int) -> list[Event]:
+        """Return the events beyond seq if the ring reaches back that far."""
+        if not self.ring or self.ring[0].version.seq > seq + 1:
+            return []
+        return [event for event in self.ring if event.version.seq > seq]
+
+    def wake(self) -> None:
+        for waiter in self.waiters:
+            waiter.set()
+
+
+class Feed:
+    """Channels by conversation; none is kept without a follower."""
+
+    def __init__(self, event_log: EventLog) -> None:
+        self._log = event_log
+        self._channels: dict[str, _Channel] = {}
+        self._tails: SingleFlight[Sequence[Event]] = SingleFlight()
+
+    def __len__(self) -> int:
+        return sum(channel.followers for channel in self._channels.values())
+
+    def logged(self, entry: Entry[ConversationState], events: Sequence[Event]) -> None:
+        """Take what this server, as the owner, has just logged."""
+        channel = self._channels.get(entry.id)
+        if channel is not None:
+            channel.keep(events)
+            channel.newest = max(channel.newest, entry.version.seq)
+            channel.wake()
+
+    def heard(self, conversation_id: str, version: Version) -> None:
+        """Wake followers of a conversation that has moved on."""
+        channel = self._channels.get(conversation_id)
+        if channel is not None and version.seq > channel.newest:
+            channel.newest = version.seq
+            channel.wake()
+
+    def doubt(self) -> None:
+        """Wake everybody: something was missed."""
+        for channel in self._channels.values():
+            channel.wake()
+
+    @asynccontextmanager
+    async def follow(
+        self, conversation_id: str, *, after: int
+    ) -> AsyncIterator[AsyncIterator[Event]]:
+        """Give the events with seq > `after`, those of the past first, then as they are logged."""
+        channel = self._channels.setdefault(conversation_id, _Channel())
+        channel.followers += 1
+        waiter = asyncio.Event()
+        channel.waiters.add(waiter)
+        try:
+            yield self._events(conversation_id, channel, waiter, after)
+        finally:
+            channel.waiters.discard(waiter)
+            channel.followers -= 1
+            if not channel.followers and self._channels.get(conversation_id) is channel:
+                del self._channels[conversation_id]
+
+    async def _events(
+        self, conversation_id: str, channel: _Channel, waiter: asyncio.Event, after: int
+    ) -> AsyncIterator[Event]:
+        while True:
+            waiter.clear()
+            events = channel.after(after) or await self._tail(conversation_id, channel, after)
+            for event in events:
+                yield event
+                after = event.version.seq
+            if not events:
+                try:
+                    await asyncio.wait_for(waiter.wait(), _IDLE_CHECK_S)
+                except TimeoutError:
+                    continue
+
+    async def _tail(self, conversation_id: str, channel: _Channel, after: int) -> Sequence[Event]:
+        try:
+            events = await self._tails.do(
+                f"{conversation_id}:{after}", lambda: self._log.tail(conversation_id, after + 1)
+            )
+        except DurableTierUnavailable:
+            await asyncio.sleep(_RETRY_S)
+            return []
+        channel.keep(events)
+        return events
+
+    async def aclose(self) -> None:
+        """Cancel reads that are under way."""
+        await self._tails.aclose()

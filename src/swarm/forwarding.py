@@ -1,0 +1,179 @@
+"""Sending a command to the server that owns its conversation: one hop, never more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import aiohttp
+import msgspec
+
+from src.state.errors import (
+    EventRefused,
+    NotFound,
+    NotOwner,
+    OutcomeUnknown,
+    Overloaded,
+    OwnershipUnknown,
+    Refused,
+    StateError,
+    VersionConflict,
+)
+from src.state.models import Durability, Version
+from src.swarm.codec import decode_command, encode_command
+from src.swarm.commands import Command
+from src.swarm.internal_tokens import InternalTokens
+
+NOT_OWNER = 421
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """A command was taken: the version it made and how safe it is."""
+
+    version: Version
+    durability: Durability
+    repeated: bool = False
+
+
+class Forwarded(msgspec.Struct, frozen=True, gc=False):
+    """A command on its way to its owner. `command` is the JSON of the typed command."""
+
+    command: msgspec.Raw
+    key: str
+    actor: str
+    if_seq: int | None = None
+    durability: Durability | None = None
+    create: bool = False
+
+
+class Refusal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The owner's no, as it crosses servers."""
+
+    code: str
+    detail: str
+    field: str | None = None
+    owner: str | None = None
+    retry_after_s: float | None = None
+    expected: int | None = None
+    found: int | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_receipts = msgspec.json.Decoder(Receipt)
+_refusals = msgspec.json.Decoder(Refusal)
+_commands = msgspec.json.Decoder(Forwarded)
+
+
+def encode_forwarded(
+    command: Command,
+    *,
+    key: str,
+    actor: str,
+    if_seq: int | None,
+    durability: Durability | None,
+    create: bool,
+) -> bytes:
+    """Write a command for the internal route."""
+    raw = msgspec.Raw(encode_command(command))
+    return _encoder.encode(Forwarded(raw, key, actor, if_seq, durability, create))
+
+
+def decode_forwarded(body: bytes) -> tuple[Command, Forwarded]:
+    """Read what `encode_forwarded` wrote.
+
+    Raises:
+        msgspec.ValidationError, InvalidCommand: not such a body.
+    """
+    forwarded = _commands.decode(body)
+    return decode_command(bytes(forwarded.command)), forwarded
+
+
+def encode_refusal(error: StateError) -> bytes:
+    """Write an error so that `raise_refusal` on the other server raises the same kind."""
+    if isinstance(error, NotOwner):
+        return _encoder.encode(Refusal("not_owner", str(error), owner=error.server_id))
+    if isinstance(error, VersionConflict):
+        conflict = Refusal(error.code, error.detail, expected=error.expected, found=error.found)
+        return _encoder.encode(conflict)
+    if isinstance(error, Refused):
+        return _encoder.encode(Refusal(error.code, error.detail, error.field))
+    if isinstance(error, Overloaded):
+        return _encoder.encode(Refusal("overloaded", str(error), retry_after_s=error.retry_after_s))
+    codes = {OutcomeUnknown: "outcome_unknown", EventRefused: "event_refused"}
+    return _encoder.encode(Refusal(codes.get(type(error), "ownership_unknown"), str(error)))
+
+
+def raise_refusal(conversation_id: str, body: bytes) -> None:
+    """Raise the owner's error here."""
+    no = _refusals.decode(body)
+    if no.code == "not_owner":
+        raise NotOwner(conversation_id, no.owner or "")
+    if no.code == "version_conflict":
+        raise VersionConflict(conversation_id, no.expected or 0, no.found or 0)
+    if no.code == "not_found":
+        raise NotFound("conversation", conversation_id)
+    if no.code == "overloaded":
+        raise Overloaded(no.detail, no.retry_after_s or 1.0)
+    if no.code == "outcome_unknown":
+        raise OutcomeUnknown(conversation_id)
+    if no.code == "event_refused":
+        raise EventRefused(conversation_id, no.detail)
+    if no.code == "ownership_unknown":
+        raise OwnershipUnknown(conversation_id, no.detail)
+    raise Refused(no.code, no.detail, field=no.field)
+
+
+class Forwarder:
+    """Posts commands to the internal route of another server."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, tokens: InternalTokens, timeout: timedelta
+    ) -> None:
+        self._session = session
+        self._tokens = tokens
+        self._timeout = aiohttp.ClientTimeout(total=timeout.total_seconds())
+        self.forwarded = 0
+
+    async def send(self, url: str, conversation_id: str, body: bytes) -> Receipt:
+        """Return the owner's receipt.
+
+        Raises:
+            NotOwner: that server does not own it either.
+            OwnershipUnknown: the server was not reached, so the command was not taken there.
+            OutcomeUnknown: it was reached and did not answer; the same key may be sent again.
+            and whatever the owner refused the command with.
+        """
+        self.forwarded += 1
+        target = f"{url}/internal/v1/conversations/{conversation_id}/commands"
+        headers = {
+            "Authorization": f"Bearer {self._tokens.sign()}",
+            "Content-Type": "application/json",
+        }
+        try:
+            async with self._session.post(
+                target, data=body, headers=headers, timeout=self._timeout
+            ) as response:
+                answer = await response.read()
+                status = response.status
+        except aiohttp.ClientConnectorError as error:
+            raise OwnershipUnknown(
+                conversation_id, f"its owner cannot be reached: {error}"
+            ) from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise OutcomeUnknown(conversation_id) from error
+        if status == 200:
+            return _receipts.decode(answer)
+        try:
+            raise_refusal(conversation_id, answer)
+        except msgspec.MsgspecError as error:
+            raise OwnershipUnknown(conversation_id, f"its owner answered {status}") from error
+        raise OwnershipUnknown(conversation_id, f"its owner answered {status}")
+
+
+@asynccontextmanager
+async def open_forwarder(tokens: InternalTokens, patience: timedelta) -> AsyncIterator[Forwarder]:
+    """Open the connections to other servers; close them at the end of the block."""
+    connector = aiohttp.TCPConnector(limit=200, limit_per_host=64, keepalive_timeout=30)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield Forwarder(session, tokens, patience)

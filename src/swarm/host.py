@@ -1,0 +1,256 @@
+"""The text room: on the owner of a running conversation, bots answer turns.
+
+Who answers is `responder`'s to say, who may speak now `floor`'s, and what is said the provider's.
+A room is nothing but work in progress: everything it needs is in the state, so the next owner
+goes on where this one stopped. A reply's key is made of the turn and the bot, which is why a
+reply that two servers attempt is there once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+import structlog
+
+from src.state.configs import Record
+from src.state.errors import NotFound, Refused, StateError
+from src.state.models import Entry, Event, Read
+from src.swarm import floor
+from src.swarm.commands import Command, PostMessage, ReportConfigVersion, Speaker
+from src.swarm.config_service import ConfigService
+from src.swarm.configs import BotConfig
+from src.swarm.conversations import MESSAGE_ADDED
+from src.swarm.errors import SwarmError
+from src.swarm.floor import Floor
+from src.swarm.models import ConversationState, Message, Participant
+from src.swarm.providers import ReplyRequest, Text, ToolCall
+from src.swarm.providers.registry import Registry
+from src.swarm.responder import who_answers
+from src.swarm.tools import BUILT_IN, command_for
+
+log = structlog.get_logger(__name__)
+
+_MAX_WAITING_TURNS = 100
+
+Submit = Callable[[str, Command, str, str], Awaitable[object]]
+"""(conversation id, command, key, actor) -> receipt"""
+
+
+class _Room:
+    """The turns of one conversation that are still to be considered."""
+
+    __slots__ = ("busy", "floor", "turns")
+
+    def __init__(self) -> None:
+        self.turns: deque[Message] = deque(maxlen=_MAX_WAITING_TURNS)
+        self.floor = Floor()
+        self.busy = False
+
+
+class Host:
+    """Rooms of the running conversations that this server owns."""
+
+    def __init__(
+        self,
+        read: Callable[[str], Awaitable[Read[ConversationState] | None]],
+        owns: Callable[[str], bool],
+        submit: Submit,
+        configs: ConfigService,
+        registry: Registry,
+        reply_timeout: timedelta,
+    ) -> None:
+        self._read, self._owns, self._submit = read, owns, submit
+        self._configs, self._registry = configs, registry
+        self._reply_timeout_s = reply_timeout.total_seconds()
+        self._rooms: dict[str, _Room] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self.replies = 0
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    # -- what wakes a room -----------------------------------------------------------------------
+
+    def owned(self, entry: Entry[ConversationState]) -> None:
+        """Go on with a conversation that another server hosted: its last turns may be open."""
+        if entry.state.status == "running":
+            self._consider(entry.id, _open_turns(entry.state))
+
+    def logged(self, entry: Entry[ConversationState], events: Sequence[Event]) -> None:
+        """Consider the turns that were just logged."""
+        if entry.state.status != "running":
+            self._rooms.pop(entry.id, None)
+            return
+        fresh = {event.version.seq for event in events if event.type == MESSAGE_ADDED}
+        if fresh:
+            self._consider(entry.id, [turn for turn in entry.state.messages if turn.seq in fresh])
+
+    def _consider(self, conversation_id: str, turns: Sequence[Message]) -> None:
+        if self._tasks is None or not turns:
+            return
+        room = self._rooms.setdefault(conversation_id, _Room())
+        room.turns.extend(turns)
+        if not room.busy:
+            room.busy = True
+            task = self._tasks.create_task(self._run(conversation_id, room))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Host rooms for the length of the block; replies under way at its end are given up."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                yield
+            finally:
+                self._tasks = None
+                for task in self._running:
+                    task.cancel()
+
+    # -- one room --------------------------------------------------------------------------------
+
+    async def _run(self, conversation_id: str, room: _Room) -> None:
+        try:
+            while room.turns and self._owns(conversation_id):
+                await self._answer(conversation_id, room, room.turns.popleft())
+        except (StateError, SwarmError) as error:
+            log.warning("room.stopped", conversation_id=conversation_id, error=str(error))
+        except Exception:
+            # A defect in one room, or in a plugin that it uses, is not the other rooms' affair.
+            log.exception("room.failed", conversation_id=conversation_id)
+        finally:
+            room.busy = False
+            if not room.turns or not self._owns(conversation_id):
+                self._rooms.pop(conversation_id, None)
+
+    async def _answer(self, conversation_id: str, room: _Room, turn: Message) -> None:
+        state = await self._state(conversation_id)
+        if state is None:
+            return
+        records = await self._bot_records(state)
+        configs = {bot: record.body for bot, record in records.items()}
+        choice = who_answers(state, turn, configs=configs)
+        for bot_id in choice.bots:
+            # Read anew for each: the bots hear each other.
+            state = await self._state(conversation_id)
+            if state is None:
+                return
+            verdict = floor.ask(room.floor, state, bot_id, configs.get(bot_id))
+            if not verdict.granted or _answered(state, turn, bot_id):
+                log.debug("floor.refused", bot=bot_id, reason=verdict.reason)
+                continue
+            room.floor = floor.grant(room.floor, bot_id)
+            try:
+                await self._reply(state, turn, bot_id, records.get(bot_id))
+            finally:
+                room.floor = floor.release(room.floor, bot_id)
+
+    async def _state(self, conversation_id: str) -> ConversationState | None:
+        read = await self._read(conversation_id)
+        if read is None or read.entry.state.status != "running":
+            return None
+        return read.entry.state
+
+    async def _bot_records(self, state: ConversationState) -> dict[str, Record[BotConfig]]:
+        """Look configs up at every turn: an edit is obeyed by the very next reply."""
+        records: dict[str, Record[BotConfig]] = {}
+        for bot in state.bots:
+            try:
+                records[bot.id] = await self._configs.get("bot", bot.id)
+            except NotFound:
+                continue
+        return records
+
+    async def _reply(
+        self,
+        state: ConversationState,
+        turn: Message,
+        bot_id: str,
+        record: Record[BotConfig] | None,
+    ) -> None:
+        member = state.participant(bot_id)
+        assert member is not None
+        await self._report_version(state, member, record)
+        bot = BotConfig(name=member.name or bot_id) if record is None else record.body
+        request = ReplyRequest(bot_id, bot, state, turn, (*BUILT_IN, *state.available_tools))
+        spoken: list[str] = []
+        calls = 0
+        async with asyncio.timeout(self._reply_timeout_s):
+            async for part in self._generate(request):
+                if isinstance(part, Text):
+                    spoken.append(part.text)
+                else:
+                    calls += 1
+                    await self._call(state, turn, bot_id, part, calls)
+        text = "".join(spoken)
+        if text:
+            said = PostMessage(
+                Speaker("bot", bot_id, member.name),
+                text,
+                reply_to=turn.id,
+                config_version=None if record is None else record.version,
+            )
+            await self._submit(state.id, said, _key("reply", turn.id, bot_id), bot_id)
+            self.replies += 1
+
+    async def _generate(self, request: ReplyRequest) -> AsyncIterator[Any]:
+        """Try the bot's providers in order; one that fails before its first part is passed over."""
+        names = self._registry.chain(request.bot, request.state.config)
+        for name in names:
+            begun = False
+            try:
+                async for part in self._registry.get(name).generate(request):
+                    begun = True
+                    yield part
+            except (SwarmError, StateError, OSError, TimeoutError) as error:
+                log.warning("provider.failed", provider=name, bot=request.bot_id, error=str(error))
+                if begun or name == names[-1]:
+                    raise
+            else:
+                return
+
+    async def _call(
+        self, state: ConversationState, turn: Message, bot_id: str, call: ToolCall, index: int
+    ) -> None:
+        try:
+            command = command_for(state, call)
+            if command is not None:
+                key = _key(f"tool-{index}", turn.id, bot_id)
+                await self._submit(state.id, command, key, bot_id)
+        except Refused as refusal:
+            log.info("tool.refused", bot=bot_id, tool=call.name, code=refusal.code)
+
+    async def _report_version(
+        self, state: ConversationState, member: Participant, record: Record[BotConfig] | None
+    ) -> None:
+        if record is not None and member.config_version != record.version:
+            report = ReportConfigVersion(member.id, record.version)
+            key = _key(f"applied-{record.version}", state.version.token, member.id)
+            await self._submit(state.id, report, key, member.id)
+
+
+def _key(what: str, about: str, bot_id: str) -> str:
+    """Name a command so that whoever attempts it again, here or elsewhere, attempts the same."""
+    return f"{what}-{sha256(f'{about} {bot_id}'.encode()).hexdigest()[:24]}"
+
+
+def _answered(state: ConversationState, turn: Message, bot_id: str) -> bool:
+    return any(
+        message.reply_to == turn.id and message.author.id == bot_id for message in state.messages
+    )
+
+
+def _open_turns(state: ConversationState) -> list[Message]:
+    """The last turn of a person and what came after it."""
+    for index in range(len(state.messages) - 1, -1, -1):
+        if state.messages[index].author.kind == "person":
+            return list(state.messages[index:])
+    return []

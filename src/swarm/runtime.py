@@ -1,0 +1,252 @@
+"""The composition root: the only file that names concrete tiers and buses.
+
+`open_runtime` gives a server that has joined the others and is ready to serve; at the end of the
+block it drains, flushes, gives up what it owned and says goodbye.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import MappingProxyType
+from typing import Any
+
+import structlog
+
+from src.invalidation.buses.postgres import PostgresNotices
+from src.invalidation.buses.redis import RedisBus
+from src.invalidation.listener import Listener
+from src.invalidation.publisher import Announcer
+from src.state.aggregates import Aggregates
+from src.state.clock import SystemClock
+from src.state.configs import Configs, ConfigSource, Record
+from src.state.errors import StateError
+from src.state.guards import ALL_ON, Guards
+from src.state.incarnations import Incarnations
+from src.state.keys import partition_of
+from src.state.lists import ConversationLists
+from src.state.membership import Membership
+from src.state.models import Announcement
+from src.state.protocols import Clock
+from src.state.source import LogSource
+from src.state.store import Store
+from src.state.tiers.memory import Lease
+from src.state.tiers.postgres import Line, open_engine, open_pool
+from src.state.tiers.postgres_log import PostgresLog
+from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
+from src.state.tiers.redis import RedisTier, open_redis
+from src.swarm.commands import Command
+from src.swarm.config_service import KINDS, ConfigService
+from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
+from src.swarm.feed import Feed
+from src.swarm.forwarding import open_forwarder
+from src.swarm.host import Host
+from src.swarm.internal_tokens import InternalTokens
+from src.swarm.models import ConversationState
+from src.swarm.providers import Provider
+from src.swarm.providers.registry import Registry
+from src.swarm.service import SwarmService
+from src.swarm.settings import RuntimeSettings
+from src.swarm.status import Status
+
+log = structlog.get_logger(__name__)
+
+_DRAIN_S = 10.0
+_NO_PROVIDERS: Mapping[str, Provider] = MappingProxyType({})
+
+
+class Runtime:
+    """What the edges of a server are given."""
+
+    def __init__(self, service: SwarmService, status: Status, tokens: InternalTokens) -> None:
+        self.service = service
+        self.status = status
+        self.tokens = tokens
+
+
+class _Copies:
+    """`Subscriber`: every store of this server, behind one door."""
+
+    def __init__(self, stores: Mapping[str, Store[Any]], feed: Feed) -> None:
+        self._stores = stores
+        self._feed = feed
+
+    def heard(self, change: Announcement) -> None:
+        store = self._stores.get(change.kind)
+        if store is not None:
+            store.invalidate(change.id, change.version)
+
+    def doubt(self, partition: int | None) -> None:
+        for store in self._stores.values():
+            store.clear(lambda name: partition is None or partition_of(name) == partition)
+        self._feed.doubt()
+
+
+@asynccontextmanager
+async def open_runtime(
+    settings: RuntimeSettings,
+    *,
+    guards: Guards = ALL_ON,
+    providers: Mapping[str, Provider] = _NO_PROVIDERS,
+    clock: Clock | None = None,
+) -> AsyncIterator[Runtime]:
+    """Open a server on the stores that the settings name.
+
+    Raises:
+        DurableTierUnavailable, SharedTierUnavailable: a store does not answer; it is named.
+    """
+    clock = clock or SystemClock()
+    state = settings.state
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(state))
+        engine = await stack.enter_async_context(open_engine(state))
+        redis = await stack.enter_async_context(open_redis(state))
+        pulls = await stack.enter_async_context(open_redis(state))
+        lines = [Line(state) for _ in range(4)]
+        for line in lines:
+            stack.push_async_callback(line.aclose)
+        append_line, beat_line, pull_line, notice_line = lines
+
+        owned, heard = Lease(), Lease()
+        incarnations = Incarnations()
+        shared = RedisTier(redis, incarnations, state)
+        registry = PostgresRegistry(beat_line, pull_line)
+        membership = Membership(
+            registry, state, clock, settings.swarm.server_url, owned, guards=guards
+        )
+        bus = RedisBus(redis, pulls, state)
+        notices = PostgresNotices(notice_line, state)
+        announcer = Announcer(bus, notices, registry, membership)
+
+        def store_of(kind: Any, source: Any) -> Store[Any]:
+            return Store(
+                kind,
+                source,
+                shared,
+                state,
+                clock,
+                owned=owned,
+                heard=heard,
+                incarnations=incarnations,
+                guards=guards,
+            )
+
+        event_log = PostgresLog(CONVERSATIONS, pool, append_line, guards=guards)
+        source = LogSource(CONVERSATIONS, event_log)
+        store: Store[ConversationState] = store_of(CONVERSATIONS, source)
+        conversations: Aggregates[ConversationState, Command] = Aggregates(
+            CONVERSATIONS,
+            event_log,
+            PostgresOwnership(CONVERSATIONS, pool),
+            shared,
+            announcer,
+            membership,
+            store,
+            source,
+            state,
+            clock,
+            guards=guards,
+        )
+        membership.on_deposed = conversations.deposed
+        config_stores: dict[str, Store[Record[Any]]] = {
+            name: store_of(kind, ConfigSource(kind, engine)) for name, kind in KINDS.items()
+        }
+        configs = ConfigService(
+            {name: Configs(kind, engine, announcer, clock) for name, kind in KINDS.items()},
+            config_stores,
+        )
+        feed = Feed(event_log)
+        stack.push_async_callback(feed.aclose)
+        store.listeners.append(feed.heard)
+        listener = Listener(
+            bus,
+            notices,
+            registry,
+            membership,
+            _Copies({CONVERSATIONS.name: store, **config_stores}, feed),
+            incarnations,
+            state,
+            clock,
+            heard=heard,
+            outbox_position=await registry.outbox_end(),
+        )
+        tokens = InternalTokens(settings.swarm.internal_secret.get_secret_value())
+        forwarder = await stack.enter_async_context(
+            open_forwarder(tokens, settings.swarm.forward_timeout)
+        )
+        service = SwarmService(
+            conversations,
+            event_log,
+            ConversationLists(engine, MESSAGE_ADDED),
+            feed,
+            forwarder,
+            membership,
+            configs,
+            settings.swarm.patience,
+        )
+        host = Host(
+            conversations.read,
+            conversations.owns,
+            lambda name, command, key, actor: service.submit(name, command, key=key, actor=actor),
+            configs,
+            Registry(providers),
+            settings.swarm.room_reply_timeout,
+        )
+        conversations.logged += [feed.logged, host.logged]
+        conversations.owned.append(host.owned)
+        status = Status(
+            membership, conversations, config_stores, listener, announcer, forwarder, host, feed
+        )
+        status.ping_redis, status.ping_postgres = redis.ping, registry.timeline
+
+        await membership.join()
+        await stack.enter_async_context(_beating(membership))
+        await stack.enter_async_context(conversations.running())
+        await stack.enter_async_context(_filling(config_stores))
+        await stack.enter_async_context(listener.running())
+        await stack.enter_async_context(_farewell(conversations, membership))
+        await stack.enter_async_context(host.running())
+        log.info("server.joined", server=membership.id, url=membership.url)
+        yield Runtime(service, status, tokens)
+
+
+@asynccontextmanager
+async def _beating(membership: Membership) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        beat = tasks.create_task(membership.beat_for_ever(), name="membership.beat")
+        try:
+            yield
+        finally:
+            beat.cancel()
+
+
+@asynccontextmanager
+async def _filling(stores: Mapping[str, Store[Any]]) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        fills = [tasks.create_task(store.fills.run()) for store in stores.values()]
+        try:
+            yield
+        finally:
+            for fill in fills:
+                fill.cancel()
+            for store in stores.values():
+                await store.aclose()
+
+
+@asynccontextmanager
+async def _farewell(
+    conversations: Aggregates[Any, Any], membership: Membership
+) -> AsyncIterator[None]:
+    """At the end: drain, so that nobody has to wait for a silence."""
+    try:
+        yield
+    finally:
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                await conversations.drain()
+                await membership.leave()
+            log.info("server.left", server=membership.id)
+        except (StateError, TimeoutError) as error:
+            # The log has everything acknowledged; what is left is for the next owner to derive.
+            log.warning("drain.incomplete", server=membership.id, error=str(error))

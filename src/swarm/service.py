@@ -1,0 +1,274 @@
+"""The use-cases of a server: what its edges, the HTTP API and the voice rooms, may call.
+
+A write goes to the owner wherever it is; a read is answered here. Neither edge knows more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+
+import msgspec
+from cachetools import LRUCache
+from msgspec.structs import replace
+
+from src.state.aggregates import Aggregates
+from src.state.errors import (
+    NotFound,
+    NotOwner,
+    OutcomeUnknown,
+    OwnershipLost,
+    OwnershipUnknown,
+    Refused,
+    StateError,
+)
+from src.state.lists import ConversationLists
+from src.state.membership import Membership
+from src.state.models import Durability, Entry, Event, Read, Version
+from src.state.protocols import EventLog
+from src.swarm.codec import decode_event
+from src.swarm.commands import Command
+from src.swarm.config_service import ConfigService
+from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
+from src.swarm.events import MessageAdded
+from src.swarm.feed import Feed
+from src.swarm.forwarding import Forwarder, Receipt, encode_forwarded
+from src.swarm.models import ConversationState, Message
+
+_OWNER_HINTS = 50_000
+_RETRY_S = 0.1
+
+
+class MessagePage(msgspec.Struct, frozen=True, gc=False):
+    """Messages newest first; `next_cursor` is the seq to go on below, None at the beginning."""
+
+    messages: tuple[Message, ...]
+    next_cursor: str | None
+    as_of: Version
+
+
+class Summary(msgspec.Struct, frozen=True, gc=False):
+    """A conversation in a list, as of `seq`."""
+
+    id: str
+    seq: int
+    status: str
+    goal: str
+    created_by: str
+    members: tuple[str, ...]
+    turns: int
+    last_text: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class SwarmService:
+    """Conversations and configs on one server."""
+
+    def __init__(
+        self,
+        conversations: Aggregates[ConversationState, Command],
+        event_log: EventLog,
+        lists: ConversationLists,
+        feed: Feed,
+        forwarder: Forwarder,
+        membership: Membership,
+        configs: ConfigService,
+        patience: timedelta,
+    ) -> None:
+        self._conversations = conversations
+        self._log = event_log
+        self._lists = lists
+        self._feed = feed
+        self._forwarder = forwarder
+        self._membership = membership
+        self._patience_s = patience.total_seconds()
+        self._owners: LRUCache[str, str] = LRUCache(_OWNER_HINTS)
+        self.configs = configs
+        self.peek = conversations.store.peek
+        """`peek(id) -> Entry | None`: a fresh L1 hit, synchronous; the hottest call of a server."""
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def body(self, entry: Entry[ConversationState]) -> bytes:
+        """Return the JSON of a state, made once per entry."""
+        return entry.body(CONVERSATIONS.encode_state)
+
+    async def read(
+        self, conversation_id: str, *, at_least: Version | None = None
+    ) -> Read[ConversationState]:
+        """Return the state with tier and freshness.
+
+        Raises:
+            NotFound: never created, or deleted.
+            Behind: `at_least` is ahead of what is logged.
+            DurableTierUnavailable: no tier can tell.
+        """
+        read = await self._conversations.read(conversation_id, at_least=at_least)
+        if read is None or read.entry.state.status == "deleted":
+            raise NotFound("conversation", conversation_id)
+        return read
+
+    async def messages(
+        self, conversation_id: str, *, before: int | None, limit: int
+    ) -> MessagePage:
+        """Return a page of messages, newest first, complete up to the newest logged one."""
+        read = await self.read(conversation_id)
+        top = (1 << 62) if before is None else before
+        rows = await self._lists.messages(conversation_id, top, limit)
+        messages = tuple(_message(seq, body) for seq, body in rows)
+        more = str(rows[-1][0]) if len(rows) == limit else None
+        return MessagePage(messages, more, read.entry.version)
+
+    async def events(self, conversation_id: str, *, after: int, limit: int) -> Sequence[Event]:
+        """Return logged events with seq > `after`, in order."""
+        await self.read(conversation_id)
+        return await self._log.tail(conversation_id, after + 1, limit)
+
+    async def list(
+        self, *, member: str | None, cursor: str | None, limit: int
+    ) -> tuple[Sequence[Summary], str | None]:
+        """Return conversations, newest first (of one member), and the cursor of the next page.
+
+        Raises:
+            Refused: a cursor that no list gave out.
+        """
+        rows = await self._lists.summaries(member=member, after=_place(cursor), limit=limit)
+        page = [
+            Summary(
+                row["conversation_id"],
+                row["seq"],
+                row["status"],
+                row["goal"],
+                row["created_by"],
+                tuple(row["members"]),
+                row["turns"],
+                row["last_text"],
+                row["created_at"],
+                row["updated_at"],
+            )
+            for row in rows
+        ]
+        last = page[-1] if len(page) == limit else None
+        return page, f"{last.created_at.isoformat()}~{last.id}" if last else None
+
+    def follow(
+        self, conversation_id: str, *, after: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        """Give events with seq > `after` as they are logged, on any server, without gaps."""
+        return self._feed.follow(conversation_id, after=after)
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        conversation_id: str,
+        command: Command,
+        *,
+        key: str,
+        actor: str,
+        if_seq: int | None = None,
+        durability: Durability | None = None,
+        create: bool = False,
+    ) -> Receipt:
+        """Have the owner take a command; the owner may be this server.
+
+        The same key again gives the first receipt again. What `Aggregates.submit` raises is
+        raised here too, but for NotOwner and OwnershipLost: those are followed to the owner, for
+        a bounded time.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience_s
+        body: bytes | None = None
+        while True:
+            owner = self._owners.get(conversation_id)
+            url = None if owner is None else self._membership.url_of(owner)
+            try:
+                if url is None or owner == self._membership.id:
+                    return await self.submit_here(
+                        conversation_id,
+                        command,
+                        key=key,
+                        actor=actor,
+                        if_seq=if_seq,
+                        durability=durability,
+                        create=create,
+                    )
+                body = body or encode_forwarded(
+                    command,
+                    key=key,
+                    actor=actor,
+                    if_seq=if_seq,
+                    durability=durability,
+                    create=create,
+                )
+                return await self._forwarder.send(url, conversation_id, body)
+            except NotOwner as error:
+                failure: StateError = OwnershipUnknown(conversation_id, "its owner is changing")
+                known = self._membership.url_of(error.server_id) is not None
+                self._learn(conversation_id, error.server_id if known else None)
+                # The row named an owner that we can reach: go there at once, but only once.
+                pause = 0.0 if known and url is None else _RETRY_S
+            except (OwnershipLost, OwnershipUnknown, OutcomeUnknown) as error:
+                failure = error
+                self._learn(conversation_id, None)
+                pause = _RETRY_S
+            if loop.time() + pause >= deadline:
+                raise failure
+            await asyncio.sleep(pause)
+
+    def _learn(self, conversation_id: str, owner: str | None) -> None:
+        if owner is None:
+            self._owners.pop(conversation_id, None)
+        else:
+            self._owners[conversation_id] = owner
+
+    async def submit_here(
+        self,
+        conversation_id: str,
+        command: Command,
+        *,
+        key: str,
+        actor: str,
+        if_seq: int | None = None,
+        durability: Durability | None = None,
+        create: bool = False,
+    ) -> Receipt:
+        """Take a command as the owner.
+
+        Raises:
+            NotOwner: another server owns the conversation; it is named.
+            and what `Aggregates.submit` raises.
+        """
+        ack = await self._conversations.submit(
+            conversation_id,
+            command,
+            key=key,
+            actor=actor,
+            if_seq=if_seq,
+            durability=durability or command.durability,
+            create=create,
+        )
+        return Receipt(ack.version, ack.durability, ack.repeated)
+
+
+def _message(seq: int, body: bytes) -> Message:
+    fact = decode_event(MESSAGE_ADDED, 1, body)
+    assert isinstance(fact, MessageAdded)
+    return replace(fact.message, seq=seq)
+
+
+def _place(cursor: str | None) -> tuple[datetime, str] | None:
+    if cursor is None:
+        return None
+    moment, mark, conversation_id = cursor.partition("~")
+    try:
+        at = datetime.fromisoformat(moment)
+    except ValueError:
+        at = None
+    if not mark or at is None or at.tzinfo is None:
+        detail = "cursor was not given out by this list; start without one"
+        raise Refused("invalid", detail, field="cursor")
+    return at, conversation_id

@@ -1,0 +1,42 @@
+"""Settings of a server as a whole: its address, and how it speaks with the other servers."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from src.state.settings import StateSettings
+
+
+class SwarmSettings(BaseSettings):
+    """Read from `SWARMSTATE_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="SWARMSTATE_", extra="ignore", frozen=True)
+
+    server_url: str = "http://127.0.0.1:8080"
+    """Where the other servers reach this one."""
+    internal_secret: SecretStr = Field(
+        default_factory=lambda: SecretStr(secrets.token_hex(32)), min_length=32
+    )
+    """Signs what servers say to each other. The same on all servers; made up when not given, which
+    is enough for one server only."""
+    forward_timeout: timedelta = timedelta(seconds=6)
+    """How long a forwarded command may take."""
+    patience: timedelta = timedelta(seconds=3)
+    """How long a write waits for an owner that is changing before 503 `ownership_unknown`."""
+    room_reply_timeout: timedelta = timedelta(seconds=60)
+    """How long a bot's provider may take for one answer."""
+
+
+class RuntimeSettings:
+    """The settings of all rooms below the edges."""
+
+    def __init__(
+        self, state: StateSettings | None = None, swarm: SwarmSettings | None = None
+    ) -> None:
+        # pydantic-settings fills required fields from the environment.
+        self.state = state or StateSettings()
+        self.swarm = swarm or SwarmSettings()

@@ -1,0 +1,116 @@
+"""What a server can say of itself, for operators and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from src.invalidation.listener import Listener
+from src.invalidation.publisher import Announcer
+from src.state.aggregates import Aggregates
+from src.state.errors import StateError
+from src.state.membership import Membership
+from src.state.store import Store
+from src.swarm.feed import Feed
+from src.swarm.forwarding import Forwarder
+from src.swarm.host import Host
+
+
+async def _unset() -> object:
+    raise StateError("not connected yet")
+
+
+class Status:
+    """Reads counters where they are kept; keeps none itself."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        conversations: Aggregates[Any, Any],
+        configs: Mapping[str, Store[Any]],
+        listener: Listener,
+        announcer: Announcer,
+        forwarder: Forwarder,
+        host: Host,
+        feed: Feed,
+    ) -> None:
+        self._membership = membership
+        self._conversations = conversations
+        self._stores: Mapping[str, Store[Any]] = {
+            conversations.kind.name: conversations.store,
+            **configs,
+        }
+        self._listener = listener
+        self._announcer = announcer
+        self._forwarder = forwarder
+        self._host = host
+        self._feed = feed
+        self.ping_redis: Callable[[], Awaitable[object]] = _unset
+        self.ping_postgres: Callable[[], Awaitable[object]] = _unset
+
+    def summary(self) -> dict[str, Any]:
+        """Return who this server is, what it sees, and what it holds."""
+        counts = self.counts()
+        return {
+            "server_id": self._membership.id,
+            "url": self._membership.url,
+            "peers": [
+                {"server_id": peer.id, "url": peer.url, "announces": peer.announces}
+                for peer in self._membership.peers.values()
+                if not peer.dead and peer.id != self._membership.id
+            ],
+            "tiers": {"redis": self._listener.redis_ok, "postgres": self._listener.postgres_ok},
+            "conversations": {
+                "owned": counts["owned"],
+                "dirty": counts["dirty"],
+                "oldest_dirty_s": round(counts["oldest_dirty_s"], 3),
+                "waiting_commands": counts["waiting_commands"],
+                "rooms": counts["rooms"],
+                "followers": counts["followers"],
+            },
+            "stores": {name: store.counts() for name, store in self._stores.items()},
+        }
+
+    def stores(self) -> Mapping[str, Mapping[str, float]]:
+        """Return the tier counters of each kind."""
+        return {name: store.counts() for name, store in self._stores.items()}
+
+    def counts(self) -> dict[str, float]:
+        """Return the counters of the write path and of what goes on between servers."""
+        commit, buffer = self._conversations.commit, self._conversations.writebehind
+        return {
+            "owned": len(self._conversations),
+            "dirty": len(buffer),
+            "oldest_dirty_s": buffer.oldest_age_s(),
+            "waiting_commands": commit.waiting,
+            "log_batches": commit.batches,
+            "log_events": commit.events,
+            "flushes": buffer.flushes,
+            "snapshots": buffer.snapshots,
+            "takeovers": self._conversations.takeovers,
+            "announcements": self._announcer.published,
+            "announcement_fallbacks": self._announcer.fallbacks,
+            "invalidations": self._listener.applied,
+            "gaps": self._listener.gaps,
+            "clears": self._listener.clears,
+            "forwarded": self._forwarder.forwarded,
+            "rooms": len(self._host),
+            "replies": self._host.replies,
+            "followers": len(self._feed),
+        }
+
+    async def ready(self) -> dict[str, bool]:
+        """Ask each tier now; a server is ready when both answer."""
+        return {
+            "redis": await _answers(self.ping_redis),
+            "postgres": await _answers(self.ping_postgres),
+        }
+
+
+async def _answers(ping: Callable[[], Awaitable[object]]) -> bool:
+    try:
+        await ping()
+    except Exception:
+        # Whatever a driver raises: it did not answer, which is all that is asked here.
+        return False
+    return True
