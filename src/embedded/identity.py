@@ -7,47 +7,48 @@ another user who is given the data.
 
 import os
 import pwd
-import shutil
-import stat
+import signal
 from collections.abc import Iterable
 from pathlib import Path
-
-from msgspec.structs import replace
 
 from src.embedded.binaries import Binary
 from src.embedded.errors import DataDirUnusable, StartFailed
 from src.embedded.process import SELF, Identity, Order, run
 
 ORDINARY_USERS = ("postgres", "nobody")
+NOBODY = 65534
 
 
-def choose(binary: Binary, data_dir: Path) -> tuple[Binary, Identity]:
-    """Return the program where it can be reached, and the identity that shall run it.
+def choose(binary: Binary, data_dir: Path) -> Identity:
+    """Return the identity that shall run this program on this data folder.
 
     Raises:
-        DataDirUnusable: the ordinary user that root has to become cannot reach the data folder.
+        DataDirUnusable: root may not become anybody who can run the program there.
     """
     if os.geteuid() != 0:
-        return binary, SELF
+        return SELF
     namespace = Identity("namespace")
     if can_run(binary, namespace, data_dir):
-        return binary, namespace
-    return ordinary_user(binary, data_dir)
+        return namespace
+    other = ordinary_user()
+    if can_run(binary, other, data_dir):
+        return other
+    raise DataDirUnusable(
+        f"PostgreSQL does not run as root, and here neither a user namespace nor another user can "
+        f"run {binary.path} in {data_dir}; start as an ordinary user, choose a data folder that "
+        "others may enter, or set SWARMSTATE_DATABASE_URL"
+    )
 
 
-def ordinary_user(binary: Binary, data_dir: Path) -> tuple[Binary, Identity]:
-    """Root's second way: become another user, who may need a copy of the programs."""
-    entry = next(entry for entry in map(_entry, ORDINARY_USERS) if entry)
-    identity = Identity("user", entry.pw_uid, entry.pw_gid)
-    data_dir.chmod(0o711)
-    if not _all_may_enter(data_dir):
-        raise DataDirUnusable(
-            f"PostgreSQL cannot run as root here, and user {entry.pw_name} cannot reach "
-            f"{data_dir}; choose a data folder that others may enter, for example below /var/lib"
-        )
-    if not can_run(binary, identity, data_dir):
-        binary = _copy(binary, data_dir)
-    return binary, identity
+def ordinary_user() -> Identity:
+    """Return root's second way: the user of the system's PostgreSQL, else nobody."""
+    for name in ORDINARY_USERS:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Identity("user", entry.pw_uid, entry.pw_gid)
+    return Identity("user", NOBODY, NOBODY)
 
 
 def give(folders: Iterable[Path], identity: Identity) -> None:
@@ -68,9 +69,9 @@ def give(folders: Iterable[Path], identity: Identity) -> None:
 def can_run(binary: Binary, identity: Identity, data_dir: Path) -> bool:
     probe = Order(
         command=(str(binary.path), "--version"),
-        folder=Path("/"),
+        folder=data_dir,
         log=data_dir / "identity.log",
-        stop=((9, 5.0),),
+        stop=((signal.SIGTERM, 5.0),),
         identity=identity,
     )
     try:
@@ -78,32 +79,3 @@ def can_run(binary: Binary, identity: Identity, data_dir: Path) -> bool:
     except StartFailed:
         return False
     return True
-
-
-def _entry(name: str) -> pwd.struct_passwd | None:
-    try:
-        return pwd.getpwnam(name)
-    except KeyError:
-        return None
-
-
-def _all_may_enter(folder: Path) -> bool:
-    return all(path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.parents))
-
-
-def _copy(binary: Binary, data_dir: Path) -> Binary:
-    """Copy an installation tree, and the .libs folder that the wheel's programs look for."""
-    install = binary.path.parent.parent
-    package = install.parent
-    copy = data_dir / f"postgres-{binary.version}"
-    libraries = package.with_name(f"{package.name}.libs")
-    for source, target in (
-        (libraries, copy / libraries.name),
-        (install, copy / package.name / install.name),
-    ):
-        if source.exists() and not target.exists():
-            partial = target.with_name(f"{target.name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(source, partial, symlinks=True)
-            partial.rename(target)
-    return replace(binary, path=copy / package.name / install.name / "bin" / binary.path.name)

@@ -125,7 +125,8 @@ def open_servers(
         if database_url is not None:
             postgres = Server(database_url)
         else:
-            binary, identity = choose(find_postgres(), opened.path)
+            binary = find_postgres()
+            identity = choose(binary, opened.path)
             recipe = Postgres(binary, opened, identity, durable=durable)
             postgres = _start(stack, recipe, opened, tell)
         if redis_url is not None:

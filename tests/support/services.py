@@ -28,11 +28,7 @@ ADMIN_LIMITS = {"statement_timeout": "0", "lock_timeout": "0"}
 
 @contextmanager
 def server_folder() -> Iterator[Path]:
-    """Make a data folder for servers and remove it afterwards.
-
-    pytest's own folders admit nobody else; where root may not make a user namespace, PostgreSQL
-    runs as another user, who has to get in.
-    """
+    """Make a data folder for servers, and remove it afterwards with all that they wrote."""
     with TemporaryDirectory(prefix="swarmstate-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 

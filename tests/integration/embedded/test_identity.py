@@ -1,6 +1,4 @@
 import os
-import pwd
-import stat
 from pathlib import Path
 
 import pytest
@@ -30,33 +28,32 @@ def serve(opened: DataDir, binary: Binary, identity: Identity) -> int:
 
 
 def test_data_belongs_to_whoever_opens_the_folder(data_dir: Path) -> None:
+    binary = find_postgres()
+    identity = choose(binary, data_dir)
     with open_data_dir(data_dir) as opened:
-        binary, identity = choose(find_postgres(), data_dir)
         serve(opened, binary, identity)
-    if identity.kind != "user":
-        assert (data_dir / "postgres" / "base").stat().st_uid == os.geteuid()
+    owner = identity.uid if identity.kind == "user" else os.geteuid()
+    assert (data_dir / "postgres" / "base").stat().st_uid == owner
 
 
 def test_one_who_is_not_root_stays_who_he_is(data_dir: Path) -> None:
-    binary, identity = choose(find_postgres(), data_dir)
-    assert (identity.kind == "self") == (not ROOT)
-    assert binary.path.exists()
+    assert (choose(find_postgres(), data_dir).kind == "self") == (not ROOT)
 
 
 @as_root
 def test_root_can_hand_the_data_to_an_ordinary_user_and_back(data_dir: Path) -> None:
+    binary, other = find_postgres(), ordinary_user()
     with open_data_dir(data_dir) as opened:
-        binary, identity = ordinary_user(find_postgres(), data_dir)
-        assert serve(opened, binary, identity) == identity.uid
-        assert (data_dir / "postgres" / "base").stat().st_uid == identity.uid
-        assert stat.S_IMODE((data_dir / "password").stat().st_mode) == 0o600
+        assert serve(opened, binary, other) == other.uid
+        assert (data_dir / "postgres" / "base").stat().st_uid == other.uid
+        assert (data_dir / "password").stat().st_uid == 0
 
-        serve(opened, *choose(find_postgres(), data_dir))
-        serve(opened, binary, identity)
+        serve(opened, binary, choose(binary, data_dir))
+        serve(opened, binary, other)
 
 
 @as_root
-def test_binaries_in_a_closed_folder_are_copied_for_the_ordinary_user(data_dir: Path) -> None:
+def test_ordinary_user_gets_into_closed_folders_of_root(data_dir: Path) -> None:
     binary = find_postgres({"SWARMSTATE_EMBEDDED_POSTGRES": "wheel"})
     package = binary.path.parents[2]
     closed = data_dir / "closed"
@@ -69,18 +66,14 @@ def test_binaries_in_a_closed_folder_are_copied_for_the_ordinary_user(data_dir: 
         closed / package.name / binary.path.relative_to(package),
         binary.origin,
     )
-    with open_data_dir(data_dir) as opened:
-        reachable, identity = ordinary_user(hidden, data_dir)
-        assert reachable.path != hidden.path
-        assert serve(opened, reachable, identity) == identity.uid
+    with open_data_dir(closed / "data") as opened:
+        assert serve(opened, hidden, ordinary_user()) == ordinary_user().uid
 
 
 @as_root
-def test_folder_that_the_ordinary_user_cannot_reach_is_refused(data_dir: Path) -> None:
-    closed = data_dir / "closed"
-    closed.mkdir(mode=0o700)
-    folder = closed / "data"
-    folder.mkdir()
-    names = {entry.pw_name for entry in pwd.getpwall()} & {"postgres", "nobody"}
-    with pytest.raises(DataDirUnusable, match=f"user ({'|'.join(names)}) cannot reach"):
-        ordinary_user(find_postgres(), folder)
+def test_root_who_may_become_nobody_is_told_what_to_do(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.embedded.identity.can_run", lambda *_: False)
+    with pytest.raises(DataDirUnusable, match="start as an ordinary user"):
+        choose(find_postgres(), data_dir)
