@@ -55,18 +55,6 @@ CREATE TABLE snapshots (
     body bytea NOT NULL
 );
 
-CREATE TABLE messages (
-    conversation_id text NOT NULL,
-    seq bigint NOT NULL,
-    message_id text NOT NULL,
-    author_id text NOT NULL,
-    author_kind text NOT NULL,
-    role text NOT NULL,
-    occurred_at timestamptz NOT NULL,
-    body bytea NOT NULL,
-    CONSTRAINT messages_pkey PRIMARY KEY (conversation_id, seq)
-);
-
 CREATE TABLE conversation_summaries (
     conversation_id text PRIMARY KEY,
     seq bigint NOT NULL,
@@ -167,6 +155,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP VIEW conversations_readable, events_readable")
     op.execute(
-        "DROP TABLE servers, conversations, events, snapshots, messages, conversation_summaries, "
+        "DROP TABLE servers, conversations, events, snapshots, conversation_summaries, "
         "configs, config_history, outbox, quarantine"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -156,14 +156,15 @@ class Aggregates(Generic[S, C]):
         cheap = self._always_buffered or durability is Durability.BUFFERED
         if cheap and lane.entry is not None and not lane.queue and not lane.in_flight:
             return self._buffer(lane, command, key, actor, if_seq)
-        answer: asyncio.Future[Ack[S]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Ack[S]] = loop.create_future()
         self.commit.enqueue(lane, Pending(command, key, actor, if_seq, answer))
+        # A caller that gives up or goes away leaves its event where it is; only the answer is lost.
+        patience = loop.call_later(self._submit_timeout_s, _give_up, answer, id)
         try:
-            # A caller that goes away or gives up does not take its event back.
-            async with asyncio.timeout(self._submit_timeout_s):
-                return await asyncio.shield(answer)
-        except TimeoutError as error:
-            raise OutcomeUnknown(id) from error
+            return await answer
+        finally:
+            patience.cancel()
 
     def _check_load(self) -> None:
         if self.commit.waiting >= self._settings.max_waiting_commands:
@@ -195,9 +196,11 @@ class Aggregates(Generic[S, C]):
                 answers.append(answer)
         await asyncio.gather(*answers, return_exceptions=True)
 
-    def _logged(self, lane: Lane[S, C], entry: Entry[S], events: Sequence[Event]) -> None:
+    def _logged(
+        self, lane: Lane[S, C], entry: Entry[S], events: Sequence[Event], size: int
+    ) -> None:
         self.store.put_owned(entry, lane.size)
-        self.writebehind.mark(entry, events)
+        self.writebehind.mark(entry, len(events), size)
         for callback in self.logged:
             callback(entry, events)
 
@@ -230,7 +233,7 @@ class Aggregates(Generic[S, C]):
         if entry is not None:
             self.store.put_owned(entry, lane.size)
             if loaded.unsnapshotted:
-                self.writebehind.mark(entry, loaded.unsnapshotted)
+                self.writebehind.mark(entry, loaded.unsnapshotted, 0)
             for callback in self.owned:
                 callback(entry)
         return lane
@@ -338,3 +341,8 @@ class Aggregates(Generic[S, C]):
                     task.cancel()
                 await self._acquiring.aclose()
                 await self.store.aclose()
+
+
+def _give_up(answer: asyncio.Future[Any], id: str) -> None:
+    if not answer.done():
+        answer.set_exception(OutcomeUnknown(id))

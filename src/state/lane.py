@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from msgspec.structs import replace
+
 from src.state.errors import Refused, VersionConflict
 from src.state.models import (
     ZERO,
     Ack,
     Claim,
     Context,
-    Draft,
     Durability,
     Entry,
     Event,
-    Meta,
     Version,
     event_id,
 )
@@ -66,12 +66,7 @@ class Decided(Generic[S, C]):
         self.lane, self.pendings = lane, pendings
         self.state, self.version, self.events = state, version, events
         self.size = sum(len(event.body) for event in events)
-        self.claim = Claim(
-            lane.id,
-            lane.epoch,
-            lane.version.seq,
-            tuple(Draft(e.event_id, e.type, e.schema, e.body, e.actor, e.at) for e in events),
-        )
+        self.claim = Claim(lane.id, lane.epoch, lane.version.seq, tuple(events))
 
 
 class Lane(Generic[S, C]):
@@ -107,7 +102,7 @@ class Lane(Generic[S, C]):
         self.state = self.tip = None if entry is None else entry.state
         self.version = ZERO if entry is None else entry.version
         self.at: datetime | None = None
-        self.buffered: list[tuple[Any, Draft]] = []
+        self.buffered: list[tuple[Any, Event]] = []
         self.queue: deque[Pending[S, C]] = deque()
         self.in_flight = False
         self.closed = False
@@ -139,19 +134,10 @@ class Lane(Generic[S, C]):
         kind, state, seq = self.kind, self.state, self.version.seq
         version, events, taken = self.version, [], []
         at = self.time(now)
-        for typed, draft in self.buffered:
+        for typed, waiting in self.buffered:
             seq += 1
             version = Version(self.epoch, seq)
-            event = Event(
-                self.id,
-                version,
-                draft.event_id,
-                draft.type,
-                draft.schema,
-                draft.body,
-                draft.actor,
-                draft.at,
-            )
+            event = replace(waiting, version=version)
             state = kind.fold(state, typed, event.meta)
             events.append(event)
         while self.queue and len(events) < max_events:
@@ -175,20 +161,18 @@ class Lane(Generic[S, C]):
             for index, typed in enumerate(facts):
                 seq += 1
                 version = Version(self.epoch, seq)
-                event = self._event(version, pending, index, typed, at)
+                event = self._event(version, context, index, typed)
                 state = kind.fold(state, typed, event.meta)
                 events.append(event)
             pending.version = version
         self.in_flight = True
         return Decided(self, taken, state, version, events)
 
-    def _event(
-        self, version: Version, pending: Pending[S, C], index: int, typed: Any, at: datetime
-    ) -> Event:
+    def _event(self, version: Version, context: Context, index: int, typed: Any) -> Event:
         type_, schema = self.kind.describe_event(typed)
         body = self.kind.encode_event(typed)
-        name = event_id(pending.key, index)
-        return Event(self.id, version, name, type_, schema, body, pending.actor, at)
+        name = event_id(context.key, index)
+        return Event(self.id, version, name, type_, schema, body, context.actor, context.at)
 
     def settle(self, decided: Decided[S, C]) -> Entry[S] | None:
         """Take over what the log has taken; return the new entry."""
@@ -221,20 +205,17 @@ class Lane(Generic[S, C]):
         Raises:
             Refused: the tip does not allow it.
         """
-        at = self.time(now)
-        facts = self.kind.decide(self.tip, command, Context(key, actor, at))
+        context = Context(key, actor, self.time(now))
         grown = 0
-        for index, typed in enumerate(facts):
-            body = self.kind.encode_event(typed)
-            name = event_id(key, index)
-            draft = Draft(name, *self.kind.describe_event(typed), body, actor, at)
-            self.buffered.append((typed, draft))
+        for index, typed in enumerate(self.kind.decide(self.tip, command, context)):
             # No number of its own: a takeover or a crash must not leave a hole.
-            self.tip = self.kind.fold(self.tip, typed, Meta(self.version, name, actor, at))
-            grown += len(body)
+            event = self._event(self.version, context, index, typed)
+            self.buffered.append((typed, event))
+            self.tip = self.kind.fold(self.tip, typed, event.meta)
+            grown += len(event.body)
         if self.tip is None:
             raise Refused("not_found", f"{self.id} has no state yet")
-        self.at = at
+        self.at = context.at
         self.size += grown
         self.entry = Entry(self.id, self.version, self.tip, len(self.buffered))
         self.remember(key, self.version)

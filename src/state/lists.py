@@ -1,7 +1,7 @@
-"""Lists out of the read models: conversations by creation, messages by sequence.
+"""Lists: conversations by creation, messages by sequence.
 
-Read models lag behind the log by the write-behind delay. A page of messages is made whole with the
-log's tail; a list of conversations is not, and says as of when it is.
+A page of messages is read from the log itself and is complete. The list of conversations comes from
+a read model, which lags behind the log by the write-behind delay and says as of when it is.
 """
 
 from __future__ import annotations
@@ -17,12 +17,8 @@ from src.state.configs import fetch
 from src.state.tables import conversation_summaries
 
 _MESSAGES = text("""
-SELECT seq, body FROM messages WHERE conversation_id = :id AND seq < :before
-UNION ALL
 SELECT seq, body FROM events
-WHERE conversation_id = :id AND type = :type AND seq < :before AND seq > coalesce(
-    (SELECT seq FROM snapshots WHERE conversation_id = :id), 0)
-ORDER BY seq DESC LIMIT :limit
+WHERE conversation_id = :id AND type = :type AND seq < :before ORDER BY seq DESC LIMIT :limit
 """)
 
 

@@ -50,7 +50,7 @@ class GroupCommit(Generic[S, C]):
         *,
         server_id: Callable[[], str],
         may_act: Callable[[], bool],
-        logged: Callable[[Lane[S, C], Entry[S], Sequence[Event]], None],
+        logged: Callable[[Lane[S, C], Entry[S], Sequence[Event], int], None],
         lost: Callable[[Lane[S, C]], None],
         guards: Guards = ALL_ON,
     ) -> None:
@@ -250,7 +250,7 @@ class GroupCommit(Generic[S, C]):
             entry = lane.settle(decided)
             if decided.events and entry is not None:
                 self.events += len(decided.events)
-                self._logged(lane, entry, decided.events)
+                self._logged(lane, entry, decided.events, decided.size)
             if lane.queue:
                 self._ready[lane.id] = lane
             self._settled.append((decided, entry))

@@ -120,7 +120,8 @@ class Meta(msgspec.Struct, frozen=True, gc=False):
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One row of the log.
 
-    `body` is the JSON of the typed event; `seq` is dense per aggregate, from 1.
+    `body` is the JSON of the typed event; seq is dense per aggregate, from 1. An event that is only
+    buffered carries the version of the last logged one until it gets its own.
     """
 
     aggregate_id: str
@@ -137,24 +138,13 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         return Meta(self.version, self.event_id, self.actor, self.at)
 
 
-class Draft(msgspec.Struct, frozen=True, gc=False):
-    """An event that is decided but not logged: it has no sequence number yet."""
-
-    event_id: str
-    type: str
-    schema: int
-    body: bytes
-    actor: str
-    at: datetime
-
-
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """All drafts of one aggregate in one batch, and the state of the log they build on."""
+    """All events of one aggregate in one batch, numbered from `base_seq` on, which they build on."""
 
     aggregate_id: str
     epoch: int
     base_seq: int
-    drafts: tuple[Draft, ...]
+    events: tuple[Event, ...]
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):

@@ -30,20 +30,21 @@ from src.state.models import (
 S = TypeVar("S")
 C = TypeVar("C")
 
+PAGE = 1000
+"""Events in one read of a tail at the most."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadModel(Generic[S]):
-    """A table derived from events or states, written together with the snapshot.
+    """A table with one row per aggregate, derived from its state, written with the snapshot.
 
-    `key` columns come first in each row. `replace=True`: a row with that key is overwritten by a
-    flush of a newer version; False: rows are facts, written once.
+    The first column is the aggregate's id, the second its seq; a row is overwritten by that of a
+    newer seq only.
     """
 
     table: str
     columns: tuple[str, ...]
-    key: int
-    replace: bool
-    rows: Callable[[Entry[S], Sequence[Event]], Sequence[tuple[Any, ...]]]
+    row: Callable[[Entry[S]], tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,17 +156,14 @@ class EventLog(Protocol):
     async def load(self, id: str) -> tuple[Snapshot | None, Sequence[Event]]:
         """Return the snapshot and the events from its seq on (inclusive), in order, in one read.
 
-        Without a snapshot the events start at 1. At most 1000 events; read on with `tail`.
+        Without a snapshot the events start at 1. At most PAGE events; read on with `tail`.
         """
 
-    async def tail(self, id: str, from_seq: int, limit: int = 1000) -> Sequence[Event]:
+    async def tail(self, id: str, from_seq: int, limit: int = PAGE) -> Sequence[Event]:
         """Return events with seq >= from_seq, in order."""
 
-    async def save(self, entries: Sequence[tuple[Entry[Any], Sequence[Event]]]) -> int:
-        """Write snapshots (set-if-newer) and read models in one transaction.
-
-        Each entry comes with the events since its previous snapshot. Returns snapshot rows written.
-        """
+    async def save(self, entries: Sequence[Entry[Any]]) -> None:
+        """Write snapshots and read models in one transaction, each unless a newer one is there."""
 
 
 class Ownership(Protocol):

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from src.state.models import Entry, Event, Version
-from src.state.protocols import EventLog, Kind, Snapshot, Stored
+from src.state.protocols import PAGE, EventLog, Kind, Snapshot, Stored
 
 S = TypeVar("S")
 
@@ -32,8 +32,8 @@ class Loaded(msgspec.Struct, Generic[S], frozen=True, gc=False):
     """A state as a new owner needs it."""
 
     entry: Entry[S] | None
-    unsnapshotted: tuple[Event, ...]
-    """Its events beyond the snapshot: they are still to be flushed."""
+    unsnapshotted: int
+    """How many of its events are beyond the snapshot: they are still to be flushed."""
     last_at: datetime | None
     """When its newest event occurred."""
 
@@ -52,7 +52,7 @@ class LogSource(Generic[S]):
             # From the base's own event on, inclusive: it must still be the one it was built on.
             events = await self._log.tail(id, base.version.seq)
             if events and events[0].version == base.version:
-                return await self._complete(id, base, events, 1)
+                return (await self._complete(id, base, events, 1))[0]
         return (await self.load_with_tail(id)).entry
 
     async def load_with_tail(self, id: str) -> Loaded[S]:
@@ -66,12 +66,10 @@ class LogSource(Generic[S]):
                 base, events = None, await self._log.tail(id, 1)
             else:
                 skip = 1
-        unsnapshotted = list(events[skip:])
-        last = events[-1] if events else None
-        entry = await self._complete(id, base, events, skip, unsnapshotted)
-        if unsnapshotted:
-            last = unsnapshotted[-1]
-        return Loaded(entry, tuple(unsnapshotted), None if last is None else last.at)
+        entry, last = await self._complete(id, base, events, skip)
+        seq = 0 if entry is None else entry.version.seq
+        unsnapshotted = seq - (0 if base is None else base.version.seq)
+        return Loaded(entry, unsnapshotted, None if last is None else last.at)
 
     def _decode(self, snapshot: Snapshot) -> Entry[S] | None:
         if snapshot.schema > self._kind.schema:
@@ -79,21 +77,16 @@ class LogSource(Generic[S]):
         return decode_entry(self._kind, snapshot)
 
     async def _complete(
-        self,
-        id: str,
-        base: Entry[S] | None,
-        events: Sequence[Event],
-        skip: int,
-        seen: list[Event] | None = None,
-    ) -> Entry[S] | None:
-        """Fold page after page until the tail is short of a full page."""
+        self, id: str, base: Entry[S] | None, events: Sequence[Event], skip: int
+    ) -> tuple[Entry[S] | None, Event | None]:
+        """Fold page after page until one is short; also return the newest event seen."""
         entry = fold_events(self._kind, id, base, events[skip:])
-        while len(events) >= 1000:
-            events = await self._log.tail(id, events[-1].version.seq + 1)
+        last = events[-1] if events else None
+        while len(events) >= PAGE and last is not None:
+            events = await self._log.tail(id, last.version.seq + 1)
             entry = fold_events(self._kind, id, entry, events)
-            if seen is not None:
-                seen.extend(events)
-        return entry
+            last = events[-1] if events else last
+        return entry, last
 
 
 def fold_events(

@@ -94,20 +94,6 @@ snapshots = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-messages = Table(
-    "messages",
-    metadata,
-    Column("conversation_id", Text, nullable=False),
-    Column("seq", BigInteger, nullable=False),
-    Column("message_id", Text, nullable=False),
-    Column("author_id", Text, nullable=False),
-    Column("author_kind", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    _time("occurred_at"),
-    Column("body", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("conversation_id", "seq", name="messages_pkey"),
-)
-
 conversation_summaries = Table(
     "conversation_summaries",
     metadata,

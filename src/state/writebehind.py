@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable
 from src.state.guards import ALL_ON, Guards
-from src.state.models import Entry, Event
+from src.state.models import Entry
 from src.state.protocols import Clock, EventLog, Kind, SharedTier, Snapshot
 from src.state.settings import StateSettings
 
@@ -32,8 +32,7 @@ class Dirty(Generic[S]):
 
     def __init__(self, entry: Entry[S], now: float) -> None:
         self.entry = entry
-        self.events: list[Event] = []
-        self.bytes = 0
+        self.events = self.bytes = 0
         self.first = self.last = now
 
 
@@ -82,8 +81,8 @@ class WriteBehind(Generic[S]):
         ]
         return self._clock.monotonic() - min(waiting) if waiting else 0.0
 
-    def mark(self, entry: Entry[S], events: Sequence[Event]) -> None:
-        """Note a logged change."""
+    def mark(self, entry: Entry[S], events: int, size: int) -> None:
+        """Note a logged change of that many events and bytes of events."""
         now, id = self._clock.monotonic(), entry.id
         dirty = self._by_last.pop(id, None)
         if dirty is None:
@@ -91,10 +90,10 @@ class WriteBehind(Generic[S]):
             if not self._by_last:
                 self._wake.set()
         dirty.entry, dirty.last = entry, now
-        dirty.events.extend(events)
-        dirty.bytes += sum(len(event.body) for event in events)
+        dirty.events += events
+        dirty.bytes += size
         self._by_last[id] = dirty
-        if len(dirty.events) >= self._max_events or dirty.bytes >= self._max_bytes:
+        if dirty.events >= self._max_events or dirty.bytes >= self._max_bytes:
             self._full[id] = None
             self._wake.set()
 
@@ -182,7 +181,7 @@ class WriteBehind(Generic[S]):
         # Taken before the write: the life of Redis known now is the one these states belong to.
         snapshots = [self._snapshot_of(dirty.entry) for dirty in batch.values()]
         try:
-            await self._log.save([(dirty.entry, dirty.events) for dirty in batch.values()])
+            await self._log.save([dirty.entry for dirty in batch.values()])
         except BaseException:
             self._put_back(batch)
             raise
@@ -202,7 +201,7 @@ class WriteBehind(Generic[S]):
             new = self._by_first.pop(id, None)
             if new is not None:
                 del self._by_last[id]
-                old.events.extend(new.events)
+                old.events += new.events
                 old.bytes += new.bytes
                 old.entry, old.last = new.entry, new.last
         self._by_first = {**batch, **self._by_first}

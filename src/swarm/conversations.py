@@ -1,15 +1,13 @@
-"""The conversation as a kind of aggregate, and the read models derived from it."""
+"""The conversation as a kind of aggregate, and the read model derived from it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from src.state.models import Entry, Event
+from src.state.models import Entry
 from src.state.protocols import Kind, ReadModel
 from src.swarm.codec import decode_event, decode_state, describe, encode_event, encode_state
 from src.swarm.commands import Command
-from src.swarm.events import MessageAdded
 from src.swarm.models import SCHEMA, ConversationState
 from src.swarm.transitions import decide, fold
 
@@ -17,49 +15,24 @@ MESSAGE_ADDED = "message_added"
 _LAST_TEXT_CHARS = 200
 
 
-def _messages(_: Entry[ConversationState], events: Sequence[Event]) -> Sequence[tuple[Any, ...]]:
-    rows = []
-    for event in events:
-        if event.type != MESSAGE_ADDED:
-            continue
-        fact = decode_event(event.type, event.schema, event.body)
-        assert isinstance(fact, MessageAdded)
-        said = fact.message
-        rows.append(
-            (
-                event.aggregate_id,
-                event.version.seq,
-                said.id,
-                said.author.id,
-                said.author.kind,
-                said.role,
-                event.at,
-                event.body,
-            )
-        )
-    return rows
-
-
-def _summaries(entry: Entry[ConversationState], _: Sequence[Event]) -> Sequence[tuple[Any, ...]]:
+def _summary(entry: Entry[ConversationState]) -> tuple[Any, ...]:
     state = entry.state
     members = [
         name for member in state.participants for name in (member.id, member.user_id) if name
     ]
     last = state.messages[-1].text[:_LAST_TEXT_CHARS] if state.messages else ""
-    return [
-        (
-            state.id,
-            entry.version.seq,
-            state.status,
-            state.config.goal,
-            state.created_by,
-            members,
-            state.stats.turns,
-            last,
-            state.created_at,
-            state.updated_at,
-        )
-    ]
+    return (
+        state.id,
+        entry.version.seq,
+        state.status,
+        state.config.goal,
+        state.created_by,
+        members,
+        state.stats.turns,
+        last,
+        state.created_at,
+        state.updated_at,
+    )
 
 
 CONVERSATIONS: Kind[ConversationState, Command] = Kind(
@@ -77,22 +50,6 @@ CONVERSATIONS: Kind[ConversationState, Command] = Kind(
     describe_event=describe,
     read_models=(
         ReadModel(
-            table="messages",
-            columns=(
-                "conversation_id",
-                "seq",
-                "message_id",
-                "author_id",
-                "author_kind",
-                "role",
-                "occurred_at",
-                "body",
-            ),
-            key=2,
-            replace=False,
-            rows=_messages,
-        ),
-        ReadModel(
             table="conversation_summaries",
             columns=(
                 "conversation_id",
@@ -106,9 +63,7 @@ CONVERSATIONS: Kind[ConversationState, Command] = Kind(
                 "created_at",
                 "updated_at",
             ),
-            key=1,
-            replace=True,
-            rows=_summaries,
+            row=_summary,
         ),
     ),
 )

@@ -15,10 +15,8 @@ import asyncpg
 
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Claim, Entry, Event, Version
-from src.state.protocols import Kind, ReadModel, Snapshot
+from src.state.protocols import PAGE, Kind, ReadModel, Snapshot
 from src.state.tiers.postgres import Line, Pool, answering
-
-_PAGE = 1000
 
 _APPEND = """
 WITH claim AS (
@@ -56,7 +54,7 @@ WITH base AS (SELECT epoch, seq, schema, body FROM {{snapshots}} WHERE conversat
 UNION ALL
 (SELECT {_COLUMNS} FROM {{events}}
  WHERE conversation_id = $1 AND seq >= coalesce((SELECT seq FROM base), 1)
- ORDER BY seq LIMIT {_PAGE})
+ ORDER BY seq LIMIT {PAGE})
 """
 
 _FIND = """
@@ -76,15 +74,10 @@ ON CONFLICT (conversation_id) DO UPDATE
 def _read_model_statement(model: ReadModel[Any]) -> str:
     columns = ", ".join(model.columns)
     places = ", ".join(f"${n}" for n in range(1, len(model.columns) + 1))
-    key = ", ".join(model.columns[: model.key])
-    rest = [name for name in model.columns[model.key :] if name != "seq"]
-    action = "NOTHING"
-    if model.replace:
-        assignments = ", ".join(f"{name} = excluded.{name}" for name in ("seq", *rest))
-        action = f"UPDATE SET {assignments} WHERE old.seq < excluded.seq"
+    assignments = ", ".join(f"{name} = excluded.{name}" for name in model.columns[1:])
     return (
         f"INSERT INTO {model.table} AS old ({columns}) VALUES ({places}) "
-        f"ON CONFLICT ({key}) DO {action}"
+        f"ON CONFLICT ({model.columns[0]}) DO UPDATE SET {assignments} WHERE old.seq < excluded.seq"
     )
 
 
@@ -124,26 +117,22 @@ class PostgresLog:
         self._models = [(model, _read_model_statement(model)) for model in kind.read_models]
 
     async def append(self, server_id: str, claims: Sequence[Claim]) -> frozenset[str]:
-        rows = [
-            (claim.aggregate_id, claim.base_seq + n, claim.epoch, draft)
-            for claim in claims
-            for n, draft in enumerate(claim.drafts, 1)
-        ]
+        events = [event for claim in claims for event in claim.events]
         arguments = (
             server_id,
             [claim.aggregate_id for claim in claims],
             [claim.epoch for claim in claims],
             [claim.base_seq for claim in claims],
-            [len(claim.drafts) for claim in claims],
-            [row[0] for row in rows],
-            [row[1] for row in rows],
-            [row[2] for row in rows],
-            [row[3].event_id for row in rows],
-            [row[3].type for row in rows],
-            [row[3].schema for row in rows],
-            [row[3].body for row in rows],
-            [row[3].actor for row in rows],
-            [row[3].at for row in rows],
+            [len(claim.events) for claim in claims],
+            [event.aggregate_id for event in events],
+            [event.version.seq for event in events],
+            [event.version.epoch for event in events],
+            [event.event_id for event in events],
+            [event.type for event in events],
+            [event.schema for event in events],
+            [event.body for event in events],
+            [event.actor for event in events],
+            [event.at for event in events],
         )
         async with self._line.use() as connection:
             return frozenset(row[0] for row in await connection.fetch(self._append, *arguments))
@@ -165,24 +154,21 @@ class PostgresLog:
             return snapshot, [_event(id, row) for row in rows[1:]]
         return None, [_event(id, row) for row in rows]
 
-    async def tail(self, id: str, from_seq: int, limit: int = _PAGE) -> Sequence[Event]:
+    async def tail(self, id: str, from_seq: int, limit: int = PAGE) -> Sequence[Event]:
         with answering():
             rows = await self._pool.fetch(self._tail, id, from_seq, limit)
         return [_event(id, row) for row in rows]
 
-    async def save(self, entries: Sequence[tuple[Entry[Any], Sequence[Event]]]) -> int:
+    async def save(self, entries: Sequence[Entry[Any]]) -> None:
         # In id order, so that two servers flushing the same rows cannot block each other for good.
-        ordered = sorted(entries, key=lambda pair: pair[0].id)
+        ordered = sorted(entries, key=lambda entry: entry.id)
         encode, schema = self._kind.encode_state, self._kind.schema
         snapshots = [
             (entry.id, entry.version.epoch, entry.version.seq, schema, entry.body(encode))
-            for entry, _ in ordered
+            for entry in ordered
         ]
         with answering():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.executemany(self._save, snapshots)
                 for model, statement in self._models:
-                    rows = [row for entry, events in ordered for row in model.rows(entry, events)]
-                    if rows:
-                        await connection.executemany(statement, rows)
-        return len(snapshots)
+                    await connection.executemany(statement, [model.row(entry) for entry in ordered])
