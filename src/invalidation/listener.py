@@ -86,6 +86,8 @@ class Listener:
         self._tell(message)
 
     def _tell(self, message: Message) -> None:
+        if message.origin == self._membership.id:
+            return
         self.applied += len(message.changes)
         for change in message.changes:
             self._subscriber.heard(change)

@@ -37,7 +37,7 @@ class Announcer:
         self._notices = notices
         self._registry = registry
         self._membership = membership
-        self._announcing = True
+        self._silent_as: str | None = None
         self.published = 0
         self.fallbacks = 0
 
@@ -46,15 +46,15 @@ class Announcer:
         try:
             await self._bus.publish(origin, changes)
         except SharedTierUnavailable as error:
-            if self._announcing:
+            if self._silent_as != origin:
                 log.warning("announce.fell_back", error=str(error))
                 await self._registry.set_announces(origin, False)
-                self._announcing = False
+                self._silent_as = origin
             await self._notices.publish(origin, changes)
             self.fallbacks += 1
             return
         self.published += 1
-        if not self._announcing:
+        if self._silent_as is not None:
             await self._registry.set_announces(origin, True)
-            self._announcing = True
+            self._silent_as = None
             log.info("announce.recovered")

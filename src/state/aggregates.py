@@ -30,7 +30,7 @@ from src.state.models import Ack, Durability, Entry, Event, Held, OwnedBy, Read,
 from src.state.protocols import ChangePublisher, Clock, EventLog, Kind, Ownership, SharedTier
 from src.state.settings import StateSettings
 from src.state.single_flight import SingleFlight
-from src.state.source import LogSource
+from src.state.source import Loaded, LogSource
 from src.state.store import Store
 from src.state.writebehind import WriteBehind
 
@@ -71,7 +71,6 @@ class Aggregates(Generic[S, C]):
         self._acquiring: SingleFlight[Lane[S, C]] = SingleFlight()
         self._orphans: asyncio.Queue[str] = asyncio.Queue()
         self._submit_timeout_s = settings.submit_timeout.total_seconds()
-        self._always_buffered = settings.ack == "buffered"
         self.commit = GroupCommit(
             kind,
             event_log,
@@ -134,7 +133,7 @@ class Aggregates(Generic[S, C]):
         durability: Durability = Durability.LOGGED,
         create: bool = False,
     ) -> Ack[S]:
-        """Decide and log a command, as the owner; return when it is safe at `durability`.
+        """Decide and log a command, as the owner; return when it is safe at `durability`, or safer.
 
         The same `key` again gives the first answer again, on this server or the next owner.
 
@@ -146,16 +145,15 @@ class Aggregates(Generic[S, C]):
             Overloaded: too much waits already.
             DurableTierUnavailable: the owner cannot be looked up.
         """
-        self._check_load()
+        self._check_load(id)
         lane = self._lanes.get(id)
         if lane is None or lane.closed:
             lane = await self._acquiring.do(id, lambda: self._acquire(id, create=create))
         if not self._may_act():
             raise OwnershipUnknown(id, "this server's beat is too old to act as owner")
         lane.used = self._clock.monotonic()
-        cheap = self._always_buffered or durability is Durability.BUFFERED
-        if cheap and lane.entry is not None and not lane.queue and not lane.in_flight:
-            return self._buffer(lane, command, key, actor, if_seq)
+        if durability is Durability.BUFFERED and if_seq is None and lane.quiet:
+            return self._buffer(lane, command, key, actor)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Ack[S]] = loop.create_future()
         self.commit.enqueue(lane, Pending(command, key, actor, if_seq, answer))
@@ -166,17 +164,15 @@ class Aggregates(Generic[S, C]):
         finally:
             patience.cancel()
 
-    def _check_load(self) -> None:
+    def _check_load(self, id: str) -> None:
+        if not self.commit.answering:
+            raise DurableTierUnavailable(f"PostgreSQL is away, so {id} cannot be changed now")
         if self.commit.waiting >= self._settings.max_waiting_commands:
             raise Overloaded(f"{self.commit.waiting} commands wait for the log")
         if len(self.writebehind) >= self._settings.max_dirty:
             raise Overloaded(f"{len(self.writebehind)} {self.kind.name}s wait to be flushed", 2.0)
 
-    def _buffer(
-        self, lane: Lane[S, C], command: C, key: str, actor: str, if_seq: int | None
-    ) -> Ack[S]:
-        if if_seq is not None and if_seq != lane.version.seq:
-            raise OwnershipUnknown(lane.id, "if_seq needs a logged write")
+    def _buffer(self, lane: Lane[S, C], command: C, key: str, actor: str) -> Ack[S]:
         known = lane.keys.get(key)
         if known is not None and lane.entry is not None:
             return Ack(known, Durability.BUFFERED, lane.entry, True)
@@ -199,6 +195,10 @@ class Aggregates(Generic[S, C]):
     def _logged(
         self, lane: Lane[S, C], entry: Entry[S], events: Sequence[Event], size: int
     ) -> None:
+        if lane.closed:
+            # Landed although the aggregate is another server's by now: we only know that it exists.
+            self.store.invalidate(entry.id, entry.version)
+            return
         self.store.put_owned(entry, lane.size)
         self.writebehind.mark(entry, len(events), size)
         for callback in self.logged:
@@ -214,19 +214,20 @@ class Aggregates(Generic[S, C]):
         lane = self._lanes.get(id)
         if lane is not None and not lane.closed:
             return lane
-        held = await self._ownership.acquire(self._membership.id, id, create=create)
+        me = self._membership.id
+        held = await self._ownership.acquire(me, id, create=create)
         if held is None:
             raise NotFound(self.kind.name, id)
         if isinstance(held, OwnedBy):
             raise NotOwner(id, held.server_id)
-        return await self._open_lane(id, held)
-
-    async def _open_lane(self, id: str, held: Held) -> Lane[S, C]:
         loaded = await self._source.load_with_tail(id)
-        entry = loaded.entry
-        seq = 0 if entry is None else entry.version.seq
-        if seq != held.seq:
+        seq = 0 if loaded.entry is None else loaded.entry.version.seq
+        if seq != held.seq or me != self._membership.id:
             raise OwnershipLost(id)
+        return self._open_lane(id, held, loaded)
+
+    def _open_lane(self, id: str, held: Held, loaded: Loaded[S]) -> Lane[S, C]:
+        entry = loaded.entry
         lane: Lane[S, C] = Lane(self.kind, id, held.epoch, entry, self._clock.monotonic())
         lane.at = loaded.last_at
         self._lanes[id] = lane

@@ -115,6 +115,11 @@ class Lane(Generic[S, C]):
         """Nothing waits, nothing is under way, nothing is buffered."""
         return not (self.queue or self.in_flight or self.buffered)
 
+    @property
+    def quiet(self) -> bool:
+        """Nothing is undecided, so a cheap command can be folded onto the tip right away."""
+        return self.entry is not None and not self.queue and not self.in_flight
+
     def time(self, now: datetime) -> datetime:
         """Return the time for the next event: never before the previous one's."""
         return now if self.at is None or now > self.at else self.at

@@ -68,6 +68,8 @@ class GroupCommit(Generic[S, C]):
         self._settled: list[tuple[Decided[S, C], Entry[S] | None]] = []
         self._announce = asyncio.Event()
         self._busy = 0
+        self.answering = True
+        """False while the log gives no answer."""
         self.waiting = 0
         """Commands taken and not answered yet."""
         self.batches = 0
@@ -143,7 +145,9 @@ class GroupCommit(Generic[S, C]):
             self.batches += 1
         async for attempt in _until_answered():
             with attempt:
+                self.answering = attempt.retry_state.attempt_number == 1
                 await self._send(batch)
+        self.answering = True
 
     async def _send(self, batch: list[Decided[S, C]]) -> None:
         """One try. Leaves `batch` with only those aggregates that still have no answer."""

@@ -139,7 +139,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """All events of one aggregate in one batch, numbered from `base_seq` on, which they build on."""
+    """All events of one aggregate in one batch; they build on `base_seq` and follow it."""
 
     aggregate_id: str
     epoch: int

@@ -184,6 +184,7 @@ async def open_runtime(
             membership,
             configs,
             settings.swarm.patience,
+            state.ack,
         )
         host = Host(
             conversations.read,

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from typing import Literal
 
 import msgspec
 from cachetools import LRUCache
@@ -77,6 +78,7 @@ class SwarmService:
         membership: Membership,
         configs: ConfigService,
         patience: timedelta,
+        ack: Literal["logged", "buffered"],
     ) -> None:
         self._conversations = conversations
         self._log = event_log
@@ -86,6 +88,7 @@ class SwarmService:
         self._membership = membership
         self._patience_s = patience.total_seconds()
         self._owners: LRUCache[str, str] = LRUCache(_OWNER_HINTS)
+        self._by_default = Durability.BUFFERED if ack == "buffered" else None
         self.configs = configs
         self.peek = conversations.store.peek
         """`peek(id) -> Entry | None`: a fresh L1 hit, synchronous; the hottest call of a server."""
@@ -248,7 +251,7 @@ class SwarmService:
             key=key,
             actor=actor,
             if_seq=if_seq,
-            durability=durability or command.durability,
+            durability=durability or self._by_default or command.durability,
             create=create,
         )
         return Receipt(ack.version, ack.durability, ack.repeated)
