@@ -11,13 +11,14 @@ fail() {
 }
 
 find_python() {
-    for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+    # A Python that was named is taken or refused, never replaced.
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             "$candidate" -c 'import sys; print(sys.executable)'
             return
         fi
     done
-    fail "no Python >= 3.11 on PATH; install one, or name it: make install PYTHON=/path/to/python3.12"
+    fail "${PYTHON:-PATH} has no Python >= 3.11; install one, or name it: make install PYTHON=python3.12"
 }
 
 if [ ! -w "${HOME:-/nonexistent}" ]; then
