@@ -121,11 +121,7 @@ def _merge(board: _Board, assignment: Assignment, field: str, *, deep: bool) -> 
     target = board.read(assignment.id, {})
     if not isinstance(target, dict):
         raise _wrong(field, assignment.id, target, "an object")
-    try:
-        merged = _deep(target, fields) if deep else target | fields
-    except RecursionError as exc:
-        raise Refused("too_large", f"{field}.value is nested too deeply", field=field) from exc
-    board.write(assignment.id, merged, field)
+    board.write(assignment.id, _deep(target, fields) if deep else target | fields, field)
 
 
 def _deep(target: Json, fields: Json) -> Json:

@@ -32,8 +32,8 @@ Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """A whole number that also JavaScript can hold exactly."""
 Priority = Annotated[int, Meta(ge=-1_000, le=1_000)]
 
-TEXT_BYTES = 65_536
-"""One text as JSON: a text of 32 768 characters that are written with two bytes each."""
+TEXT_BYTES = 65_538
+"""One text as JSON: a text of 32 768 characters that are written with two bytes each, quoted."""
 VALUE_BYTES = 16_384
 METRICS_BYTES = 4_096
 TOOL_CALLS_BYTES = 32_768

@@ -159,7 +159,7 @@ class AddParticipant(_Command, frozen=True, gc=False, tag="add_participant"):
 
 
 class UpdateParticipant(_Command, frozen=True, gc=False, tag="update_participant"):
-    """Change what is given of a member; None leaves it as it is."""
+    """Change what is given of a member; null leaves it as it is."""
 
     id: Id
     name: Name | None = None
@@ -167,7 +167,7 @@ class UpdateParticipant(_Command, frozen=True, gc=False, tag="update_participant
     priority: Priority | None = None
     mode: Mode | None = None
     user_id: Id | None = None
-    tracks: Raw | None = None
+    tracks: Raw = NULL
 
 
 class RemoveParticipant(_Command, frozen=True, gc=False, tag="remove_participant"):

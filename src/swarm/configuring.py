@@ -22,7 +22,10 @@ def patch(state: ConversationState, command: PatchConfig) -> tuple[ConfigChanged
     Raises:
         Refused: the result is no valid config; names the place in it.
     """
-    wanted = free_json.read(free_json.accept_map(command.patch, dict[str, Any], "patch"))
+    given = free_json.accept_map(
+        command.patch, dict[str, Any], "patch", max_bytes=bounds.REST_BYTES
+    )
+    wanted = free_json.read(given)
     before = free_json.read(free_json.write(state.config))
     after = free_json.write(free_json.merge_patch(before, wanted))
     try:

@@ -22,6 +22,9 @@ Json = Any  # The values of JSON itself: what a decoder without a type returns.
 
 EMPTY = Raw(b"{}")
 NULL = Raw(b"null")
+NESTING = 64
+"""Levels of lists and objects. Decoders recurse, and a value that was accepted near the top of the
+stack must not be the one that can't be read from a place deeper down."""
 
 _FIELD = re.compile("(?:unknown|required) field `(.*)`$")
 
@@ -74,6 +77,9 @@ def accept_value(value: Json, field: str, *, max_bytes: int = VALUE_BYTES) -> Ra
         raise Refused("too_large", detail, field=field)
     if has_nul(body):
         raise Refused("invalid", f"{field} contains the character U+0000; remove it", field=field)
+    if body.count(b"[") + body.count(b"{") > NESTING and _too_deep(value):
+        detail = f"{field} is nested deeper than {NESTING} levels; flatten it"
+        raise Refused("too_large", detail, field=field)
     return Raw(body)
 
 
@@ -111,7 +117,19 @@ def place(exc: Exception, root: str = "") -> str | None:
     complaint, _, path = str(exc).partition(" - at `$")
     named = _FIELD.search(complaint)
     steps = (root, path.rstrip("`").removeprefix("."), named.group(1) if named else "")
-    return ".".join(filter(None, steps)) or None
+    return ".".join(filter(None, steps)).replace(".[", "[") or None
+
+
+def _too_deep(value: Json) -> bool:
+    level = [value]
+    for _ in range(NESTING):
+        level = [
+            part
+            for whole in level
+            if isinstance(whole, dict | list)
+            for part in (whole.values() if isinstance(whole, dict) else whole)
+        ]
+    return any(isinstance(whole, dict | list) for whole in level)
 
 
 def _parsed(raw: Raw, kind: Any, field: str) -> Json:

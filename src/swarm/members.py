@@ -70,7 +70,7 @@ def update(state: ConversationState, command: UpdateParticipant) -> tuple[Partic
         for name in ("name", "role", "priority", "mode", "user_id")
         if (value := getattr(command, name)) is not None
     }
-    if command.tracks is not None:
+    if command.tracks != free_json.NULL:
         given["tracks"] = free_json.accept_map(command.tracks, dict[str, Any], "tracks")
     changed = replace(known, **given)
     return () if changed == known else (ParticipantUpdated(changed),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from src.swarm import script
-from src.swarm.configs import stage_options
+from src.swarm.configs import OFFLINE, BotConfig, stage_options
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 
 
@@ -19,14 +19,20 @@ class OfflineProvider:
             Refused: the bot's config holds no valid script; configs are checked when they are
                 saved, so this one came another way.
         """
-        played = script.parse(stage_options(request.bot.providers, "llm"), "providers.options.llm")
         line = script.play(
-            played, request.turn.text, _places(request), _turns(request, request.bot_id)
+            _script(request.bot), request.turn.text, _places(request), _turns(request)
         )
         if line.call is not None and any(tool.name == line.call.tool for tool in request.tools):
             yield ToolCall(line.call.tool, line.call.arguments)
         if line.text:
             yield Text(line.text)
+
+
+def _script(bot: BotConfig) -> script.Script:
+    """Return the bot's script; the plain one where this provider only stands in for another."""
+    if bot.providers.llm not in ("", OFFLINE):
+        return script.Script()
+    return script.parse(stage_options(bot.providers, "llm"), "providers.options.llm")
 
 
 def _places(request: ReplyRequest) -> dict[str, str]:
@@ -45,5 +51,6 @@ def _places(request: ReplyRequest) -> dict[str, str]:
     }
 
 
-def _turns(request: ReplyRequest, bot_id: str) -> int:
-    return next((bot.turns for bot in request.state.stats.bots if bot.bot == bot_id), 0)
+def _turns(request: ReplyRequest) -> int:
+    stats = request.state.stats.bots
+    return next((bot.turns for bot in stats if bot.bot == request.bot_id), 0)

@@ -1,0 +1,58 @@
+"""Providers by name, and a way on when one is missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from src.swarm.configs import BotConfig, ProviderNames
+from src.swarm.errors import UnknownProvider
+from src.swarm.models import Config, LlmConfig
+from src.swarm.providers.offline import OfflineProvider
+from src.swarm.providers.registry import Registry
+
+
+def test_the_offline_provider_is_always_there() -> None:
+    assert isinstance(Registry().get("offline/rules"), OfflineProvider)
+
+
+def test_a_provider_is_found_under_the_name_it_was_given() -> None:
+    mine = OfflineProvider()
+
+    registry = Registry({"mine/model": mine})
+
+    assert registry.get("mine/model") is mine
+    assert registry.names == ("mine/model", "offline/rules")
+
+
+@pytest.mark.parametrize(
+    ("name", "way_on"),
+    [
+        ("openai/large", "livekit-plugins-openai"),
+        ("large", "plugin/model"),
+        ("", "plugin/model"),
+    ],
+)
+def test_an_unknown_provider_is_named_with_a_way_on(name: str, way_on: str) -> None:
+    with pytest.raises(UnknownProvider, match=way_on) as unknown:
+        Registry().get(name)
+
+    assert unknown.value.name == name
+    assert "offline/rules" in str(unknown.value)
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "chain"),
+    [
+        (ProviderNames(), LlmConfig(), ("offline/rules",)),
+        (ProviderNames(), LlmConfig("a/b", ("c/d",)), ("a/b", "c/d")),
+        (ProviderNames(llm="e/f"), LlmConfig("a/b"), ("e/f",)),
+        (ProviderNames(llm="e/f", fallback=("g/h", "e/f")), LlmConfig(), ("e/f", "g/h")),
+        (ProviderNames(fallback=("g/h",)), LlmConfig("a/b"), ("g/h",)),
+    ],
+)
+def test_a_bots_own_models_come_before_the_conversations(
+    own: ProviderNames, shared: LlmConfig, chain: tuple[str, ...]
+) -> None:
+    bot, config = BotConfig("A", providers=own), Config(llm_config=shared)
+
+    assert Registry().chain(bot, config) == chain
