@@ -78,6 +78,33 @@ from src.swarm.models import BlackboardItem, ConversationState
 _encode = msgspec.json.Encoder().encode
 
 
+_Growing = (
+    PatchConfig
+    | SetTeam
+    | SetTools
+    | AddParticipant
+    | UpdateParticipant
+    | EditBlackboard
+    | SetSubtask
+    | RequestToolCall
+    | FinishToolCall
+)
+"""The commands that can make the state larger than a snapshot may be."""
+_Bounded = (
+    SaveTurn
+    | CountUsage
+    | SetParticipantState
+    | ReportConfigVersion
+    | PassBaton
+    | ChangeStatus
+    | RemoveParticipant
+    | DeleteSubtask
+    | DecideToolCall
+    | Delete
+    | Create
+)
+
+
 def decide(
     state: ConversationState | None, command: Command, context: Context
 ) -> tuple[ConversationEvent, ...]:
@@ -92,13 +119,42 @@ def decide(
     if state is None:
         if not isinstance(command, Create):
             raise NotFound("conversation", "with this id")
-        created = _created(command, context)
-        _check_size(fold(None, created, _tentative(context)))
-        return (created,)
+        created = (_created(command, context),)
+        _check_size(None, created, context)
+        return created
     lifecycle.admit(state, command)
+    if isinstance(command, PostMessage):  # by far the most frequent: asked about first
+        return (turns.post(state, command, context),)
+    if isinstance(command, _Growing):
+        events = _growing(state, command, context)
+        _check_size(state, events, context)
+        return events
+    return _bounded(state, command, context)
+
+
+def fold(
+    state: ConversationState | None, event: ConversationEvent, meta: Meta
+) -> ConversationState:
+    """Return the state after the event.
+
+    Total over the events that `decide` made: it refuses nothing and never fails on them.
+
+    Raises:
+        Undecodable: a log that does not begin with `created`.
+    """
+    if state is None:
+        if not isinstance(event, Created):
+            raise Undecodable(f"event {meta.event_id}", "the log does not begin with `created`")
+        return _first(event, meta)
+    changes = _changes(state, event, meta)
+    return replace(state, version=meta.version, updated_at=meta.at, **changes)
+
+
+def _bounded(
+    state: ConversationState, command: _Bounded, context: Context
+) -> tuple[ConversationEvent, ...]:
+    """Decide the commands that need no look at the size, the frequent ones first."""
     match command:
-        case PostMessage():
-            return (turns.post(state, command, context),)
         case SaveTurn():
             return turns.save(state, command, context)
         case CountUsage():
@@ -123,50 +179,13 @@ def decide(
             detail = f"conversation {state.id} is already there; choose another id or use it"
             raise Refused("exists", detail, field="id")
         case _:
-            events = _growing(state, command, context)
-    grown = state
-    for event in events:
-        grown = fold(grown, event, _tentative(context))
-    if events:
-        _check_size(grown)
-    return events
-
-
-def fold(
-    state: ConversationState | None, event: ConversationEvent, meta: Meta
-) -> ConversationState:
-    """Return the state after the event.
-
-    Total over the events that `decide` made: it refuses nothing and never fails on them.
-
-    Raises:
-        Undecodable: a log that does not begin with `created`.
-    """
-    if state is None:
-        if not isinstance(event, Created):
-            raise Undecodable(f"event {meta.event_id}", "the log does not begin with `created`")
-        return _first(event, meta)
-    changes = _changes(state, event, meta)
-    return replace(state, version=meta.version, updated_at=meta.at, **changes)
-
-
-_Growing = (
-    PatchConfig
-    | SetTeam
-    | SetTools
-    | AddParticipant
-    | UpdateParticipant
-    | EditBlackboard
-    | SetSubtask
-    | RequestToolCall
-    | FinishToolCall
-)
+            assert_never(command)
 
 
 def _growing(
     state: ConversationState, command: _Growing, context: Context
 ) -> tuple[ConversationEvent, ...]:
-    """Decide the commands that can make the state larger than a snapshot may be."""
+    """Decide the commands after which the size is looked at."""
     match command:
         case PatchConfig():
             return configuring.patch(state, command)
@@ -282,11 +301,15 @@ def _tombstone() -> dict[str, object]:
     return blank | {"status": "deleted"}
 
 
-def _tentative(context: Context) -> Meta:
-    return Meta(ZERO, event_id(context.key, 0), context.actor, context.at)
-
-
-def _check_size(state: ConversationState) -> None:
+def _check_size(
+    state: ConversationState | None, events: tuple[ConversationEvent, ...], context: Context
+) -> None:
+    """Refuse events that would make the state, without its window, larger than it may be."""
+    meta = Meta(ZERO, event_id(context.key, 0), context.actor, context.at)
+    for event in events:
+        state = fold(state, event, meta)
+    if state is None or not events:
+        return
     size = len(_encode(replace(state, messages=())))
     if size > bounds.REST_BYTES:
         detail = (

@@ -130,7 +130,7 @@ def _counted(stats: Stats, message: Message) -> Stats:
     words = len(message.text.split())
     bots = stats.bots
     if message.author.kind == "bot":
-        bots = with_bot(bots, message.author.id, turns=1, words=words)
+        bots = with_bot(bots, BotStats(message.author.id, turns=1, words=words))
     return replace(
         stats,
         turns=stats.turns + 1,
@@ -140,13 +140,19 @@ def _counted(stats: Stats, message: Message) -> Stats:
     )
 
 
-def with_bot(bots: tuple[BotStats, ...], bot: str, **more: int) -> tuple[BotStats, ...]:
-    """Return the statistics with `more` added to those of one bot."""
+def with_bot(bots: tuple[BotStats, ...], more: BotStats) -> tuple[BotStats, ...]:
+    """Return the statistics with `more` added to those of its bot."""
     for index, known in enumerate(bots):
-        if known.bot == bot:
-            sums = {name: getattr(known, name) + amount for name, amount in more.items()}
-            return (*bots[:index], replace(known, **sums), *bots[index + 1 :])
-    return (*bots, BotStats(bot, **more))
+        if known.bot == more.bot:
+            total = BotStats(
+                known.bot,
+                known.tool_calls + more.tool_calls,
+                known.credits + more.credits,
+                known.turns + more.turns,
+                known.words + more.words,
+            )
+            return (*bots[:index], total, *bots[index + 1 :])
+    return (*bots, more)
 
 
 def _author(state: ConversationState, speaker: Speaker, field: str) -> Author:

@@ -8,7 +8,7 @@ from src.state.models import Meta
 from src.swarm.commands import CountUsage
 from src.swarm.events import UsageCounted
 from src.swarm.members import bot
-from src.swarm.models import ConversationState, Stats
+from src.swarm.models import BotStats, ConversationState, Stats
 from src.swarm.turns import with_bot
 
 
@@ -26,7 +26,7 @@ def counted(state: ConversationState, event: UsageCounted, meta: Meta) -> Stats:
     stats = state.stats
     bots = stats.bots
     if event.bot is not None and state.participant(event.bot) is not None:
-        bots = with_bot(bots, event.bot, tool_calls=event.tool_calls, credits=event.credits)
+        bots = with_bot(bots, BotStats(event.bot, event.tool_calls, event.credits))
     return replace(
         stats,
         tool_calls=stats.tool_calls + event.tool_calls,
