@@ -1,0 +1,152 @@
+"""The application: its layers from the outside in, and its routes.
+
+HotReads        answers what L1 has, ahead of everything
+Around          request id, security headers, access log
+BodyLimit       413
+CORS            when origins are allowed
+FastAPI         routing, validation, the table of errors
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from src.api import metrics, problems
+from src.api.auth.tokens import Tokens
+from src.api.hot_reads import HotReads
+from src.api.lifespan import Drain, Opened, OpenRuntime, lifespan, runtime_from_environment
+from src.api.middleware import Around, BodyLimit, Traffic
+from src.api.routes import configs, conversations, events, internal, live, operations, turns
+from src.api.schemas import openapi
+from src.api.settings import ApiSettings
+from src.swarm.status import Status
+
+_SENT = [
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "Last-Event-ID",
+    "X-Request-Id",
+    "X-Swarm-Durability",
+    "X-Swarm-Version",
+]
+_SHOWN = [
+    "ETag",
+    "Location",
+    "Retry-After",
+    "X-Request-Id",
+    "X-Swarm-Durability",
+    "X-Swarm-Freshness",
+    "X-Swarm-Tier",
+    "X-Swarm-Version",
+]
+_TAGS = [
+    {"name": "conversations", "description": "One state that all bots and people of a room share"},
+    {"name": "turns", "description": "What was said"},
+    {"name": "events", "description": "The log, as pages and as a stream"},
+    {"name": "bots", "description": "Configs of bots, with versions"},
+    {"name": "teams", "description": "Configs of teams, with versions"},
+    {"name": "operations", "description": "Health, status, metrics"},
+]
+_DESCRIPTION = (
+    "The state backbone of multi-bot voice rooms. Any server answers any request; writes are sent "
+    "on to the conversation's owner. Send the version of your last write as X-Swarm-Version to "
+    "read it back from any server. Errors are application/problem+json (RFC 9457). Live sessions: "
+    "WebSocket /ws/live?conversation_id=..."
+)
+
+
+class Api(FastAPI):
+    """FastAPI behind the layers that must come before its own."""
+
+    front: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.front is None:
+            await super().__call__(scope, receive, send)
+        else:
+            await self.front(scope, receive, send)
+
+    async def behind(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve what the layers in front let through."""
+        await super().__call__(scope, receive, send)
+
+    @property
+    def drain(self) -> Drain:
+        """Ends event streams and live sessions; call `drain.begin()` before the server stops."""
+        drain: Drain = self.state.drain
+        return drain
+
+
+def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | None = None) -> Api:
+    """Return the application of one server.
+
+    Without `settings` they are read from the environment. `open_runtime` opens what the API stands
+    on, for the length of the application's life; by default a runtime from the environment.
+
+    Raises:
+        pydantic.ValidationError: a setting is missing or bad; it is named.
+    """
+    # pydantic-settings fills required fields from the environment.
+    settings = settings or ApiSettings()
+    given = settings
+    drain, traffic = Drain(), Traffic()
+    status: list[Status] = []
+
+    def opened(runtime: Opened) -> None:
+        status[:] = [runtime.status]
+
+    app = Api(
+        title="swarmstate",
+        version="0.1.0",
+        description=_DESCRIPTION,
+        openapi_tags=_TAGS,
+        openapi_url="/api/v1/openapi.json",
+        docs_url="/docs" if settings.profile == "development" else None,
+        redoc_url="/redoc" if settings.profile == "development" else None,
+        redirect_slashes=False,
+        lifespan=lifespan(open_runtime or (lambda: runtime_from_environment(given)), drain, opened),
+    )
+    tokens = Tokens(settings.jwt_secret.get_secret_value(), max_remembered=settings.verified_tokens)
+    app.state.settings, app.state.tokens = settings, tokens
+    app.state.drain, app.state.traffic = drain, traffic
+    app.state.metrics = metrics.registry(
+        metrics.ServerMetrics(traffic, lambda: status[0] if status else None)
+    )
+    _add_routes(app)
+    problems.install(app)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]  # FastAPI's own way
+    app.front = _front(app.behind, settings, tokens, traffic)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    v1 = APIRouter(prefix="/api/v1")
+    # Before the conversations' own: /save-turn is no id.
+    for room in (turns, events, conversations):
+        v1.include_router(room.router)
+    v1.include_router(configs.bots)
+    v1.include_router(configs.teams)
+    app.include_router(v1)
+    app.include_router(live.router)
+    app.include_router(live.router, prefix="/api/v1")
+    app.include_router(operations.router)
+    app.include_router(internal.router)
+
+
+def _front(app: ASGIApp, settings: ApiSettings, tokens: Tokens, traffic: Traffic) -> ASGIApp:
+    if settings.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=_SENT,
+            expose_headers=_SHOWN,
+            max_age=600,
+        )
+    app = BodyLimit(app, settings.max_body_bytes)
+    return HotReads(Around(app, traffic), tokens, traffic)

@@ -1,0 +1,92 @@
+"""Who may see and change a conversation. Pure: a caller, a state, a command, and nothing else.
+
+read                          the creator, a participant (by id or user id), or who reads all
+speak                         the same, in their own name
+shared work, members, status  the same
+config, team, tools, deletion the creator
+what bots and workers report  the roles admin and service, which may do all of the above too
+"""
+
+from __future__ import annotations
+
+from src.api.auth.principals import Principal, Right
+from src.api.errors import Forbidden
+from src.swarm.commands import (
+    Command,
+    CountUsage,
+    Delete,
+    FinishToolCall,
+    PatchConfig,
+    PostMessage,
+    ReportConfigVersion,
+    RequestToolCall,
+    SaveTurn,
+    SetTeam,
+    SetTools,
+    Speaker,
+)
+from src.swarm.models import ConversationState
+
+_CREATORS = (PatchConfig, SetTeam, SetTools, Delete)
+_WORKERS = (CountUsage, ReportConfigVersion, RequestToolCall, FinishToolCall)
+
+
+def may_read(caller: Principal, state: ConversationState) -> bool:
+    """Say whether the caller may see the conversation."""
+    return caller.reads_all or (Right.TALK in caller.rights and _belongs(caller.id, state))
+
+
+def check_read(caller: Principal, state: ConversationState) -> None:
+    """Raises Forbidden unless the caller may see the conversation."""
+    if not may_read(caller, state):
+        raise _not_a_member(state)
+
+
+def check_right(caller: Principal, right: Right) -> None:
+    """Raises Forbidden unless the caller has the right."""
+    if right not in caller.rights:
+        roles = ", ".join(caller.roles) or "none"
+        raise Forbidden(f"this needs the right {right.value}; your roles are: {roles}")
+
+
+def check_command(caller: Principal, state: ConversationState, command: Command) -> None:
+    """Raises Forbidden unless the caller may submit this command to this conversation."""
+    if caller.may(Right.WRITE_CONVERSATIONS):
+        return
+    check_right(caller, Right.TALK)
+    if not _belongs(caller.id, state):
+        # Who may read all may not therefore write.
+        raise _not_a_member(state)
+    if isinstance(command, _WORKERS):
+        raise Forbidden("bots and workers report this, with a token of the role service")
+    if isinstance(command, _CREATORS) and caller.id != state.created_by:
+        raise Forbidden(f"{state.created_by} created conversation {state.id} and may change this")
+    own = _own_ids(caller.id, state)
+    if isinstance(command, PostMessage) and (
+        command.author.kind != "person" or command.author.id not in own
+    ):
+        raise Forbidden("you may speak in your own name only; leave `author` out")
+    if isinstance(command, SaveTurn) and (command.user_id or caller.id) not in own:
+        raise Forbidden("you may save your own turns only; leave `user_id` out")
+
+
+def speaker(caller: Principal, state: ConversationState) -> Speaker:
+    """Return as whom the caller speaks: its participant, else a person of its own id."""
+    for member in state.participants:
+        if caller.id in (member.id, member.user_id):
+            return Speaker(member.kind, member.id)
+    return Speaker("person", caller.id)
+
+
+def _not_a_member(state: ConversationState) -> Forbidden:
+    return Forbidden(f"conversation {state.id} is for its members; ask one to add you")
+
+
+def _belongs(id: str, state: ConversationState) -> bool:
+    if state.created_by == id:
+        return True
+    return any(member.user_id == id or member.id == id for member in state.participants)
+
+
+def _own_ids(id: str, state: ConversationState) -> set[str]:
+    return {id, *(member.id for member in state.participants if member.user_id == id)}

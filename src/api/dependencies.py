@@ -1,0 +1,158 @@
+"""What routes ask for in their signatures."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, cast
+
+import msgspec
+from fastapi import Depends, Header, Path, Query, Request
+from starlette.requests import HTTPConnection
+
+from src.api import headers
+from src.api.auth.principals import Principal, Right
+from src.api.auth.rules import check_right
+from src.api.auth.tokens import Tokens
+from src.api.bodies import Body, read_object
+from src.api.ids import new_id
+from src.api.settings import ApiSettings
+from src.state.errors import MalformedVersion, Refused
+from src.state.models import Durability, Version
+from src.swarm.service import SwarmService
+from src.swarm.status import Status
+
+ID = r"^[A-Za-z0-9._:@-]{1,128}$"
+_KEY = r"^[A-Za-z0-9._:@-]{1,120}$"
+
+ConversationId = Annotated[str, Path(pattern=ID, description="The conversation")]
+ConfigId = Annotated[str, Path(pattern=ID, description="The bot or team")]
+
+
+async def _service(connection: HTTPConnection) -> SwarmService:
+    return cast("SwarmService", connection.state.service)
+
+
+async def _status(connection: HTTPConnection) -> Status:
+    return cast("Status", connection.state.status)
+
+
+async def _settings(connection: HTTPConnection) -> ApiSettings:
+    return cast("ApiSettings", connection.app.state.settings)
+
+
+async def _caller(connection: HTTPConnection) -> Principal:
+    tokens = cast("Tokens", connection.app.state.tokens)
+    given = headers.find(connection.scope["headers"], b"authorization")
+    caller = tokens.authenticate(given)
+    connection.state.caller = caller
+    return caller
+
+
+async def _body(request: Request) -> Body:
+    return read_object(await request.body())
+
+
+Service = Annotated[SwarmService, Depends(_service)]
+ServerStatus = Annotated[Status, Depends(_status)]
+Settings = Annotated[ApiSettings, Depends(_settings)]
+Caller = Annotated[Principal, Depends(_caller)]
+JsonBody = Annotated[Body, Depends(_body)]
+
+
+def needs(right: Right) -> Any:  # FastAPI's marker for a dependency has no public type
+    """Let only callers with this right reach a route."""
+
+    async def check(caller: Caller) -> None:
+        check_right(caller, right)
+
+    return Depends(check)
+
+
+async def _at_least(
+    x_swarm_version: Annotated[
+        str | None,
+        Header(description="Last version seen, `<epoch>.<seq>`: the answer is not older"),
+    ] = None,
+) -> Version | None:
+    return None if x_swarm_version is None else Version.parse(x_swarm_version)
+
+
+AtLeast = Annotated[Version | None, Depends(_at_least)]
+
+
+class Wish(msgspec.Struct, frozen=True, gc=False):
+    """What the headers of a write ask for."""
+
+    key: str
+    if_seq: int | None = None
+    durability: Durability | None = None
+    at_least: Version | None = None
+    key_given: bool = False
+
+
+async def _wish(
+    at_least: AtLeast,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            pattern=_KEY,
+            description="Repeat a request with the same key and it is done once; "
+            "keys are unique within a conversation",
+        ),
+    ] = None,
+    if_match: Annotated[
+        str | None,
+        Header(description="ETag of the version this write was decided on; 412 if it moved on"),
+    ] = None,
+    x_swarm_durability: Annotated[
+        Literal["buffered", "logged"] | None,
+        Header(description="How safe the write has to be before it is acknowledged"),
+    ] = None,
+) -> Wish:
+    return Wish(
+        idempotency_key or new_id(),
+        None if if_match is None else _seq_of(if_match),
+        None if x_swarm_durability is None else Durability(x_swarm_durability),
+        at_least,
+        idempotency_key is not None,
+    )
+
+
+WriteWish = Annotated[Wish, Depends(_wish)]
+
+
+async def _if_version(
+    if_match: Annotated[
+        str | None,
+        Header(description='ETag of the version this change was decided on, such as `"3"`'),
+    ] = None,
+) -> int | None:
+    if if_match is None or if_match == "*":
+        return None
+    number = _unquoted(if_match)
+    if not (number.isascii() and number.isdigit() and len(number) < 19):
+        raise Refused(
+            "invalid", f"If-Match: {if_match[:64]!r} is no ETag of ours", field="If-Match"
+        )
+    return int(number)
+
+
+IfVersion = Annotated[int | None, Depends(_if_version)]
+
+Limit = Annotated[int, Query(ge=1, le=200, description="How many at most")]
+Cursor = Annotated[
+    str | None, Query(max_length=500, description="`next_cursor` of the page before")
+]
+
+
+def _seq_of(if_match: str) -> int | None:
+    if if_match == "*":
+        return None
+    try:
+        return Version.parse(_unquoted(if_match)).seq
+    except MalformedVersion as error:
+        detail = f"If-Match: {if_match[:64]!r} is no ETag of a logged version"
+        raise Refused("invalid", detail, field="If-Match") from error
+
+
+def _unquoted(etag: str) -> str:
+    return etag.strip().removeprefix("W/").removeprefix('"').removesuffix('"')

@@ -1,0 +1,30 @@
+"""What can go wrong at the edge itself, beside what the rooms below it name.
+
+ApiError
+├── Unauthorized          no token, or one that is not valid
+├── Forbidden             a valid token without the right to this
+└── Unavailable           this server is going away and takes no new streams
+"""
+
+from __future__ import annotations
+
+
+class ApiError(Exception):
+    """Base of what this room raises on purpose; the message is shown to the client."""
+
+
+class Unauthorized(ApiError):
+    """No token, or one that cannot be accepted."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"{why}; send `Authorization: Bearer <token>` with a token from `swarmstate token`"
+        )
+
+
+class Forbidden(ApiError):
+    """The caller is known and may not do this."""
+
+
+class Unavailable(ApiError):
+    """This server drains: another one takes the client."""

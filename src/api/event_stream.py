@@ -1,0 +1,74 @@
+"""Server-sent events (WHATWG HTML, section 9.2) of a conversation, as one ASGI answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from src.api.middleware import Traffic
+from src.api.schemas.answers import encode, event
+from src.state.models import Event
+
+_KEEP_ALIVE = b": keep-alive\n\n"
+
+
+class EventStream(Response):
+    """Sends events until they end or the client goes away; the event id is the sequence number."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        events: AsyncGenerator[Event | None, None],
+        traffic: Traffic,
+        status_code: int = 200,
+    ) -> None:
+        self.status_code = status_code
+        self.background = None
+        self._events = events
+        self._traffic = traffic
+        self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
+        self._traffic.streams += 1
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(self._send_events(send))
+                leaving = tasks.create_task(_until_gone(receive))
+                sending.add_done_callback(lambda _: leaving.cancel())
+                leaving.add_done_callback(lambda _: sending.cancel())
+        finally:
+            self._traffic.streams -= 1
+
+    async def _send_events(self, send: Send) -> None:
+        try:
+            # Something at once, so that proxies and clients see the stream begin.
+            await send(_chunk(_KEEP_ALIVE))
+            async with aclosing(self._events) as events:
+                async for one in events:
+                    await send(_chunk(_KEEP_ALIVE if one is None else _frame(one)))
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except OSError:
+            # The client went away between two events.
+            return
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _chunk(body: bytes) -> dict[str, object]:
+    return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+def _frame(one: Event) -> bytes:
+    data = encode(event(one))
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (one.version.seq, one.type.encode(), data)

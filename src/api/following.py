@@ -1,0 +1,76 @@
+"""A caller's view of a conversation's events, as streams and live sessions send them.
+
+It ends by itself when the caller's token expires, when the caller is no longer a member, when the
+conversation is deleted, and when the server drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from src.api.auth.principals import Principal
+from src.api.auth.rules import may_read
+from src.api.lifespan import Drain
+from src.state.errors import NotFound
+from src.state.models import Event
+from src.swarm.service import SwarmService
+
+_MAY_END_ACCESS = frozenset(("participant_removed", "participant_updated"))
+
+
+async def follow(
+    service: SwarmService,
+    drain: Drain,
+    caller: Principal,
+    conversation_id: str,
+    *,
+    after: int,
+    idle_s: float,
+) -> AsyncGenerator[Event | None, None]:
+    """Give events with seq > `after` as they are logged; None after each `idle_s` without one."""
+    async with service.follow(conversation_id, after=after) as events:
+        closing = drain.future()
+        upcoming: asyncio.Task[Event] | None = None
+        try:
+            while True:
+                left = caller.expires_at - time.time()
+                if left <= 0 or closing.done():
+                    return
+                # A task, since cancelling the wait for an event would end the events.
+                upcoming = upcoming or asyncio.ensure_future(_next(events))
+                await asyncio.wait(
+                    (upcoming, closing),
+                    timeout=min(idle_s, left),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if not upcoming.done():
+                    yield None
+                    continue
+                event = upcoming.result()
+                upcoming = None
+                if event.type in _MAY_END_ACCESS and not await _still(service, caller, event):
+                    return
+                yield event
+                if event.type == "deleted":
+                    return
+        finally:
+            if upcoming is not None:
+                upcoming.cancel()
+                await asyncio.wait((upcoming,))
+
+
+async def _next(events: AsyncIterator[Event]) -> Event:
+    return await anext(events)
+
+
+async def _still(service: SwarmService, caller: Principal, event: Event) -> bool:
+    """Say whether the caller may read the conversation after this event."""
+    if caller.reads_all:
+        return True
+    try:
+        read = await service.read(event.aggregate_id, at_least=event.version)
+    except NotFound:
+        return False
+    return may_read(caller, read.entry.state)

@@ -1,0 +1,74 @@
+"""Names of headers, and the lists of them that answers carry. Hot and cold routes share these."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from src.state.models import Durability, Entry, Version, Where
+
+Headers = list[tuple[bytes, bytes]]
+
+REQUEST_ID = b"x-request-id"
+VERSION = b"x-swarm-version"
+TIER = b"x-swarm-tier"
+FRESHNESS = b"x-swarm-freshness"
+DURABILITY = b"x-swarm-durability"
+FRESH = b"fresh"
+
+SECURITY: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"referrer-policy", b"no-referrer"),
+]
+"""On every answer."""
+
+_CACHING = (b"cache-control", b"private, no-cache")
+_JSON = (b"content-type", b"application/json")
+_TIERS = {where: where.value.encode() for where in Where}
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@-]{1,128}")
+_process = secrets.token_hex(6)
+_numbers = itertools.count(1)
+
+
+def request_id(given: bytes | None) -> bytes:
+    """Return the client's request id if it is one, else a new one."""
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return b"%s-%x" % (_process.encode(), next(_numbers))
+
+
+def freshness(stale_s: float | None) -> bytes:
+    """Return `fresh`, or `stale; age=<seconds>`."""
+    return FRESH if stale_s is None else b"stale; age=%.1f" % stale_s
+
+
+def of_state(entry: Entry[Any], where: Where, stale_s: float | None, length: int | None) -> Headers:
+    """Return the headers of a conversation's state; `length` in bytes, None for a 304."""
+    headers = [
+        (b"etag", entry.etag.encode()),
+        (VERSION, entry.version.token.encode()),
+        (TIER, _TIERS[where]),
+        (FRESHNESS, FRESH if stale_s is None else freshness(stale_s)),
+        _CACHING,
+    ]
+    if length is not None:
+        headers.append(_JSON)
+        headers.append((b"content-length", b"%d" % length))
+    return headers
+
+
+def of_write(version: Version, durability: Durability) -> dict[str, str]:
+    """Return the headers of an acknowledged write."""
+    return {"X-Swarm-Version": version.token, "X-Swarm-Durability": durability.value}
+
+
+def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """Return the first value of a header; `name` in lower case."""
+    for known, value in headers:
+        if known == name:
+            return value
+    return None

@@ -1,0 +1,108 @@
+"""What lives as long as the application: the runtime below it, and the end of its streams."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol, TypedDict
+
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from src.api.settings import ApiSettings
+from src.swarm.internal_tokens import InternalTokens
+from src.swarm.runtime import Runtime, open_runtime
+from src.swarm.service import SwarmService
+from src.swarm.settings import RuntimeSettings, SwarmSettings
+from src.swarm.status import Status
+
+
+class Opened(Protocol):
+    """What the API needs of a runtime."""
+
+    service: SwarmService
+    status: Status
+    tokens: InternalTokens
+
+
+OpenRuntime = Callable[[], AbstractAsyncContextManager[Opened]]
+
+
+class Drain:
+    """Tells endless answers (event streams, live sessions) that this server is going away.
+
+    A server that waits for its answers before it stops would wait for them for ever.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._future: asyncio.Future[None] | None = None
+        self.begun = False
+
+    def begin(self) -> None:
+        """End all streams, and take no new ones. For signal handlers: it never waits."""
+        self.begun = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._finish)
+
+    def future(self) -> asyncio.Future[None]:
+        """Return a future that is done when draining begins; to be waited for, never cancelled."""
+        if self._future is None:
+            self._loop = asyncio.get_running_loop()
+            self._future = self._loop.create_future()
+            if self.begun:
+                self._finish()
+        return self._future
+
+    def _finish(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+
+class State(TypedDict):
+    """What each request finds in `request.state`."""
+
+    service: SwarmService
+    status: Status
+    internal: InternalTokens
+
+
+def internal_secret(jwt_secret: str) -> str:
+    """Derive the secret between servers, so that one setting suffices for a cluster.
+
+    A user's token is no good as a server's one: the keys differ.
+    """
+    return hmac.new(jwt_secret.encode(), b"swarmstate internal v1", hashlib.sha256).hexdigest()
+
+
+@asynccontextmanager
+async def runtime_from_environment(settings: ApiSettings) -> AsyncIterator[Runtime]:
+    """Open the runtime that the `SWARMSTATE_*` settings describe."""
+    swarm = SwarmSettings()
+    if "internal_secret" not in swarm.model_fields_set:
+        derived = internal_secret(settings.jwt_secret.get_secret_value())
+        swarm = swarm.model_copy(update={"internal_secret": SecretStr(derived)})
+    async with open_runtime(RuntimeSettings(swarm=swarm)) as runtime:
+        yield runtime
+
+
+def lifespan(
+    open_it: OpenRuntime, drain: Drain, opened: Callable[[Opened], None]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
+    """Return FastAPI's lifespan: open the runtime, tell `opened`, close it at the end."""
+
+    @asynccontextmanager
+    async def live(_: FastAPI) -> AsyncIterator[State]:
+        drain.future()
+        async with open_it() as runtime:
+            opened(runtime)
+            yield {
+                "service": runtime.service,
+                "status": runtime.status,
+                "internal": runtime.tokens,
+            }
+
+    return live

@@ -1,0 +1,127 @@
+"""Metrics: read where they are kept, at the moment somebody asks. Hot paths add plain integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from src.api.middleware import BUCKETS_S, Traffic
+from src.swarm.status import Status
+
+
+class Named(NamedTuple):
+    """How one counter of the server is called outside."""
+
+    source: str
+    name: str
+    help: str
+    counts_up: bool = True
+
+
+SERVER = (
+    Named("owned", "conversations_owned", "Conversations this server owns", False),
+    Named("dirty", "dirty_conversations", "Conversations that wait to be flushed", False),
+    Named("oldest_dirty_s", "dirty_age_seconds", "Age of the oldest unflushed change", False),
+    Named("waiting_commands", "waiting_commands", "Commands that wait for the log", False),
+    Named("rooms", "text_rooms", "Text rooms with bots at work", False),
+    Named("followers", "followers", "Streams and sessions that follow a conversation", False),
+    Named("log_batches", "log_batches", "Group commits"),
+    Named("log_events", "log_events", "Events logged"),
+    Named("flushes", "flushes", "Flush transactions"),
+    Named("snapshots", "snapshots_written", "Snapshots written by flushes"),
+    Named("takeovers", "takeovers", "Conversations taken over from dead servers"),
+    Named("announcements", "announcements", "Changes announced to other servers"),
+    Named("announcement_fallbacks", "announcement_fallbacks", "Announcements by PostgreSQL"),
+    Named("invalidations", "invalidations", "Changes heard of and applied"),
+    Named("gaps", "invalidation_gaps", "Gaps in what was heard, replayed"),
+    Named("clears", "invalidation_clears", "Times a partition was doubted as a whole"),
+    Named("forwarded", "forwarded_commands", "Commands sent on to their owner"),
+    Named("replies", "bot_replies", "Replies of bots"),
+)
+"""Counts of the write path and between servers (`Status.counts`)."""
+
+STORES = (
+    Named("l1_hits", "l1_hits", "Reads answered by L1"),
+    Named("l2_hits", "l2_hits", "Reads answered by L2"),
+    Named("l3_loads", "l3_loads", "Reads that went to L3"),
+    Named("l1_evictions", "l1_evictions", "Entries evicted from L1"),
+    Named("l1_entries", "l1_entries", "Entries in L1", False),
+    Named("l1_bytes", "l1_bytes", "JSON bytes that L1's entries stand for", False),
+    Named("watermarks", "watermarks", "Ids with a known newest version", False),
+)
+"""Counts of the tiers, per kind of state (`Status.stores`)."""
+
+
+class ServerMetrics(Collector):
+    """Everything one server says of itself."""
+
+    def __init__(self, traffic: Traffic, status: Callable[[], Status | None]) -> None:
+        self._traffic = traffic
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        """Give each metric once."""
+        status = self._status()
+        if status is not None:
+            counts = status.counts()
+            for named in SERVER:
+                metric = _family(named)
+                metric.add_metric((), counts[named.source])
+                yield metric
+            stores = status.stores()
+            for named in STORES:
+                metric = _family(named, ("kind",))
+                for kind, store in stores.items():
+                    metric.add_metric((kind,), store[named.source])
+                yield metric
+        yield from self._http()
+
+    def _http(self) -> Iterator[Metric]:
+        traffic = self._traffic
+        requests = CounterMetricFamily(
+            "swarmstate_http_requests", "Requests answered", labels=("method", "status")
+        )
+        for (method, status), count in traffic.answers.items():
+            requests.add_metric((method, str(status)), count)
+        yield requests
+        yield CounterMetricFamily(
+            "swarmstate_http_hot_reads",
+            "Reads answered from L1 ahead of routing; in no other HTTP metric",
+            traffic.hot_hits,
+        )
+        yield GaugeMetricFamily(
+            "swarmstate_live_sessions", "WebSocket sessions", traffic.live_sessions
+        )
+        yield GaugeMetricFamily("swarmstate_event_streams", "Event streams", traffic.streams)
+        below = 0
+        buckets = []
+        for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), traffic.buckets, strict=True):
+            below += count
+            buckets.append((bound, below))
+        yield HistogramMetricFamily(
+            "swarmstate_http_request_duration_seconds",
+            "Time to the end of the answer",
+            buckets=buckets,
+            sum_value=traffic.seconds,
+        )
+
+
+def registry(collector: Collector) -> CollectorRegistry:
+    """Return a registry of its own: several servers may live in one process."""
+    own = CollectorRegistry(auto_describe=False)
+    own.register(collector)
+    return own
+
+
+def _family(named: Named, labels: tuple[str, ...] = ()) -> CounterMetricFamily | GaugeMetricFamily:
+    kind = CounterMetricFamily if named.counts_up else GaugeMetricFamily
+    return kind(f"swarmstate_{named.name}", named.help, labels=labels)

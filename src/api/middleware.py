@@ -1,0 +1,129 @@
+"""What stands around every request: id, security headers, access log, and the length of bodies.
+
+All are plain ASGI: a layer that makes request objects would cost more than most answers do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from src.api import headers
+from src.api.problems import describe, respond
+
+log = structlog.get_logger(__name__)
+
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Traffic:
+    """Counters of requests, as plain numbers; `metrics.py` reads them when asked."""
+
+    def __init__(self) -> None:
+        self.answers: Counter[tuple[str, int]] = Counter()
+        """(method, status) -> requests"""
+        self.buckets = [0] * (len(BUCKETS_S) + 1)
+        self.seconds = 0.0
+        self.hot_hits = 0
+        """Reads answered ahead of routing; they are in no other counter and not in the log."""
+        self.live_sessions = 0
+        self.streams = 0
+
+    def count(self, method: str, status: int, seconds: float) -> None:
+        """Count one answer."""
+        self.answers[method, status] += 1
+        self.seconds += seconds
+        for index, bound in enumerate(BUCKETS_S):
+            if seconds <= bound:
+                self.buckets[index] += 1
+                return
+        self.buckets[-1] += 1
+
+
+class Around:
+    """Gives a request its id, an answer its security headers, and the log one line for both."""
+
+    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
+        self._app = app
+        self._traffic = traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        request_id = headers.request_id(headers.find(scope["headers"], headers.REQUEST_ID))
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        extra = [*headers.SECURITY, (headers.REQUEST_ID, request_id)]
+        status = 0
+        began = time.perf_counter()
+
+        async def answered(message: Message) -> None:
+            nonlocal status
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *extra]
+            elif message["type"] == "websocket.accept":
+                status = 101
+                message["headers"] = [*message.get("headers", ()), *extra]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
+            try:
+                await self._app(scope, receive, answered)
+            except Exception as error:
+                log.exception("http.failed", method=scope.get("method"), path=scope["path"])
+                if status == 0 and scope["type"] == "http":
+                    await respond(describe(error), request_id.decode())(scope, receive, answered)
+            finally:
+                self._note(scope, status, time.perf_counter() - began)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope.get("method", "WEBSOCKET")
+        self._traffic.count(method, status, seconds)
+        caller = scope["state"].get("caller")
+        # The path only: a query string may hold a token.
+        log.info(
+            "http.request",
+            method=method,
+            path=scope["path"],
+            status=status,
+            duration_ms=round(seconds * 1000, 2),
+            caller=None if caller is None else caller.id,
+        )
+
+
+class BodyLimit:
+    """Refuses bodies that are too long: by their announced length, else while they come in."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = headers.find(scope["headers"], b"content-length")
+        if announced is not None and announced.isdigit() and int(announced[:20]) > self._max:
+            problem = respond(describe(self._too_long()), scope["state"]["request_id"])
+            await problem(scope, receive, send)
+            return
+        seen = 0
+
+        async def limited() -> Message:
+            nonlocal seen
+            message: dict[str, Any] = dict(await receive())
+            seen += len(message.get("body", b""))
+            if seen > self._max:
+                raise self._too_long()
+            return message
+
+        await self._app(scope, limited, send)
+
+    def _too_long(self) -> HTTPException:
+        return HTTPException(413, f"the body is longer than {self._max} bytes; send less")

@@ -1,0 +1,1 @@
+"""One file per area; a route takes what it needs in its signature and catches nothing."""

@@ -1,0 +1,192 @@
+"""Bots and teams: the same routes for each kind of config."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from src.api.auth.principals import Right
+from src.api.bodies import Body
+from src.api.dependencies import (
+    ID,
+    Caller,
+    ConfigId,
+    IfVersion,
+    JsonBody,
+    Limit,
+    Service,
+    needs,
+)
+from src.api.ids import new_id
+from src.api.schemas import answers
+from src.api.schemas.answers import json_response
+from src.api.schemas.openapi import answer, body, json_body, problems
+from src.state.configs import Record
+from src.state.errors import Refused
+from src.swarm.bounds import Id
+from src.swarm.configs import BotConfig, TeamConfig
+
+_ids = msgspec.json.Decoder(Id)
+_ID_SCHEMA = {"type": "string", "pattern": ID, "description": "Made by the server if left out"}
+
+
+def config_router(
+    kind: str,
+    body_type: type[BotConfig] | type[TeamConfig],
+    one: type[answers.Bot] | type[answers.Team],
+    many: type[answers.BotList] | type[answers.TeamList],
+    versions: type[answers.BotHistory] | type[answers.TeamHistory],
+    example: Body,
+) -> APIRouter:
+    """Return the routes of one kind of config."""
+    router = APIRouter(prefix=f"/{kind}s", tags=[f"{kind}s"])
+    reads, writes = needs(Right.READ_CONFIGS), needs(Right.WRITE_CONFIGS)
+    whole = body(body_type, example)
+
+    def shown(record: Record[Any], status: int = 200) -> Response:
+        return json_response(answers.config(one, record), status, {"ETag": f'"{record.version}"'})
+
+    @router.post(
+        "",
+        status_code=201,
+        summary=f"Create a {kind}",
+        dependencies=[writes],
+        openapi_extra=body(body_type, example, extra={"id": _ID_SCHEMA}),
+        responses=answer(one, "Version 1", status=201) | problems(409, 413),
+    )
+    async def create(service: Service, caller: Caller, given: JsonBody) -> Response:
+        rest = dict(given)
+        id = _id(rest.pop("id", None)) or new_id()
+        record = await service.configs.create(kind, id, msgspec.json.encode(rest), caller.id)
+        response = shown(record, 201)
+        response.headers["Location"] = f"/api/v1/{kind}s/{id}"
+        return response
+
+    @router.get(
+        "",
+        summary=f"List {kind}s",
+        dependencies=[reads],
+        responses=answer(many, "A page, in order of id") | problems(),
+    )
+    async def list_all(
+        service: Service,
+        cursor: Annotated[str | None, Query(pattern=ID, description=_CURSOR)] = None,
+        limit: Limit = 50,
+    ) -> Response:
+        records, following = await service.configs.list(kind, cursor, limit)
+        page: tuple[Any, ...] = tuple(answers.config(one, record) for record in records)
+        return json_response(many(page, following))
+
+    @router.get(
+        "/{config_id}",
+        summary=f"Read a {kind}",
+        dependencies=[reads],
+        responses=answer(one, "The present version") | problems(404),
+    )
+    async def read(config_id: ConfigId, service: Service) -> Response:
+        return shown(await service.configs.get(kind, config_id))
+
+    @router.put(
+        "/{config_id}",
+        summary=f"Replace a {kind}",
+        dependencies=[writes],
+        openapi_extra=whole,
+        responses=answer(one, "The next version") | problems(404, 412, 413),
+    )
+    async def replace(
+        config_id: ConfigId,
+        service: Service,
+        caller: Caller,
+        given: JsonBody,
+        if_version: IfVersion,
+    ) -> Response:
+        """Replace the config. What an answer adds to it (id, version, ...) may be sent back."""
+        data = msgspec.json.encode(_without_read_only(given, config_id))
+        return shown(await service.configs.replace(kind, config_id, data, caller.id, if_version))
+
+    @router.patch(
+        "/{config_id}",
+        summary=f"Change a {kind}",
+        dependencies=[writes],
+        openapi_extra=json_body(
+            {"type": "object", "description": "A JSON merge patch (RFC 7396)"},
+            {"name": "Another name"},
+        ),
+        responses=answer(one, "The next version") | problems(404, 412, 413),
+    )
+    async def patch(
+        config_id: ConfigId,
+        service: Service,
+        caller: Caller,
+        given: JsonBody,
+        if_version: IfVersion,
+    ) -> Response:
+        """Change what is given; null puts a field back to its default."""
+        return shown(await service.configs.patch(kind, config_id, given, caller.id, if_version))
+
+    @router.delete(
+        "/{config_id}",
+        status_code=204,
+        summary=f"Delete a {kind}",
+        dependencies=[writes],
+        responses=answer(None, "Deleted; its history stays", status=204) | problems(404, 412),
+    )
+    async def delete(
+        config_id: ConfigId, service: Service, caller: Caller, if_version: IfVersion
+    ) -> Response:
+        await service.configs.delete(kind, config_id, caller.id, if_version)
+        return Response(status_code=204)
+
+    @router.get(
+        "/{config_id}/history",
+        summary=f"Read the versions of a {kind}",
+        dependencies=[reads],
+        responses=answer(versions, "Versions, newest first") | problems(404),
+    )
+    async def history(
+        config_id: ConfigId,
+        service: Service,
+        before: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
+        limit: Limit = 50,
+    ) -> Response:
+        """Read versions below `before`, deleted ones included."""
+        records = await service.configs.history(kind, config_id, before, limit)
+        page: tuple[Any, ...] = tuple(answers.config(one, record) for record in records)
+        following = records[-1].version if len(records) == limit else None
+        return json_response(versions(page, following))
+
+    return router
+
+
+_CURSOR = "`next_cursor` of the page before"
+_BOT = {
+    "name": "Ada",
+    "persona": "Dry, exact, kind.",
+    "instructions": "Answer in one sentence.",
+    "providers": {"llm": "offline/rules"},
+}
+_TEAM = {"name": "Launch", "members": [{"bot": "ada", "role": "lead"}]}
+
+bots = config_router("bot", BotConfig, answers.Bot, answers.BotList, answers.BotHistory, _BOT)
+teams = config_router(
+    "team", TeamConfig, answers.Team, answers.TeamList, answers.TeamHistory, _TEAM
+)
+
+
+def _id(value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        return _ids.decode(msgspec.json.encode(value))
+    except msgspec.ValidationError as error:
+        raise Refused("invalid", f"id: {error}", field="id") from error
+
+
+def _without_read_only(given: Body, id: str) -> Body:
+    if given.get("id", id) != id:
+        raise Refused("invalid", f"id: the address says {id!r}; ids don't change", field="id")
+    read_only = ("id", *answers.READ_ONLY)
+    return {name: value for name, value in given.items() if name not in read_only}

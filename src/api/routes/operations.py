@@ -1,0 +1,81 @@
+"""What operators and load balancers ask: health, status, metrics."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.responses import PlainTextResponse, Response
+
+from src.api.auth.principals import Right
+from src.api.dependencies import ServerStatus, needs
+from src.api.lifespan import Drain
+from src.api.schemas.answers import Alive, Ready, json_response
+from src.api.schemas.openapi import Responses, answer, problems
+
+router = APIRouter(tags=["operations"])
+
+_UNREADY: Responses = {503: answer(Ready, "Take this server out of rotation", status=503)[503]}
+_STATUS: Responses = {
+    200: {
+        "description": "Who it is, its peers, its tiers, what it owns and what waits",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
+_METRICS: Responses = {
+    200: {
+        "description": "Metrics in Prometheus' text format",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.get("/health/live", summary="Is the process alive?", responses=answer(Alive, "It answers"))
+async def live() -> Response:
+    """Answer; nothing else is looked at."""
+    return json_response(Alive())
+
+
+@router.get(
+    "/health/ready",
+    summary="Does the server take requests?",
+    responses=answer(Ready, "It does") | _UNREADY,
+)
+async def ready(request: Request, status: ServerStatus) -> Response:
+    """Ask the stores. With one of them away this server still serves what it can: `degraded`."""
+    tiers = await status.ready()
+    if cast("Drain", request.app.state.drain).begun:
+        return json_response(Ready("draining", tiers), 503)
+    if not any(tiers.values()):
+        return json_response(Ready("unready", tiers), 503)
+    return json_response(Ready("ready" if all(tiers.values()) else "degraded", tiers))
+
+
+@router.get(
+    "/status",
+    summary="Status of this server",
+    dependencies=[needs(Right.READ_OPERATIONS)],
+    responses=_STATUS | problems(),
+)
+async def read_status(status: ServerStatus) -> Response:
+    """Say what this server is, sees and holds."""
+    return json_response(status.summary())
+
+
+async def metrics(request: Request) -> Response:
+    """Give all counters of this server; names begin with `swarmstate_` and end with the unit."""
+    registry = cast("CollectorRegistry", request.app.state.metrics)
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+for path in ("/metrics", "/api/metrics"):
+    router.add_api_route(
+        path,
+        metrics,
+        response_class=PlainTextResponse,
+        summary="Metrics of this server",
+        dependencies=[needs(Right.READ_OPERATIONS)],
+        operation_id=path.strip("/").replace("/", "_"),
+        responses=_METRICS | problems(),
+    )

@@ -1,0 +1,1 @@
+"""What answers look like, and the OpenAPI description made from the types that do the work."""

@@ -1,0 +1,197 @@
+"""The bodies of answers. What a route returns is one of these, encoded; OpenAPI is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw
+from starlette.responses import Response
+
+from src.state.configs import Record
+from src.state.models import Durability, Event
+from src.swarm.configs import BotConfig, TeamConfig
+from src.swarm.models import Message
+from src.swarm.service import Summary
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Written(msgspec.Struct, frozen=True, gc=False):
+    """A write that was taken: what it made or changed, the version, how safe it is."""
+
+    id: str
+    version: str
+    """`<epoch>.<seq>`; send it as X-Swarm-Version to read your own write on any server."""
+    durability: Durability
+    repeated: bool = False
+    """The Idempotency-Key was seen before: the first answer again, nothing was added."""
+
+
+class Posted(msgspec.Struct, frozen=True, gc=False):
+    """A message that was taken; `id` is the message's."""
+
+    id: str
+    conversation_id: str
+    version: str
+    durability: Durability
+    repeated: bool = False
+
+
+class Saved(msgspec.Struct, frozen=True, gc=False):
+    """A turn that was saved."""
+
+    status: Literal["saved"]
+    version: str
+    durability: Durability
+    repeated: bool = False
+
+
+class MessageList(msgspec.Struct, frozen=True, gc=False):
+    """Messages, newest first."""
+
+    conversation_id: str
+    messages: tuple[Message, ...]
+    next_cursor: str | None
+    as_of: str
+
+
+class EventItem(msgspec.Struct, frozen=True, gc=False):
+    """One event of a conversation's log; `data` is the fact itself."""
+
+    conversation_id: str
+    seq: int
+    version: str
+    id: str
+    type: str
+    schema: int
+    actor: str
+    at: datetime
+    data: Raw
+
+
+class EventList(msgspec.Struct, frozen=True, gc=False):
+    """Events in order; `next_after` is None at the end of what is logged now."""
+
+    conversation_id: str
+    events: tuple[EventItem, ...]
+    next_after: int | None
+
+
+class ConversationList(msgspec.Struct, frozen=True, gc=False):
+    """Conversations, newest first; each as of its `seq`, up to 5 s behind its log."""
+
+    conversations: tuple[Summary, ...]
+    next_cursor: str | None
+
+
+class Bot(BotConfig, frozen=True, gc=False, kw_only=True):
+    """A bot's config and the version that it is."""
+
+    id: str
+    version: int
+    updated_at: datetime
+    updated_by: str
+    deleted: bool = False
+
+
+class Team(TeamConfig, frozen=True, gc=False, kw_only=True):
+    """A team's config and the version that it is."""
+
+    id: str
+    version: int
+    updated_at: datetime
+    updated_by: str
+    deleted: bool = False
+
+
+class BotList(msgspec.Struct, frozen=True, gc=False):
+    """Bots in order of id."""
+
+    bots: tuple[Bot, ...]
+    next_cursor: str | None
+
+
+class TeamList(msgspec.Struct, frozen=True, gc=False):
+    """Teams in order of id."""
+
+    teams: tuple[Team, ...]
+    next_cursor: str | None
+
+
+class BotHistory(msgspec.Struct, frozen=True, gc=False):
+    """Versions of a bot, newest first."""
+
+    versions: tuple[Bot, ...]
+    next_before: int | None
+
+
+class TeamHistory(msgspec.Struct, frozen=True, gc=False):
+    """Versions of a team, newest first."""
+
+    versions: tuple[Team, ...]
+    next_before: int | None
+
+
+class Alive(msgspec.Struct, frozen=True, gc=False):
+    """This process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Ready(msgspec.Struct, frozen=True, gc=False):
+    """Whether this server takes requests, and which of its stores answer."""
+
+    status: Literal["ready", "degraded", "unready", "draining"]
+    tiers: dict[str, bool]
+
+
+READ_ONLY = ("version", "updated_at", "updated_by", "deleted")
+"""Fields of a config's answer that a client may send back; they are ignored."""
+
+
+def config(answer: type[Bot] | type[Team], record: Record[Any]) -> Bot | Team:
+    """Return the answer for one version of a config."""
+    body = {name: getattr(record.body, name) for name in record.body.__struct_fields__}
+    return answer(
+        **body,
+        id=record.id,
+        version=record.version,
+        updated_at=record.updated_at,
+        updated_by=record.updated_by,
+        deleted=record.deleted,
+    )
+
+
+def event(one: Event) -> EventItem:
+    """Return the answer for one row of the log."""
+    return EventItem(
+        one.aggregate_id,
+        one.version.seq,
+        one.version.token,
+        one.event_id,
+        one.type,
+        one.schema,
+        one.actor,
+        one.at,
+        Raw(one.body),
+    )
+
+
+def events(rows: Sequence[Event]) -> tuple[EventItem, ...]:
+    """Return the answers for rows of the log."""
+    return tuple(event(row) for row in rows)
+
+
+def encode(answer: object) -> bytes:
+    """Return the JSON of an answer."""
+    return _encode(answer)
+
+
+def json_response(
+    answer: object, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Return the answer as an HTTP response."""
+    return Response(_encode(answer), status, headers, "application/json")

@@ -1,0 +1,135 @@
+"""The OpenAPI document: what routes say of themselves, joined with the schemas of the structs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, get_args
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from src.api.problems import MEDIA_TYPE, Problem
+from src.api.schemas import answers, structs
+from src.swarm.commands import Command
+from src.swarm.configs import BotConfig, TeamConfig
+from src.swarm.models import ConversationState
+
+Responses = dict[int | str, dict[str, Any]]
+
+_DOCUMENTED: tuple[type, ...] = (
+    *get_args(Command),
+    BotConfig,
+    TeamConfig,
+    ConversationState,
+    Problem,
+    answers.Written,
+    answers.Posted,
+    answers.Saved,
+    answers.MessageList,
+    answers.EventList,
+    answers.ConversationList,
+    answers.BotList,
+    answers.TeamList,
+    answers.BotHistory,
+    answers.TeamHistory,
+    answers.Alive,
+    answers.Ready,
+)
+_REASONS = {
+    401: "No token, or one that is not valid",
+    403: "The token's roles do not allow this",
+    404: "There is no such thing",
+    409: "The current state does not allow it",
+    412: "If-Match names another version than the present one",
+    413: "The body is too long",
+    422: "The input is wrong; `errors` names the fields",
+    500: "A defect; `request_id` finds it in the log",
+    503: "Not now; Retry-After says when to try again, `code` why",
+}
+_EXAMPLE = {
+    "type": "urn:swarmstate:problem:invalid",
+    "title": "Invalid",
+    "status": 422,
+    "code": "invalid",
+    "detail": "Expected `str`, got `int` - at `$.text`",
+    "request_id": "9f86d081884c-1a",
+    "errors": [{"field": "text", "message": "Expected `str`, got `int` - at `$.text`"}],
+}
+_PUBLIC = ("/health/",)
+
+
+def problems(*statuses: int) -> Responses:
+    """Describe error answers; 401, 403, 422, 500 and 503 are on every route with a token."""
+    content: dict[str, Any] = {"schema": structs.ref(Problem)}
+    wanted = sorted({401, 403, 422, 500, 503, *statuses})
+    return {
+        status: {
+            "description": _REASONS[status],
+            "content": {
+                MEDIA_TYPE: content | ({"example": _EXAMPLE} if status == 422 else {}),
+            },
+        }
+        for status in wanted
+    }
+
+
+def answer(
+    kind: type | None, description: str, *, status: int = 200, example: object = None
+) -> Responses:
+    """Describe a good answer; without `kind` it has no body."""
+    described: dict[str, Any] = {"description": description}
+    if kind is not None:
+        content: dict[str, Any] = {"schema": structs.ref(kind)}
+        if example is not None:
+            content["example"] = example
+        described["content"] = {"application/json": content}
+    return {status: described}
+
+
+def body(
+    kind: type,
+    example: object,
+    *,
+    without: Collection[str] = (),
+    optional: Collection[str] = (),
+    extra: Mapping[str, structs.Schema] | None = None,
+) -> dict[str, Any]:
+    """Describe a request's body: the fields of a struct, less or more."""
+    schema = structs.object_schema(kind, without=without, optional=optional)
+    schema["properties"] = {**(extra or {}), **schema["properties"]}
+    return json_body(schema, example)
+
+
+def json_body(schema: structs.Schema, example: object) -> dict[str, Any]:
+    """Describe a request's body by a schema."""
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+ANY_COMMAND: structs.Schema = {
+    "oneOf": [structs.ref(kind) for kind in get_args(Command)],
+    "discriminator": {"propertyName": "type"},
+}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of the application, made once."""
+    if app.openapi_schema is None:
+        spec = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
+        )
+        parts = spec.setdefault("components", {})
+        parts["schemas"] = structs.components(_DOCUMENTED)
+        parts["securitySchemes"] = {
+            "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+        }
+        for path, operations in spec["paths"].items():
+            if not path.startswith(_PUBLIC):
+                for operation in operations.values():
+                    operation["security"] = [{"token": []}]
+        app.openapi_schema = spec
+    return app.openapi_schema

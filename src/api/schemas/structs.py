@@ -1,0 +1,161 @@
+"""JSON Schema of msgspec structs, so that OpenAPI says what the decoders enforce.
+
+msgspec's own generator stops at defaults that are raw JSON, of which the states are full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from functools import singledispatch
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from src.swarm.free_json import EMPTY
+
+Schema = dict[str, Any]
+
+_REF = "#/components/schemas/{}"
+
+
+def ref(kind: type) -> Schema:
+    """Return a reference to the component of a struct."""
+    return {"$ref": _REF.format(kind.__name__)}
+
+
+def components(kinds: Iterable[type]) -> dict[str, Schema]:
+    """Return the schemas of these structs and of all that they are made of, by name."""
+    found: dict[str, Schema] = {}
+    waiting = [inspect.type_info(kind) for kind in kinds]
+    while waiting:
+        info = waiting.pop()
+        for struct in _structs(info):
+            name = struct.cls.__name__
+            if name not in found:
+                found[name] = object_schema(struct.cls)
+                waiting.extend(field.type for field in struct.fields)
+    return dict(sorted(found.items()))
+
+
+def object_schema(
+    kind: type, *, without: Collection[str] = (), optional: Collection[str] = ()
+) -> Schema:
+    """Return the schema of a struct, some fields left out or made optional."""
+    info = inspect.type_info(kind)
+    assert isinstance(info, inspect.StructType)
+    properties: dict[str, Schema] = {}
+    required = []
+    if info.tag_field is not None and info.tag_field not in without:
+        properties[info.tag_field] = {"type": "string", "const": info.tag}
+        required.append(info.tag_field)
+    for field in info.fields:
+        if field.encode_name in without:
+            continue
+        properties[field.encode_name] = _field(field)
+        if field.required and field.encode_name not in optional:
+            required.append(field.encode_name)
+    schema: Schema = {"type": "object", "properties": properties}
+    if kind.__doc__:
+        schema["description"] = kind.__doc__.strip().split("\n\n")[0].replace("\n", " ")
+    if required:
+        schema["required"] = required
+    if info.forbid_unknown_fields:
+        schema["additionalProperties"] = False
+    return schema
+
+
+def _field(field: inspect.Field) -> Schema:
+    schema = dict(_schema(field.type))
+    if field.default is EMPTY:
+        schema["type"] = "object"
+    elif field.default is not msgspec.NODEFAULT and "$ref" not in schema:
+        schema["default"] = msgspec.json.decode(msgspec.json.encode(field.default))
+    return schema
+
+
+def _structs(info: inspect.Type) -> Iterable[inspect.StructType]:
+    if isinstance(info, inspect.StructType):
+        yield info
+    elif isinstance(info, inspect.UnionType):
+        for one in info.types:
+            yield from _structs(one)
+    elif isinstance(info, inspect.VarTupleType | inspect.ListType):
+        yield from _structs(info.item_type)
+    elif isinstance(info, inspect.DictType):
+        yield from _structs(info.value_type)
+
+
+@singledispatch
+def _schema(info: inspect.Type) -> Schema:
+    """Any JSON, for what is kept as raw bytes."""
+    return {}
+
+
+@_schema.register
+def _(info: inspect.StructType) -> Schema:
+    return ref(info.cls)
+
+
+@_schema.register
+def _(info: inspect.UnionType) -> Schema:
+    return {"anyOf": [_schema(one) for one in info.types]}
+
+
+@_schema.register
+def _(info: inspect.LiteralType) -> Schema:
+    return {"enum": list(info.values)}
+
+
+@_schema.register
+def _(info: inspect.EnumType) -> Schema:
+    return {"enum": [one.value for one in info.cls]}
+
+
+@_schema.register
+def _(info: inspect.NoneType) -> Schema:
+    return {"type": "null"}
+
+
+@_schema.register
+def _(info: inspect.BoolType) -> Schema:
+    return {"type": "boolean"}
+
+
+@_schema.register
+def _(info: inspect.IntType) -> Schema:
+    return _bounded({"type": "integer"}, minimum=info.ge, maximum=info.le)
+
+
+@_schema.register
+def _(info: inspect.FloatType) -> Schema:
+    return _bounded({"type": "number"}, minimum=info.ge, maximum=info.le)
+
+
+@_schema.register
+def _(info: inspect.StrType) -> Schema:
+    schema: Schema = {"type": "string"}
+    return _bounded(
+        schema, minLength=info.min_length, maxLength=info.max_length, pattern=info.pattern
+    )
+
+
+@_schema.register
+def _(info: inspect.DateTimeType) -> Schema:
+    return {"type": "string", "format": "date-time"}
+
+
+@_schema.register
+def _(info: inspect.VarTupleType) -> Schema:
+    schema = {"type": "array", "items": _schema(info.item_type)}
+    return _bounded(schema, minItems=info.min_length, maxItems=info.max_length)
+
+
+@_schema.register
+def _(info: inspect.DictType) -> Schema:
+    return {"type": "object", "additionalProperties": _schema(info.value_type)}
+
+
+def _bounded(schema: Schema, **bounds: float | str | None) -> Schema:
+    schema.update({name: bound for name, bound in bounds.items() if bound is not None})
+    return schema

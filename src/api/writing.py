@@ -1,0 +1,65 @@
+"""The trip of a write through the edge: may the caller do this, then the owner decides."""
+
+from __future__ import annotations
+
+from src.api.auth.principals import Principal, Right
+from src.api.auth.rules import check_command, check_right, speaker
+from src.api.bodies import Body, command
+from src.api.dependencies import Wish
+from src.state.models import Version
+from src.swarm.commands import Command
+from src.swarm.forwarding import Receipt
+from src.swarm.models import ConversationState
+from src.swarm.service import SwarmService
+
+
+async def submit(
+    service: SwarmService, caller: Principal, conversation_id: str, asked: Command, wish: Wish
+) -> Receipt:
+    """Have a command taken, if the caller may submit it."""
+    if not caller.may(Right.WRITE_CONVERSATIONS):
+        state = await _state(service, conversation_id, wish.at_least)
+        check_command(caller, state, asked)
+    return await service.submit(
+        conversation_id,
+        asked,
+        key=wish.key,
+        actor=caller.id,
+        if_seq=wish.if_seq,
+        durability=wish.durability,
+    )
+
+
+async def say(
+    service: SwarmService, caller: Principal, conversation_id: str, body: Body, wish: Wish
+) -> Receipt:
+    """Add one message; without an author it is the caller's."""
+    if "author" not in body:
+        _check_may_write(caller)
+        state = await _state(service, conversation_id, wish.at_least)
+        author = speaker(caller, state)
+        body = {**body, "author": {"kind": author.kind, "id": author.id}}
+    return await submit(service, caller, conversation_id, command("post_message", body), wish)
+
+
+async def save_turn(
+    service: SwarmService, caller: Principal, conversation_id: str, body: Body, wish: Wish
+) -> Receipt:
+    """Add a user's and an assistant's message; a member saves its own."""
+    if body.get("user_id") is None and not caller.may(Right.WRITE_CONVERSATIONS):
+        _check_may_write(caller)
+        state = await _state(service, conversation_id, wish.at_least)
+        body = {**body, "user_id": speaker(caller, state).id}
+    return await submit(service, caller, conversation_id, command("save_turn", body), wish)
+
+
+def _check_may_write(caller: Principal) -> None:
+    """Before the state is looked at: who may write nothing learns nothing."""
+    if not caller.may(Right.WRITE_CONVERSATIONS):
+        check_right(caller, Right.TALK)
+
+
+async def _state(
+    service: SwarmService, conversation_id: str, at_least: Version | None
+) -> ConversationState:
+    return (await service.read(conversation_id, at_least=at_least)).entry.state

@@ -1,0 +1,80 @@
+"""Servers of the API on loopback, in the test's own process and loop, on real stores."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+from pydantic import SecretStr
+
+from src.api.app import Api, create_app
+from src.api.auth.principals import Role
+from src.api.auth.tokens import issue_token
+from src.api.lifespan import internal_secret
+from src.api.settings import ApiSettings
+from src.state.settings import StateSettings
+from src.swarm.runtime import open_runtime
+from src.swarm.settings import RuntimeSettings, SwarmSettings
+
+SECRET = "a secret of tests, at least thirty-two characters"
+
+
+def token(subject: str, *roles: Role) -> str:
+    return issue_token(SECRET, subject, roles or (Role.MEMBER,))
+
+
+def bearer(subject: str, *roles: Role) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token(subject, *roles)}"}
+
+
+class RunningServer:
+    """A server that listens; `as_` gives a client with a token."""
+
+    def __init__(self, app: Api, url: str) -> None:
+        self.app = app
+        self.url = url
+
+    @asynccontextmanager
+    async def as_(self, subject: str, *roles: Role) -> AsyncIterator[httpx.AsyncClient]:
+        async with httpx.AsyncClient(
+            base_url=self.url, headers=bearer(subject, *roles), timeout=20
+        ) as client:
+            yield client
+
+
+@asynccontextmanager
+async def running_server(
+    database_url: str, redis_url: str, **settings: Any
+) -> AsyncIterator[RunningServer]:
+    """Serve until the end of the block."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    runtime = RuntimeSettings(
+        StateSettings(database_url=SecretStr(database_url), redis_url=SecretStr(redis_url)),
+        SwarmSettings(server_url=url, internal_secret=SecretStr(internal_secret(SECRET))),
+    )
+    app = create_app(
+        ApiSettings(jwt_secret=SecretStr(SECRET), **settings), lambda: open_runtime(runtime)
+    )
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, ws="websockets-sansio", lifespan="on"
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        while not server.started:
+            if serving.done():
+                serving.result()
+                raise RuntimeError("the server did not start")
+            await asyncio.sleep(0.01)
+        yield RunningServer(app, url)
+    finally:
+        app.drain.begin()
+        server.should_exit = True
+        await serving
+        listening.close()
