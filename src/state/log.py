@@ -143,11 +143,14 @@ class GroupCommit(Generic[S, C]):
         """Send until the log has answered for every claim, then hand on to the announcements."""
         if any(decided.events for decided in batch):
             self.batches += 1
-        async for attempt in _until_answered():
-            with attempt:
-                self.answering = attempt.retry_state.attempt_number == 1
-                await self._send(batch)
-        self.answering = True
+        try:
+            await self._send(batch)
+        except TierUnavailable:
+            self.answering = False
+            async for attempt in _until_answered():
+                with attempt:
+                    await self._send(batch)
+            self.answering = True
 
     async def _send(self, batch: list[Decided[S, C]]) -> None:
         """One try. Leaves `batch` with only those aggregates that still have no answer."""
@@ -288,11 +291,17 @@ class GroupCommit(Generic[S, C]):
                 if decided.events
             ]
             if changes and self._guards.announce:
-                async for attempt in _until_answered():
-                    with attempt:
-                        await self._publisher.publish(changes)
+                await self._tell(changes)
             for decided, entry in settled:
                 self._answer(decided, entry)
+
+    async def _tell(self, changes: Sequence[Announcement]) -> None:
+        try:
+            await self._publisher.publish(changes)
+        except TierUnavailable:
+            async for attempt in _until_answered():
+                with attempt:
+                    await self._publisher.publish(changes)
 
     def _answer(self, decided: Decided[S, C], entry: Entry[S] | None) -> None:
         for pending in decided.pendings:

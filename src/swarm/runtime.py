@@ -102,6 +102,7 @@ async def open_runtime(
         pool = await stack.enter_async_context(open_pool(state))
         engine = await stack.enter_async_context(open_engine(state))
         redis = await stack.enter_async_context(open_redis(state))
+        announcing = await stack.enter_async_context(open_redis(state, alone=True))
         pulls = await stack.enter_async_context(open_redis(state))
         lines = [Line(state) for _ in range(4)]
         for line in lines:
@@ -115,7 +116,7 @@ async def open_runtime(
         membership = Membership(
             registry, state, clock, settings.swarm.server_url, owned, guards=guards
         )
-        bus = RedisBus(redis, pulls, state)
+        bus = RedisBus(announcing, pulls, state)
         notices = PostgresNotices(notice_line, state)
         announcer = Announcer(bus, notices, registry, membership)
 

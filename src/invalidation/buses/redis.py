@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -26,11 +27,18 @@ _CHANNELS = {stream_key(p).encode(): p for p in range(PARTITIONS)}
 
 
 class RedisBus:
-    """`Bus` on one Redis. `pulls` is a client of its own, so that pulls never queue behind work."""
+    """`Bus` on one Redis.
 
-    def __init__(self, client: Redis, pulls: Redis, settings: StateSettings) -> None:
-        self._client = client
+    `line` has one connection, for announcements, which every ack waits for; `pulls` is a client of
+    its own too, so that neither queues behind other work.
+    """
+
+    def __init__(self, line: Redis, pulls: Redis, settings: StateSettings) -> None:
+        self._line = line
         self._pulls = pulls
+        seed = uuid.uuid4().hex
+        self._names = (f"{seed}{n}" for n in itertools.count())
+        """Incarnations to come, each used at most once."""
         self._ttl_ms = int(settings.l2_ttl.total_seconds() * 1000)
         self._silence_s = settings.redis_timeout.total_seconds()
 
@@ -46,12 +54,12 @@ class RedisBus:
                 encode_changes(origin, tuple(part)),
                 self._ttl_ms,
                 _KEPT,
-                uuid.uuid4().hex,
+                next(self._names),
             ]
             arguments += [sortable(change.version) for change in part]
             calls.append((keys, arguments))
         if calls:
-            await run_scripts(self._client, _ANNOUNCE, calls)
+            await run_scripts(self._line, _ANNOUNCE, calls)
 
     async def positions(self) -> Sequence[Position]:
         with answering():
@@ -59,7 +67,7 @@ class RedisBus:
             pipeline.info("server")
             for partition in range(PARTITIONS):
                 # Made when missing: after a FLUSHALL a fresh number must differ from the old one.
-                pipeline.hsetnx(bus_key(partition), "inc", uuid.uuid4().hex)
+                pipeline.hsetnx(bus_key(partition), "inc", next(self._names))
                 pipeline.hmget(bus_key(partition), "inc", "n")
             replies = await pipeline.execute()
         run_id = replies[0]["run_id"]

@@ -39,6 +39,19 @@ WITH claim AS (
 SELECT id FROM held
 """
 
+# The same for one event alone, as a lone speaker makes them: one row needs no order of locks, and
+# without arrays the statement costs two thirds.
+_APPEND_ONE = """
+WITH held AS (
+    UPDATE {heads} head SET seq = head.seq + 1
+    WHERE head.id = $2 AND {fence} head.seq = $4 RETURNING head.id
+)
+INSERT INTO {events}
+    (conversation_id, seq, epoch, event_id, type, schema, body, actor, occurred_at)
+SELECT held.id, $4 + 1, $3, $5, $6, $7, $8, $9, $10 FROM held
+RETURNING conversation_id
+"""
+
 _COLUMNS = "seq, epoch, event_id, type, schema, body, actor, occurred_at"
 
 _TAIL = f"""
@@ -101,15 +114,14 @@ class PostgresLog:
         self, kind: Kind[Any, Any], pool: Pool, line: Line, *, guards: Guards = ALL_ON
     ) -> None:
         names = {"heads": kind.heads, "events": kind.events, "snapshots": kind.snapshots}
-        fence = (
-            "head.owner_id = $1 AND head.epoch = claim.epoch AND"
-            if guards.epoch
-            else ("$1::text IS NOT NULL AND")
-        )
+        fence = "head.owner_id = $1 AND head.epoch = {epoch} AND"
+        if not guards.epoch:
+            fence = "$1::text IS NOT NULL AND {epoch} IS NOT NULL AND"
         self._kind = kind
         self._pool = pool
         self._line = line
-        self._append = _APPEND.format(fence=fence, **names)
+        self._append = _APPEND.format(fence=fence.format(epoch="claim.epoch"), **names)
+        self._append_one = _APPEND_ONE.format(fence=fence.format(epoch="$3"), **names)
         self._tail = _TAIL.format(**names)
         self._load = _LOAD.format(**names)
         self._find = _FIND.format(**names)
@@ -118,6 +130,8 @@ class PostgresLog:
 
     async def append(self, server_id: str, claims: Sequence[Claim]) -> frozenset[str]:
         events = [event for claim in claims for event in claim.events]
+        if len(events) == 1:
+            return await self._append_single(server_id, claims[0], events[0])
         arguments = (
             server_id,
             [claim.aggregate_id for claim in claims],
@@ -136,6 +150,23 @@ class PostgresLog:
         )
         async with self._line.use() as connection:
             return frozenset(row[0] for row in await connection.fetch(self._append, *arguments))
+
+    async def _append_single(self, server_id: str, claim: Claim, event: Event) -> frozenset[str]:
+        async with self._line.use() as connection:
+            id = await connection.fetchval(
+                self._append_one,
+                server_id,
+                event.aggregate_id,
+                claim.epoch,
+                claim.base_seq,
+                event.event_id,
+                event.type,
+                event.schema,
+                event.body,
+                event.actor,
+                event.at,
+            )
+        return frozenset() if id is None else frozenset((id,))
 
     async def find(self, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Version]:
         with answering():

@@ -81,8 +81,8 @@ async def _send(
 
 
 @asynccontextmanager
-async def open_redis(settings: StateSettings) -> AsyncIterator[Client]:
-    """Open a client with its pool; close both at the end of the block.
+async def open_redis(settings: StateSettings, *, alone: bool = False) -> AsyncIterator[Client]:
+    """Open a client with its pool, or with one connection `alone`; close it at the block's end.
 
     Raises:
         SharedTierUnavailable: Redis does not answer now, or refuses the password.
@@ -96,6 +96,7 @@ async def open_redis(settings: StateSettings) -> AsyncIterator[Client]:
         # Failure policy lives with the callers: a retry here would hide a restart of Redis.
         retry=Retry(NoBackoff(), 0),
         max_connections=64,
+        single_connection_client=alone,
     )
     try:
         try:
