@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ SOURCES = sorted((ROOT / "src").rglob("*.py"))
 ROOMS = sorted(path.parent for path in (ROOT / "src").glob("*/__init__.py"))
 REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 FILE_LINES = 350
 FUNCTION_LINES = 60
@@ -36,10 +39,19 @@ def test_no_function_is_longer_than_a_screen() -> None:
         f"{relative(path)} {node.name}"
         for path in SOURCES
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (node.end_lineno or 0) - node.body[0].lineno >= FUNCTION_LINES
+        if isinstance(node, Function) and own_lines(node) > FUNCTION_LINES
     }
     assert long - LONG_FUNCTIONS == set()
+
+
+def own_lines(function: Function) -> int:
+    """Lines of the body; functions inside, such as the routes of a router, count for themselves."""
+    inner = [node for node in function.body if isinstance(node, Function)]
+    return lines(function.body) - sum(lines([*node.decorator_list, node]) for node in inner)
+
+
+def lines(nodes: Sequence[ast.stmt | ast.expr]) -> int:
+    return (nodes[-1].end_lineno or nodes[-1].lineno) - nodes[0].lineno + 1
 
 
 def test_no_module_is_named_for_nothing() -> None:
@@ -51,8 +63,7 @@ def test_no_module_is_named_for_nothing() -> None:
 def test_room_says_what_it_owns_and_where_to_start(room: Path) -> None:
     said = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
     assert len(said.split()) >= 20
-    assert "never" in said.lower()
-    assert "start" in said.lower()
+    assert "start reading" in said.lower()
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
