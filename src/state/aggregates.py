@@ -26,7 +26,18 @@ from src.state.guards import ALL_ON, Guards
 from src.state.lane import Lane, Pending
 from src.state.log import GroupCommit
 from src.state.membership import Membership
-from src.state.models import Ack, Durability, Entry, Event, Held, OwnedBy, Read, Version, Where
+from src.state.models import (
+    Ack,
+    Announcement,
+    Durability,
+    Entry,
+    Event,
+    Held,
+    OwnedBy,
+    Read,
+    Version,
+    Where,
+)
 from src.state.protocols import ChangePublisher, Clock, EventLog, Kind, Ownership, SharedTier
 from src.state.settings import StateSettings
 from src.state.single_flight import SingleFlight
@@ -233,6 +244,7 @@ class Aggregates(Generic[S, C]):
         self._lanes[id] = lane
         if entry is not None:
             self.store.put_owned(entry, lane.size)
+            self.commit.announce(Announcement(self.kind.name, id, entry.version))
             if loaded.unsnapshotted:
                 self.writebehind.mark(entry, loaded.unsnapshotted, 0)
             for callback in self.owned:

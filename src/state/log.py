@@ -66,6 +66,7 @@ class GroupCommit(Generic[S, C]):
         self._ready: dict[str, Lane[S, C]] = {}
         self._wake = asyncio.Event()
         self._settled: list[tuple[Decided[S, C], Entry[S] | None]] = []
+        self._unsaid: list[Announcement] = []
         self._announce = asyncio.Event()
         self._busy = 0
         self.answering = True
@@ -81,6 +82,15 @@ class GroupCommit(Generic[S, C]):
         self.waiting += 1
         self._ready[lane.id] = lane
         self._wake.set()
+
+    def announce(self, change: Announcement) -> None:
+        """Announce a version ahead of every answer still to come.
+
+        A new owner does this: its predecessor may have logged the version and died before it told
+        anybody, and a repeated key is about to be acknowledged with it.
+        """
+        self._unsaid.append(change)
+        self._announce.set()
 
     async def drained(self) -> None:
         """Return when nothing waits any more."""
@@ -285,7 +295,8 @@ class GroupCommit(Generic[S, C]):
             await self._announce.wait()
             self._announce.clear()
             settled, self._settled = self._settled, []
-            changes = [
+            changes, self._unsaid = self._unsaid, []
+            changes += [
                 Announcement(self._kind.name, decided.lane.id, decided.version)
                 for decided, _ in settled
                 if decided.events

@@ -101,7 +101,7 @@ class Store(Generic[S]):
         if at_least is None or (read is not None and read.entry.version >= at_least):
             return read
         # The load may have begun before the version asked for was logged: one probe of our own.
-        read = await self._load(id, probe=True)
+        read = await self._flights.do(f"{id} {at_least.token}", lambda: self._load(id, probe=True))
         if read is None or read.entry.version < at_least:
             found = None if read is None else read.entry.version.token
             raise Behind(id, at_least.token, found)

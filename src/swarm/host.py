@@ -88,9 +88,11 @@ class Host:
         if entry.state.status != "running":
             self._rooms.pop(entry.id, None)
             return
-        fresh = {event.version.seq for event in events if event.type == MESSAGE_ADDED}
-        if fresh:
-            self._consider(entry.id, [turn for turn in entry.state.messages if turn.seq in fresh])
+        seqs = {event.version.seq for event in events if event.type == MESSAGE_ADDED}
+        fresh = [turn for turn in entry.state.messages if turn.seq in seqs]
+        # An exchange that a client saved whole brings its own answer.
+        answered = {turn.reply_to for turn in fresh}
+        self._consider(entry.id, [turn for turn in fresh if turn.id not in answered])
 
     def _consider(self, conversation_id: str, turns: Sequence[Message]) -> None:
         if self._tasks is None or not turns:

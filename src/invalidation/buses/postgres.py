@@ -17,7 +17,7 @@ from src.state.settings import StateSettings
 from src.state.tiers.postgres import Line, connect
 
 CHANNEL = "swarmstate_changes"
-_PER_MESSAGE = 40
+_PER_MESSAGE = 30
 """A notification holds 8000 bytes; an id has at most 128 characters."""
 _MAX_WAITING = 10_000
 

@@ -97,6 +97,8 @@ class PostgresRegistry:
             await connection.execute(
                 "INSERT INTO servers (id, url) VALUES ($1, $2)", server_id, url
             )
+            # A server that is gone counts as dead anyway; without this the table only grows.
+            await connection.execute("DELETE FROM servers WHERE dead_at < now() - interval '1 day'")
 
     async def beat(self, server_id: str) -> bool:
         async with self._beat_line.use() as connection:
