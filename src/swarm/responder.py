@@ -203,17 +203,20 @@ def _ids(bots: Iterable[Participant]) -> tuple[str, ...]:
 
 def _addressed(text: str, bots: tuple[Participant, ...]) -> set[str]:
     """Return the ids of the bots that the text speaks to, and "@all" if it speaks to all."""
-    found: set[str] = set()
-    rest = text.casefold()
-    names = {name.casefold(): bot.id for bot in bots for name in (bot.name, bot.id)}
-    names.setdefault("all", "@all")
-    # The longest first, and each taken out: @Ada Lovelace must not also call a bot named Ada.
-    for name in sorted(names, key=len, reverse=True):
-        escaped = re.escape(name)
-        called = rf"(?<!\w)@{escaped}(?!\w)"
-        if name != "all":
-            called += rf"|^\W*{escaped}\s*[,:]"
-        rest, times = re.subn(called, " ", rest)
-        if times:
-            found.add(names[name])
+    ids: dict[str, set[str]] = {}
+    for bot in bots:
+        for name in (bot.name, bot.id):
+            ids.setdefault(name.casefold(), set()).add(bot.id)
+    heard = text.casefold()
+    begun = re.match(rf"\W*({_any_of(ids)})\s*[,:]", heard) if ids else None
+    found = ids[begun[1]] if begun else set[str]()
+    if "@" in heard:
+        ids.setdefault("all", set()).add("@all")
+        for name in re.findall(rf"(?<!\w)@({_any_of(ids)})(?!\w)", heard):
+            found = found | ids[name]
     return found
+
+
+def _any_of(names: Iterable[str]) -> str:
+    """Return a pattern of names, the longest first: @Ada Lovelace does not call a bot named Ada."""
+    return "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))

@@ -19,6 +19,7 @@ from src.swarm import (
     blackboard,
     bounds,
     configuring,
+    free_json,
     lifecycle,
     members,
     subtasks,
@@ -304,16 +305,22 @@ def _tombstone() -> dict[str, object]:
 def _check_size(
     state: ConversationState | None, events: tuple[ConversationEvent, ...], context: Context
 ) -> None:
-    """Refuse events that would make the state, without its window, larger than it may be."""
+    """Refuse events that would make the state, without its window, too large or unwritable."""
     meta = Meta(ZERO, event_id(context.key, 0), context.actor, context.at)
     for event in events:
         state = fold(state, event, meta)
     if state is None or not events:
         return
-    size = len(_encode(replace(state, messages=())))
-    if size > bounds.REST_BYTES:
+    try:
+        body = _encode(replace(state, messages=()))
+    except UnicodeEncodeError as exc:
+        detail = "a text contains half of a surrogate pair; remove it"
+        raise Refused("invalid", detail) from exc
+    if free_json.has_nul(body):
+        raise Refused("invalid", "a text contains the character U+0000; remove it")
+    if len(body) > bounds.REST_BYTES:
         detail = (
-            f"conversation {state.id} would hold {size} bytes beside its messages, at most"
+            f"conversation {state.id} would hold {len(body)} bytes beside its messages, at most"
             f" {bounds.REST_BYTES} fit; store large values as files and refer to them"
         )
         raise Refused("too_large", detail)

@@ -37,6 +37,8 @@ _ROLES: dict[AuthorKind, Role] = {"person": "user", "bot": "assistant", "system"
 def post(state: ConversationState, command: PostMessage, context: Context) -> MessageAdded:
     """Decide one turn."""
     speaker = command.author
+    _check_storable(speaker.id, "author.id")
+    _check_storable(speaker.name, "author.name")
     if command.id is not None and any(known.id == command.id for known in state.messages):
         raise Refused("exists", f"message {command.id} is already there", field="id")
     author = _author(state, speaker, "author.id")
@@ -203,10 +205,14 @@ def _tool_use(call: ToolUse) -> ToolUse:
 
 
 def _check_text(text: str, field: str) -> None:
-    if not text.isprintable() and _UNSTORABLE.search(text):
-        detail = f"{field} contains U+0000 or half of a surrogate pair; remove it"
-        raise Refused("invalid", detail, field=field)
+    _check_storable(text, field)
     # At most six bytes of JSON per character, so that short texts need no measuring.
     if not text or (6 * len(text) > bounds.TEXT_BYTES and len(_encode(text)) > bounds.TEXT_BYTES):
         detail = f"{field} has {len(text)} characters; send 1 to 32768, at most 64 KiB of JSON"
         raise Refused("too_large", detail, field=field)
+
+
+def _check_storable(text: str, field: str) -> None:
+    if not text.isprintable() and _UNSTORABLE.search(text):
+        detail = f"{field} contains U+0000 or half of a surrogate pair; remove it"
+        raise Refused("invalid", detail, field=field)

@@ -74,6 +74,19 @@ def test_a_longer_name_does_not_call_the_shorter_one() -> None:
     assert answer(Story(members=members), "ada", "@Grace?").bots == ("b-1",)
 
 
+def test_bots_of_one_name_are_called_together() -> None:
+    members = (ADA, NewParticipant("b-1", "bot", "Grace"), NewParticipant("b-2", "bot", "Grace"))
+
+    assert answer(Story(members=members), "ada", "Grace, hello.") == Answer(("b-1", "b-2"), "named")
+
+
+def test_a_bot_named_in_a_long_text_is_found_among_many() -> None:
+    members = (ADA, *(NewParticipant(f"b-{n}", "bot", f"Bot {n}") for n in range(199)))
+
+    text = "@ @ nobody " * 2_900 + "@bot 198"
+    assert answer(Story(members=members), "ada", text) == Answer(("b-198",), "named")
+
+
 def test_all_bots_answer_to_all_the_most_important_first() -> None:
     story = Story()
     story.tell(UpdateParticipant("critic", priority=5))

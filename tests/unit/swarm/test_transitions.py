@@ -22,12 +22,17 @@ from src.swarm.codec import (
     encode_state,
 )
 from src.swarm.commands import (
+    AddParticipant,
     Assignment,
     Command,
     Create,
     Delete,
+    NewParticipant,
+    PostMessage,
+    SetSubtask,
     SetTeam,
     SetTools,
+    Speaker,
 )
 from src.swarm.events import StatusChanged, TeamChanged
 from src.swarm.models import Config, ConversationState, Participant, TeamRef, Tool
@@ -99,6 +104,23 @@ def test_a_conversation_does_not_begin_too_large() -> None:
         Story(create=Create("c", available_tools=tools))
 
     assert refused.value.code == "too_large"
+
+
+@pytest.mark.parametrize("text", ["nul \x00", "half \ud83d a pair"])
+def test_no_text_that_cannot_be_stored_gets_in_from_within_either(text: str) -> None:
+    story = Story()
+    for command in (
+        AddParticipant(NewParticipant("zoe", "person", text)),
+        SetSubtask("plan", text),
+        SetTeam(TeamRef("team", text)),
+        PostMessage(Speaker("person", "guest", text), "Hello."),
+        PostMessage(Speaker("system", text), "Hello."),
+    ):
+        with pytest.raises(Refused) as refused:
+            story.tell(command)
+        assert refused.value.code == "invalid"
+    with pytest.raises(Refused):
+        Story(Config(goal=text))
 
 
 def test_an_id_is_created_once() -> None:

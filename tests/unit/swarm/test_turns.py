@@ -94,6 +94,24 @@ def test_anyone_may_speak_in_an_open_conversation_without_becoming_a_member() ->
     assert story.state.participant("guest") is None
 
 
+@pytest.mark.parametrize(
+    ("speaker", "name"),
+    [
+        (Speaker("system", "clock"), "clock"),
+        (Speaker("system", "clock", "The clock"), "The clock"),
+        (Speaker("person", "guest"), "guest"),
+        (Speaker("person", "ada"), "Ada"),
+        (Speaker("person", "ada", "Ada L."), "Ada L."),
+    ],
+)
+def test_a_turn_keeps_the_name_that_its_author_had(speaker: Speaker, name: str) -> None:
+    story = Story()
+
+    story.tell(PostMessage(speaker, "Hello."))
+
+    assert story.state.messages[-1].author.name == name
+
+
 @pytest.mark.parametrize("visibility", ["restricted", "private"])
 def test_only_members_may_speak_where_it_is_not_open(visibility: str) -> None:
     policy = msgspec.convert({"visibility": visibility}, Policy)
@@ -271,6 +289,7 @@ def test_an_exchange_is_saved_as_two_turns_the_second_answering_the_first() -> N
         ((ADA, SCOUT), None, ("ada", "scout")),
         ((ADA, BEN, SCOUT, TUTOR), None, ("user", "assistant")),
         ((ADA, SCOUT, TUTOR), "tutor", ("ada", "tutor")),
+        ((ADA, SCOUT), "tutor", ("ada", "scout")),
     ],
 )
 def test_an_exchange_without_ids_finds_its_authors(
