@@ -1,0 +1,163 @@
+"""What all rows share: real servers, one runtime of ours in this process, and the bare drivers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from src.embedded import Servers
+from src.state.models import Durability, Event
+from src.state.settings import StateSettings
+from src.state.tiers.postgres import Connection, Pool
+from src.swarm.commands import Command
+from src.swarm.forwarding import Receipt
+from src.swarm.runtime import Runtime, open_runtime
+from src.swarm.settings import RuntimeSettings, SwarmSettings
+from tests.benchmarks import fixture
+
+SECRET = "benchmarks-benchmarks-benchmarks"
+WRITERS = 100
+
+
+class Inside:
+    """The parts behind the runtime's door that a row measures alone; no edge is given these."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.conversations = runtime.status._conversations
+        self.store = self.conversations.store
+        self.writebehind = self.conversations.writebehind
+        self.announcer = runtime.status._announcer
+
+    async def give_up(self, ids: Iterable[str]) -> None:
+        """Release these conversations, as an owner does with idle ones."""
+        lanes = self.conversations._lanes
+        await self.conversations._release([lanes[id] for id in ids])
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Drop entries from L1."""
+        for id in ids:
+            self.store._l1.drop(id)
+
+
+class Lab:
+    """The servers, our runtime and the bare drivers, all of one process and one event loop."""
+
+    def __init__(
+        self,
+        servers: Servers,
+        folder: Path,
+        runtime: Runtime,
+        line: Connection,
+        pool: Pool,
+        redis: Redis,
+        *,
+        quick: bool,
+    ) -> None:
+        self.servers, self.folder, self.quick = servers, folder, quick
+        self.runtime = runtime
+        self.service = runtime.service
+        self.inside = Inside(runtime)
+        self.line, self.pool, self.redis = line, pool, redis
+        self._keys = itertools.count()
+        self._chance = random.Random(8)
+
+    def scaled(self, full: int, quick: int) -> int:
+        """Return how many, by the kind of run."""
+        return quick if self.quick else full
+
+    # -- conversations ---------------------------------------------------------------------------
+
+    async def write(
+        self, id: str, command: Command, durability: Durability | None = None
+    ) -> Receipt:
+        """Submit a command under a key of its own."""
+        return await self.service.submit(
+            id,
+            command,
+            key=f"k{next(self._keys)}",
+            actor=fixture.PERSON,
+            durability=durability,
+            create=True,
+        )
+
+    async def speak(self, id: str) -> Receipt:
+        """Add a turn, logged."""
+        return await self.write(id, fixture.turn(self._chance))
+
+    async def make(self, ids: Sequence[str], turns: int = 12) -> None:
+        """Make conversations by their commands."""
+
+        async def one(id: str) -> None:
+            for command in fixture.conversation(id, turns):
+                await self.write(id, command)
+
+        await crowd(WRITERS, ids, one)
+
+    async def library(self, prefix: str, count: int) -> list[str]:
+        """Make conversations that lie in L2 and L3 and belong to no server."""
+        ids = [f"{prefix}-{number}" for number in range(count)]
+        await self.make(ids)
+        await self.settle()
+        await self.inside.give_up(ids)
+        return ids
+
+    async def settle(self) -> None:
+        """Let nothing that a row left to do run into the next one."""
+        await self.inside.conversations.commit.drained()
+        await self.inside.writebehind.flush_all()
+
+    async def last_event(self, id: str) -> Event:
+        """Return the newest logged event, as a bare driver would have to insert it."""
+        events = await self.service.events(id, after=0, limit=1000)
+        return events[-1]
+
+
+async def crowd(
+    writers: int, items: Iterable[str], work: Callable[[str], Awaitable[object]]
+) -> None:
+    """Have that many tasks work the items off, each taking the next one."""
+    waiting = iter(items)
+
+    async def one() -> None:
+        for item in waiting:
+            await work(item)
+
+    await asyncio.gather(*(one() for _ in range(writers)))
+
+
+def runtime_settings(servers: Servers, url: str) -> RuntimeSettings:
+    """Settings as they come, but for what lets all rows live side by side."""
+    state = StateSettings(
+        database_url=SecretStr(servers.database_url),
+        redis_url=SecretStr(servers.redis_url),
+        l1_entries=20_000,
+        # What a row owns stays owned while the others are measured.
+        idle_release=timedelta(hours=1),
+    )
+    return RuntimeSettings(state, SwarmSettings(server_url=url, internal_secret=SecretStr(SECRET)))
+
+
+@asynccontextmanager
+async def open_lab(servers: Servers, folder: Path, *, quick: bool) -> AsyncIterator[Lab]:
+    """Open everything on servers whose tables exist."""
+    settings = runtime_settings(servers, "http://127.0.0.1:1")
+    line = await asyncpg.connect(servers.database_url)
+    redis = Redis.from_url(servers.redis_url)
+    try:
+        async with (
+            asyncpg.create_pool(servers.database_url, min_size=16, max_size=16) as pool,
+            open_runtime(settings) as runtime,
+        ):
+            yield Lab(servers, folder, runtime, line, pool, redis, quick=quick)
+    finally:
+        await redis.aclose()
+        await line.close()

@@ -1,0 +1,1 @@
+"""The rows of the table: importing a module of this folder registers its rows."""
