@@ -1,0 +1,146 @@
+"""Runs one server process: takes the port, joins the others, answers until told to stop, drains.
+
+The port is taken before anything else is opened, so that a server that cannot listen never joins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import structlog
+import uvicorn
+import uvloop
+from pydantic import SecretStr
+
+from src.api.app import Api, create_app
+from src.api.lifespan import internal_secret
+from src.api.settings import ApiSettings
+from src.state.guards import ALL_ON, Guards
+from src.state.settings import StateSettings
+from src.swarm.runtime import open_runtime
+from src.swarm.settings import RuntimeSettings, SwarmSettings
+
+log = structlog.get_logger(__name__)
+
+_BACKLOG = 2048
+_LAST_ANSWERS_S = 10
+"""How long requests under way may take once the server was told to stop."""
+_ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared with, never listened on by default
+_STOP = (signal.SIGINT, signal.SIGTERM)
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; the message says why and what to try."""
+
+    def __init__(self, host: str, port: int, why: str) -> None:
+        super().__init__(
+            f"cannot listen on {host} port {port}: {why}. Stop what listens there, or choose "
+            "another port: --port, or SWARMSTATE_API_PORT (0 takes a free one)"
+        )
+        self.host, self.port = host, port
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port.
+
+    Raises:
+        CannotListen: it is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A restarted server must not wait for its predecessor's connections to be forgotten.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        # Here and not by uvicorn: only listening tells for certain that nobody else does.
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise CannotListen(host, port, error.strerror or str(error)) from error
+    return listener
+
+
+def runtime_settings(api: ApiSettings, listener: socket.socket) -> RuntimeSettings:
+    """Complete the settings from the environment by what follows from others.
+
+    Without SWARMSTATE_SERVER_URL the address is where we listen; without
+    SWARMSTATE_INTERNAL_SECRET the secret is derived from the users' one.
+
+    Raises:
+        pydantic.ValidationError: a setting is missing or bad; it is named.
+    """
+    swarm = SwarmSettings()
+    derived: dict[str, object] = {}
+    if "internal_secret" not in swarm.model_fields_set:
+        secret = internal_secret(api.jwt_secret.get_secret_value())
+        derived["internal_secret"] = SecretStr(secret)
+    if "server_url" not in swarm.model_fields_set:
+        derived["server_url"] = address(listener)
+    return RuntimeSettings(StateSettings(), swarm.model_copy(update=derived))
+
+
+def address(listener: socket.socket) -> str:
+    """Return the URL under which others reach a listening socket."""
+    host, port = listener.getsockname()[:2]
+    host = socket.gethostname() if host in _ANYWHERE else host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(
+    api: ApiSettings,
+    settings: RuntimeSettings,
+    listener: socket.socket,
+    *,
+    guards: Guards = ALL_ON,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: nothing acknowledged waits only here any more.
+
+    Raises:
+        DurableTierUnavailable, SharedTierUnavailable: a store does not answer; it is named.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(api, settings, listener, guards))
+
+
+async def _serve(
+    api: ApiSettings, settings: RuntimeSettings, listener: socket.socket, guards: Guards
+) -> None:
+    async with open_runtime(settings, guards=guards) as runtime:
+        app = create_app(api, lambda: nullcontext(runtime))
+        server = _Server(app)
+        loop = asyncio.get_running_loop()
+        for number in _STOP:
+            loop.add_signal_handler(number, server.stop)
+        log.info("server.listening", url=address(listener))
+        await server.serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling, which would end the process before the drain."""
+
+    def __init__(self, app: Api) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_LAST_ANSWERS_S,
+            )
+        )
+        self._app = app
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        """End streams, finish what is under way, take nothing new."""
+        self._app.drain.begin()
+        self.should_exit = True

@@ -1,0 +1,168 @@
+"""The commands, one function each: options in, a room below opened, failures explained."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr
+from rich.console import Console
+
+from src.api import serving
+from src.api.auth.principals import Role
+from src.api.auth.tokens import issue_token
+from src.api.logs import configure_logs
+from src.api.settings import ApiSettings
+from src.cli import dev as development
+from src.cli.durations import parse_duration
+from src.cli.failures import check_settings, explained, fail, reaching
+from src.demo.cluster import DATABASE_URL, JWT_SECRET, jwt_secret, open_stores
+from src.demo.processes import check_port
+from src.state.migrations import migrate as migrate_database
+from src.state.settings import StateSettings
+
+_DEFAULT_DATA_DIR = Path(".swarmstate")
+_SETTINGS_HELP = (
+    "Settings come from SWARMSTATE_*: SWARMSTATE_DATABASE_URL, SWARMSTATE_REDIS_URL and "
+    "SWARMSTATE_API_JWT_SECRET are needed, all others have defaults."
+)
+
+app = typer.Typer(
+    name="swarmstate",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+    help="The state backbone of multi-bot voice rooms: one conversation state, many servers.",
+    epilog=(
+        "[bold]First steps[/bold]\n\n"
+        "swarmstate demo            see every promise kept, kill -9 included (about a minute)\n\n"
+        "swarmstate dev             two servers with their own PostgreSQL and Redis\n\n"
+        "swarmstate doctor          is this database, is this Redis fit for it?\n\n"
+        "swarmstate migrate && swarmstate serve   the real thing, on your own servers"
+    ),
+)
+
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        envvar="SWARMSTATE_DATA_DIR",
+        help="Folder of the embedded servers, their logs and secrets.",
+    ),
+]
+Port = Annotated[int, typer.Option(min=1, max=65_535, help="Port of the first server.")]
+
+
+@app.command(
+    epilog=(
+        "[bold]Examples[/bold]\n\n"
+        "swarmstate dev\n\n"
+        "swarmstate dev --servers 3 --port 9000     on 9000, 9001 and 9002\n\n"
+        "SWARMSTATE_DATABASE_URL=postgresql://... swarmstate dev     on your own PostgreSQL"
+    )
+)
+def dev(
+    servers: Annotated[int, typer.Option(min=1, max=16, help="How many servers.")] = 2,
+    port: Port = 8080,
+    data_dir: DataDir = _DEFAULT_DATA_DIR,
+) -> None:
+    """Run a cluster on this machine: PostgreSQL and Redis unless their URLs are set, and servers.
+
+    A server that dies is restarted. Ctrl-C drains all of them; what was acknowledged is kept in
+    the data folder for the next time.
+    """
+    console = Console(highlight=False)
+    ports = range(port, port + servers)
+    given = os.environ.get(DATABASE_URL, "")
+    with explained():
+        for one in ports:
+            check_port(one)
+        with reaching(given), open_stores(data_dir) as stores:
+            asyncio.run(development.keep_running(stores, ports, console))
+
+
+@app.command(
+    epilog=(
+        f"{_SETTINGS_HELP}\n\n[bold]Examples[/bold]\n\n"
+        "swarmstate serve\n\n"
+        "swarmstate serve --host 0.0.0.0 --port 8081\n\n"
+        "SIGTERM drains: requests under way are answered, what is dirty is flushed, and what this "
+        "server owned is given to the others."
+    )
+)
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")
+    ] = None,
+) -> None:
+    """Run one server on the PostgreSQL and Redis that the settings name."""
+    configure_logs()
+    with explained():
+        check_settings()
+        api = ApiSettings(**_given(host=host, port=port))
+        listener = serving.listen(api.host, api.port)
+        serving.run(api, serving.runtime_settings(api, listener), listener)
+
+
+@app.command(epilog="[bold]Example[/bold]\n\nSWARMSTATE_DATABASE_URL=... swarmstate migrate")
+def migrate() -> None:
+    """Bring the database to this release's tables; does nothing when it is there already."""
+    with explained():
+        url = _database_url()
+        with reaching(url):
+            migrate_database(url)
+    Console().print("the database is up to date", style="green")
+
+
+@app.command(
+    epilog=(
+        "[bold]Examples[/bold]\n\n"
+        "swarmstate token --user zoe                        a member, for 30 minutes\n\n"
+        "swarmstate token --user ops --role viewer --role editor --expires 12h\n\n"
+        "Signed with SWARMSTATE_API_JWT_SECRET, else with the secret of `swarmstate dev` in the "
+        "data folder."
+    )
+)
+def token(
+    user: Annotated[str, typer.Option(help="Whom the token names.")] = "dev",
+    role: Annotated[list[Role], typer.Option(help="What it may do; may be repeated.")] = [  # noqa: B006  # typer copies it
+        Role.MEMBER
+    ],
+    expires: Annotated[
+        timedelta, typer.Option(parser=parse_duration, help="Such as 90s, 30m, 12h, 7d.")
+    ] = "30m",  # type: ignore[assignment]  # typer parses defaults too
+    data_dir: DataDir = _DEFAULT_DATA_DIR,
+) -> None:
+    """Print a token for the API."""
+    try:
+        secret = jwt_secret(data_dir)
+    except OSError:
+        fail(
+            f"there is no secret to sign with: set {JWT_SECRET}, or run `swarmstate dev` once "
+            f"(it makes one in {data_dir})"
+        )
+    try:
+        typer.echo(issue_token(secret, user, role, lifetime=expires))
+    except ValueError as error:
+        fail(str(error))
+
+
+def _given(**options: object) -> dict[str, Any]:  # keywords of a settings class
+    """Keep the options that were given: they win over the environment."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _database_url() -> str:
+    """Return the database's URL; the rest of the settings is not needed to migrate."""
+    redis = SecretStr("redis://unused")
+    return StateSettings(redis_url=redis).database_url.get_secret_value()
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,128 @@
+"""The servers of one machine with what they stand on: PostgreSQL, Redis, one secret for all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from src.demo.processes import ServerProcess
+from src.embedded import Servers, open_servers
+from src.state.migrations import migrate
+
+DATABASE_URL, REDIS_URL = "SWARMSTATE_DATABASE_URL", "SWARMSTATE_REDIS_URL"
+JWT_SECRET = "SWARMSTATE_API_JWT_SECRET"  # noqa: S105  # the name of a setting
+_SECRET_FILE = "jwt_secret"  # noqa: S105  # the name of a file
+_CHOSEN_BY_US = ("SWARMSTATE_API_HOST", "SWARMSTATE_API_PORT", "SWARMSTATE_SERVER_URL")
+
+OnEvent = Callable[[str, dict[str, object]], None]
+
+
+class Stores:
+    """PostgreSQL and Redis, migrated; the data folder; and the secret that signs tokens."""
+
+    def __init__(self, servers: Servers, data_dir: Path, jwt_secret: str) -> None:
+        self.servers = servers
+        self.data_dir = data_dir
+        self.jwt_secret = jwt_secret
+
+    def environment(self) -> dict[str, str]:
+        """Return the settings of a server on these stores: the caller's own ones, completed.
+
+        The secret between servers follows from the users' one, so all have the same.
+        """
+        own = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith("SWARMSTATE_") and name not in _CHOSEN_BY_US
+        }
+        return {
+            **own,
+            DATABASE_URL: self.servers.database_url,
+            REDIS_URL: self.servers.redis_url,
+            JWT_SECRET: self.jwt_secret,
+        }
+
+
+@contextmanager
+def open_stores(
+    data_dir: Path, *, given: bool = True, on_event: OnEvent | None = None
+) -> Iterator[Stores]:
+    """Start what no URL is set for, bring the tables up to date, and stop it at the end.
+
+    With `given` false the URLs in the environment are not looked at. Must not be called from a
+    running event loop.
+
+    Raises:
+        EmbeddedError: a server could not be started. What `migrate` raises: a database given by
+            URL does not answer.
+    """
+    # Absolute, since servers run elsewhere.
+    data_dir = data_dir.absolute()
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open_servers(
+        data_dir,
+        database_url=os.environ.get(DATABASE_URL) if given else None,
+        redis_url=os.environ.get(REDIS_URL) if given else None,
+        on_event=on_event,
+    ) as servers:
+        migrate(servers.database_url)
+        yield Stores(servers, data_dir, jwt_secret(data_dir, make=True))
+
+
+def jwt_secret(data_dir: Path, *, make: bool = False) -> str:
+    """Return the secret that signs users' tokens here: the one that is set, else the folder's.
+
+    Raises:
+        FileNotFoundError: none is set, the folder has none, and none shall be made.
+    """
+    given = os.environ.get(JWT_SECRET)
+    if given:
+        return given
+    file = data_dir / _SECRET_FILE
+    if make and not file.exists():
+        write_private(file, secrets.token_urlsafe(36))
+    return file.read_text().strip()
+
+
+def write_private(file: Path, text: str) -> None:
+    """Put a secret into a file that only its owner reads; whole or not at all."""
+    draft = file.with_name(f"{file.name}.draft")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(text + "\n")
+    draft.rename(file)
+
+
+@asynccontextmanager
+async def open_cluster(
+    stores: Stores, ports: Sequence[int], *, without: str | None = None
+) -> AsyncIterator[list[ServerProcess]]:
+    """Start a server per port, named A, B, ...; drain and end them all at the end of the block.
+
+    Raises:
+        ServerEnded: one of them did not come up.
+    """
+    environment = stores.environment()
+    servers = [
+        ServerProcess(
+            _name(index),
+            port,
+            environment,
+            stores.data_dir / f"server-{_name(index)}.log",
+            without=without,
+        )
+        for index, port in enumerate(ports)
+    ]
+    try:
+        await asyncio.gather(*(server.start() for server in servers))
+        yield servers
+    finally:
+        await asyncio.gather(*(server.stop() for server in servers))
+
+
+def _name(index: int) -> str:
+    return chr(ord("A") + index) if index < 26 else str(index + 1)

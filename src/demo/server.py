@@ -1,0 +1,50 @@
+"""One server of a cluster on this machine: `python -m src.demo.server [--without GUARD]`.
+
+It ends with the process that started it, however that one ends: standard input is a pipe whose
+other end only the parent holds. Everything else is what `swarmstate serve` does.
+
+`--without` switches off one guard of the protocol. That is what `swarmstate demo --sabotage` is
+for; it is an argument of this process and no setting, so no configuration of a real server can
+reach it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from dataclasses import fields
+
+from src.api import serving
+from src.api.logs import configure_logs
+from src.api.settings import ApiSettings
+from src.state.guards import Guards
+
+GUARDS = tuple(field.name for field in fields(Guards))
+
+
+def main() -> None:
+    """Serve until told to stop, or until the parent is gone."""
+    parser = argparse.ArgumentParser(prog="python -m src.demo.server")
+    parser.add_argument("--without", choices=GUARDS)
+    without: str | None = parser.parse_args().without
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    configure_logs(level=logging.INFO)
+    # The rest comes from SWARMSTATE_*, which the parent has set.
+    api = ApiSettings()
+    listener = serving.listen(api.host, api.port)
+    guards = Guards(**({} if without is None else {without: False}))
+    serving.run(api, serving.runtime_settings(api, listener), listener, guards=guards)
+
+
+def _end_with_parent() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()
