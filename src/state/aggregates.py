@@ -1,7 +1,7 @@
 """The aggregates of one kind on one server: read by anybody, written by their owner.
 
 `submit` is the trip of a write: own the aggregate, queue the command, wait for the log and the
-announcement. `read` is the trip of a read. Everything else keeps ownership true.
+announcement. `read` is the trip of a read.
 """
 
 from __future__ import annotations
@@ -11,50 +11,38 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
-import structlog
-
 from src.state.errors import (
     DurableTierUnavailable,
-    NotFound,
-    NotOwner,
     OutcomeUnknown,
     Overloaded,
-    OwnershipLost,
     OwnershipUnknown,
 )
 from src.state.guards import ALL_ON, Guards
+from src.state.holdings import Holdings
 from src.state.lane import Lane, Pending
 from src.state.log import GroupCommit
 from src.state.membership import Membership
 from src.state.models import (
     Ack,
-    Announcement,
     Durability,
     Entry,
     Event,
-    Held,
-    OwnedBy,
     Read,
     Version,
     Where,
 )
 from src.state.protocols import ChangePublisher, Clock, EventLog, Kind, Ownership, SharedTier
 from src.state.settings import StateSettings
-from src.state.single_flight import SingleFlight
-from src.state.source import Loaded, LogSource
+from src.state.source import LogSource
 from src.state.store import Store
 from src.state.writebehind import WriteBehind
 
 S = TypeVar("S")
 C = TypeVar("C")
 
-log = structlog.get_logger(__name__)
-
-_ORPHANS_PER_PASS = 500
-
 
 class Aggregates(Generic[S, C]):
-    """Lanes of what this server owns, and the store for everything."""
+    """The write path over what this server holds, and the read path over everything."""
 
     def __init__(
         self,
@@ -73,14 +61,8 @@ class Aggregates(Generic[S, C]):
     ) -> None:
         self.kind = kind
         self.store = store
-        self._ownership = ownership
-        self._membership = membership
-        self._source = source
         self._settings = settings
         self._clock = clock
-        self._lanes: dict[str, Lane[S, C]] = {}
-        self._acquiring: SingleFlight[Lane[S, C]] = SingleFlight()
-        self._orphans: asyncio.Queue[str] = asyncio.Queue()
         self._submit_timeout_s = settings.submit_timeout.total_seconds()
         self.commit = GroupCommit(
             kind,
@@ -88,9 +70,9 @@ class Aggregates(Generic[S, C]):
             publisher,
             clock,
             server_id=lambda: membership.id,
-            may_act=self._may_act,
+            may_act=lambda: self.holdings.may_act(),
             logged=self._logged,
-            lost=self._lost,
+            lost=lambda lane: self.holdings.lose(lane),
             guards=guards,
         )
         self.writebehind = WriteBehind(
@@ -105,31 +87,28 @@ class Aggregates(Generic[S, C]):
         )
         self.logged: list[Callable[[Entry[S], Sequence[Event]], None]] = []
         """Called on the owner with what was just logged, before it is announced."""
-        self.owned: list[Callable[[Entry[S]], None]] = []
-        """Called when this server becomes the owner of something that exists."""
-        self.takeovers = 0
-        store.listeners.append(self._heard)
-        membership.on_death.append(self._orphans.put_nowait)
+        self.holdings: Holdings[S, C] = Holdings(
+            kind,
+            ownership,
+            membership,
+            store,
+            source,
+            clock,
+            self.commit,
+            self.writebehind,
+            settings.idle_release,
+        )
 
     # -- reading ---------------------------------------------------------------------------------
 
     async def read(self, id: str, *, at_least: Version | None = None) -> Read[S] | None:
         """Return the state, labelled; None when there is none. Raises what `Store.get` raises."""
-        lane = self._lanes.get(id)
-        if lane is not None and lane.entry is not None and self.owns(id):
+        lane = self.holdings.find(id)
+        if lane is not None and lane.entry is not None and self.holdings.may_act():
             entry = lane.entry
             if at_least is None or entry.version >= at_least:
                 return Read(entry, Where.OWNER)
         return await self.store.get(id, at_least=at_least)
-
-    def owns(self, id: str) -> bool:
-        """Whether this server holds the aggregate and may act as its owner."""
-        lane = self._lanes.get(id)
-        return lane is not None and not lane.closed and self._may_act()
-
-    def __len__(self) -> int:
-        """How many aggregates this server owns."""
-        return len(self._lanes)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -157,10 +136,8 @@ class Aggregates(Generic[S, C]):
             DurableTierUnavailable: the owner cannot be looked up.
         """
         self._check_load(id)
-        lane = self._lanes.get(id)
-        if lane is None or lane.closed:
-            lane = await self._acquiring.do(id, lambda: self._acquire(id, create=create))
-        if not self._may_act():
+        lane = self.holdings.find(id) or await self.holdings.acquire(id, create=create)
+        if not self.holdings.may_act():
             raise OwnershipUnknown(id, "this server's beat is too old to act as owner")
         lane.used = self._clock.monotonic()
         if durability is Durability.BUFFERED and if_seq is None and lane.quiet:
@@ -196,8 +173,8 @@ class Aggregates(Generic[S, C]):
         """Log what is buffered of these, through the same queue as everything else."""
         answers = []
         for id in ids:
-            lane = self._lanes.get(id)
-            if lane is not None and lane.buffered and not lane.closed:
+            lane = self.holdings.find(id)
+            if lane is not None and lane.buffered:
                 answer: asyncio.Future[Ack[S]] = asyncio.get_running_loop().create_future()
                 self.commit.enqueue(lane, Pending(None, "", "", None, answer))
                 answers.append(answer)
@@ -215,121 +192,16 @@ class Aggregates(Generic[S, C]):
         for callback in self.logged:
             callback(entry, events)
 
-    # -- ownership -------------------------------------------------------------------------------
-
-    def _may_act(self) -> bool:
-        return self._clock.monotonic() < self._membership.lease.until
-
-    async def _acquire(self, id: str, *, create: bool) -> Lane[S, C]:
-        """Fence first, read second: after the acquire nobody else can add to the log."""
-        lane = self._lanes.get(id)
-        if lane is not None and not lane.closed:
-            return lane
-        me = self._membership.id
-        held = await self._ownership.acquire(me, id, create=create)
-        if held is None:
-            raise NotFound(self.kind.name, id)
-        if isinstance(held, OwnedBy):
-            raise NotOwner(id, held.server_id)
-        loaded = await self._source.load_with_tail(id)
-        seq = 0 if loaded.entry is None else loaded.entry.version.seq
-        if seq != held.seq or me != self._membership.id:
-            raise OwnershipLost(id)
-        return self._open_lane(id, held, loaded)
-
-    def _open_lane(self, id: str, held: Held, loaded: Loaded[S]) -> Lane[S, C]:
-        entry = loaded.entry
-        lane: Lane[S, C] = Lane(self.kind, id, held.epoch, entry, self._clock.monotonic())
-        lane.at = loaded.last_at
-        self._lanes[id] = lane
-        if entry is not None:
-            self.store.put_owned(entry, lane.size)
-            self.commit.announce(Announcement(self.kind.name, id, entry.version))
-            if loaded.unsnapshotted:
-                self.writebehind.mark(entry, loaded.unsnapshotted, 0)
-            for callback in self.owned:
-                callback(entry)
-        return lane
-
-    def _lost(self, lane: Lane[S, C]) -> None:
-        """Another server owns it: drop what we hold, it flushes what the log has."""
-        log.warning("ownership.lost", kind=self.kind.name, id=lane.id, epoch=lane.epoch)
-        lane.closed = True
-        if self._lanes.get(lane.id) is lane:
-            del self._lanes[lane.id]
-        self.writebehind.forget(lane.id)
-        self.store.disown(lane.id)
-
-    def _heard(self, id: str, version: Version) -> None:
-        lane = self._lanes.get(id)
-        if lane is not None and version.epoch > lane.epoch:
-            self._lost(lane)
-
-    async def deposed(self) -> None:
-        """Drop everything: this process was declared dead and others may own it all by now."""
-        for lane in list(self._lanes.values()):
-            self._lost(lane)
-
-    async def take_over_for_ever(self) -> None:
-        """Take what dead servers left with unflushed events, until cancelled."""
-        while True:
-            dead = await self._orphans.get()
-            try:
-                await self._take_over(dead)
-            except DurableTierUnavailable as error:
-                log.warning("takeover.unanswered", server=dead, error=str(error))
-                self._orphans.put_nowait(dead)
-                await self._clock.sleep(1.0)
-
-    async def _take_over(self, dead: str) -> None:
-        while True:
-            ids = await self._ownership.orphans(dead, _ORPHANS_PER_PASS)
-            if not ids:
-                return
-            for id in ids:
-                await self._take_over_one(id)
-            await self.writebehind.flush_all()
-
-    async def _take_over_one(self, id: str) -> None:
-        try:
-            await self._acquiring.do(id, lambda: self._acquire(id, create=False))
-            self.takeovers += 1
-        except (NotOwner, NotFound, OwnershipLost):
-            # Another survivor was faster, which is as good.
-            return
-
-    async def release_idle_for_ever(self) -> None:
-        """Give up what nobody used for a while, until cancelled."""
-        idle_s = self._settings.idle_release.total_seconds()
-        while True:
-            await self._clock.sleep(idle_s / 4)
-            before = self._clock.monotonic() - idle_s
-            idle = [lane for lane in self._lanes.values() if lane.used < before and lane.idle]
-            try:
-                await self._release(idle)
-            except DurableTierUnavailable as error:
-                log.warning("release.unanswered", error=str(error))
-
-    async def _release(self, lanes: Sequence[Lane[S, C]]) -> None:
-        lanes = [lane for lane in lanes if lane.idle]
-        for lane in lanes:
-            lane.closed = True
-            self._lanes.pop(lane.id, None)
-            self.store.disown(lane.id)
-        if lanes:
-            held = {lane.id: lane.epoch for lane in lanes}
-            await self._ownership.release(self._membership.id, held)
-
     async def drain(self) -> None:
         """Finish what waits, flush what is dirty, give everything up.
 
         Raises:
             DurableTierUnavailable: PostgreSQL is away; the log still has everything acknowledged.
         """
-        await self._log_buffered(list(self._lanes))
+        await self._log_buffered(self.holdings.ids())
         await self.commit.drained()
         await self.writebehind.flush_all()
-        await self._release(list(self._lanes.values()))
+        await self.holdings.release_all()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -339,8 +211,8 @@ class Aggregates(Generic[S, C]):
                 "commit": self.commit.commit_for_ever(),
                 "announce": self.commit.announce_for_ever(),
                 "flush": self.writebehind.run(),
-                "take_over": self.take_over_for_ever(),
-                "release_idle": self.release_idle_for_ever(),
+                "take_over": self.holdings.take_over_for_ever(),
+                "release_idle": self.holdings.release_idle_for_ever(),
                 "fill": self.store.fills.run(),
             }
             started = [
@@ -352,7 +224,7 @@ class Aggregates(Generic[S, C]):
             finally:
                 for task in started:
                     task.cancel()
-                await self._acquiring.aclose()
+                await self.holdings.aclose()
                 await self.store.aclose()
 
 

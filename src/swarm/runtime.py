@@ -149,7 +149,7 @@ async def open_runtime(
             clock,
             guards=guards,
         )
-        membership.on_deposed = conversations.deposed
+        membership.on_deposed = conversations.holdings.deposed
         config_stores: dict[str, Store[Record[Any]]] = {
             name: store_of(kind, ConfigSource(kind, engine)) for name, kind in KINDS.items()
         }
@@ -189,14 +189,14 @@ async def open_runtime(
         )
         host = Host(
             conversations.read,
-            conversations.owns,
+            conversations.holdings.owns,
             lambda name, command, key, actor: service.submit(name, command, key=key, actor=actor),
             configs,
             Registry(providers),
             settings.swarm.room_reply_timeout,
         )
         conversations.logged += [feed.logged, host.logged]
-        conversations.owned.append(host.owned)
+        conversations.holdings.owned.append(host.owned)
         status = Status(
             membership, conversations, config_stores, listener, announcer, forwarder, host, feed
         )

@@ -79,7 +79,7 @@ class Status:
         """Return the counters of the write path and of what goes on between servers."""
         commit, buffer = self._conversations.commit, self._conversations.writebehind
         return {
-            "owned": len(self._conversations),
+            "owned": len(self._conversations.holdings),
             "dirty": len(buffer),
             "oldest_dirty_s": buffer.oldest_age_s(),
             "waiting_commands": commit.waiting,
@@ -87,7 +87,7 @@ class Status:
             "log_events": commit.events,
             "flushes": buffer.flushes,
             "snapshots": buffer.snapshots,
-            "takeovers": self._conversations.takeovers,
+            "takeovers": self._conversations.holdings.takeovers,
             "announcements": self._announcer.published,
             "announcement_fallbacks": self._announcer.fallbacks,
             "invalidations": self._listener.applied,

@@ -1,0 +1,208 @@
+"""What this server owns of one kind: taken before the first write, given up when it is time.
+
+Ownership is a row in PostgreSQL; here is what follows from it in memory. Fence first, read second:
+once the row is ours nobody else can add to the log, so what is read then is the newest there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+import structlog
+
+from src.state.errors import DurableTierUnavailable, NotFound, NotOwner, OwnershipLost
+from src.state.lane import Lane
+from src.state.log import GroupCommit
+from src.state.membership import Membership
+from src.state.models import Announcement, Entry, Held, OwnedBy, Version
+from src.state.protocols import Clock, Kind, Ownership
+from src.state.single_flight import SingleFlight
+from src.state.source import Loaded, LogSource
+from src.state.store import Store
+from src.state.writebehind import WriteBehind
+
+S = TypeVar("S")
+C = TypeVar("C")
+
+log = structlog.get_logger(__name__)
+
+_ORPHANS_PER_PASS = 500
+
+
+class Holdings(Generic[S, C]):
+    """The lanes of what is owned, and how they come and go."""
+
+    def __init__(
+        self,
+        kind: Kind[S, C],
+        ownership: Ownership,
+        membership: Membership,
+        store: Store[S],
+        source: LogSource[S],
+        clock: Clock,
+        commit: GroupCommit[S, C],
+        writebehind: WriteBehind[S],
+        idle_release: timedelta,
+    ) -> None:
+        self._kind = kind
+        self._ownership = ownership
+        self._membership = membership
+        self._store = store
+        self._source = source
+        self._clock = clock
+        self._commit = commit
+        self._writebehind = writebehind
+        self._idle_s = idle_release.total_seconds()
+        self._lanes: dict[str, Lane[S, C]] = {}
+        self._acquiring: SingleFlight[Lane[S, C]] = SingleFlight()
+        self._deaths: asyncio.Queue[str] = asyncio.Queue()
+        self.owned: list[Callable[[Entry[S]], None]] = []
+        """Called when this server becomes the owner of something that exists."""
+        self.takeovers = 0
+        store.listeners.append(self._heard)
+        membership.on_death.append(self._deaths.put_nowait)
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def ids(self) -> list[str]:
+        """Return the ids of all that is held."""
+        return list(self._lanes)
+
+    def find(self, id: str) -> Lane[S, C] | None:
+        """Return the lane of an aggregate that is held."""
+        return self._lanes.get(id)
+
+    def may_act(self) -> bool:
+        """Whether this server's beat is good; past its deadline it is a plain reader."""
+        return self._clock.monotonic() < self._membership.lease.until
+
+    def owns(self, id: str) -> bool:
+        """Whether this server holds the aggregate and may act as its owner."""
+        return id in self._lanes and self.may_act()
+
+    # -- coming ----------------------------------------------------------------------------------
+
+    async def acquire(self, id: str, *, create: bool) -> Lane[S, C]:
+        """Become the owner and load the state.
+
+        Raises:
+            NotFound: there is no such aggregate, and none was to be created.
+            NotOwner: a living server owns it; it is named.
+            OwnershipLost: it went to another server while its state was loaded.
+            DurableTierUnavailable: PostgreSQL did not answer.
+        """
+        return await self._acquiring.do(id, lambda: self._acquire(id, create))
+
+    async def _acquire(self, id: str, create: bool) -> Lane[S, C]:
+        lane = self._lanes.get(id)
+        if lane is not None:
+            return lane
+        me = self._membership.id
+        held = await self._ownership.acquire(me, id, create=create)
+        if held is None:
+            raise NotFound(self._kind.name, id)
+        if isinstance(held, OwnedBy):
+            raise NotOwner(id, held.server_id)
+        loaded = await self._source.load_with_tail(id)
+        seq = 0 if loaded.entry is None else loaded.entry.version.seq
+        if seq != held.seq or me != self._membership.id:
+            raise OwnershipLost(id)
+        return self._open(id, held, loaded)
+
+    def _open(self, id: str, held: Held, loaded: Loaded[S]) -> Lane[S, C]:
+        entry = loaded.entry
+        lane: Lane[S, C] = Lane(self._kind, id, held.epoch, entry, self._clock.monotonic())
+        lane.at = loaded.last_at
+        self._lanes[id] = lane
+        if entry is not None:
+            self._store.put_owned(entry, lane.size)
+            self._commit.announce(Announcement(self._kind.name, id, entry.version))
+            if loaded.unsnapshotted:
+                self._writebehind.mark(entry, loaded.unsnapshotted, 0)
+            for callback in self.owned:
+                callback(entry)
+        return lane
+
+    async def take_over_for_ever(self) -> None:
+        """Take what dead servers left with unflushed events, until cancelled."""
+        while True:
+            dead = await self._deaths.get()
+            try:
+                await self._take_over(dead)
+            except DurableTierUnavailable as error:
+                log.warning("takeover.unanswered", server=dead, error=str(error))
+                self._deaths.put_nowait(dead)
+                await self._clock.sleep(1.0)
+
+    async def _take_over(self, dead: str) -> None:
+        taken = True
+        while taken:
+            taken = False
+            for id in await self._ownership.orphans(dead, _ORPHANS_PER_PASS):
+                try:
+                    await self.acquire(id, create=False)
+                except (NotOwner, NotFound, OwnershipLost):
+                    # Another survivor was faster, which is as good.
+                    continue
+                taken = True
+                self.takeovers += 1
+            await self._writebehind.flush_all()
+
+    # -- going -----------------------------------------------------------------------------------
+
+    def lose(self, lane: Lane[S, C]) -> None:
+        """Drop what another server owns now; it flushes what the log has."""
+        log.warning("ownership.lost", kind=self._kind.name, id=lane.id, epoch=lane.epoch)
+        self._close(lane)
+        self._writebehind.forget(lane.id)
+
+    def _close(self, lane: Lane[S, C]) -> None:
+        lane.closed = True
+        if self._lanes.get(lane.id) is lane:
+            del self._lanes[lane.id]
+            self._store.disown(lane.id)
+
+    def _heard(self, id: str, version: Version) -> None:
+        lane = self._lanes.get(id)
+        if lane is not None and version.epoch > lane.epoch:
+            self.lose(lane)
+
+    async def deposed(self) -> None:
+        """Drop everything: this process was declared dead and others may own it all by now."""
+        for lane in list(self._lanes.values()):
+            self.lose(lane)
+
+    async def release_idle_for_ever(self) -> None:
+        """Give up what nobody used for a while, until cancelled."""
+        while True:
+            await self._clock.sleep(self._idle_s / 4)
+            before = self._clock.monotonic() - self._idle_s
+            try:
+                await self._release([lane for lane in self._lanes.values() if lane.used < before])
+            except DurableTierUnavailable as error:
+                log.warning("release.unanswered", error=str(error))
+
+    async def release_all(self) -> None:
+        """Give up everything that nothing waits for.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL did not answer; the rows still name this server.
+        """
+        await self._release(list(self._lanes.values()))
+
+    async def _release(self, lanes: Sequence[Lane[S, C]]) -> None:
+        idle = [lane for lane in lanes if lane.idle]
+        for lane in idle:
+            self._close(lane)
+        if idle:
+            await self._ownership.release(
+                self._membership.id, {lane.id: lane.epoch for lane in idle}
+            )
+
+    async def aclose(self) -> None:
+        """Cancel acquisitions under way."""
+        await self._acquiring.aclose()
