@@ -48,9 +48,10 @@ def freshness(stale_s: float | None) -> bytes:
 
 def of_state(entry: Entry[Any], where: Where, stale_s: float | None, length: int | None) -> Headers:
     """Return the headers of a conversation's state; `length` in bytes, None for a 304."""
+    token = entry.version.token.encode()
     headers = [
-        (b"etag", entry.etag.encode()),
-        (VERSION, entry.version.token.encode()),
+        (b"etag", entry.etag.encode() if entry.ahead else b'"%s"' % token),
+        (VERSION, token),
         (TIER, _TIERS[where]),
         (FRESHNESS, FRESH if stale_s is None else freshness(stale_s)),
         _CACHING,

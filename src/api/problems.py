@@ -100,6 +100,10 @@ INPUT_CODES = frozenset(
 """Refusals that are the input's fault (422); all others are the state's (409)."""
 
 _HTTP_CODES = {400: "malformed", 405: "method_not_allowed", 413: "body_too_large"}
+_HTTP_DETAILS = {
+    "not_found": "there is no such route; /api/v1/openapi.json lists them",
+    "method_not_allowed": "this route has other methods; /api/v1/openapi.json lists them",
+}
 _INTERNAL = Problem(
     "urn:swarmstate:problem:internal",
     "Internal",
@@ -113,7 +117,7 @@ def describe(error: Exception, *, if_match: bool = False) -> Problem:
     """Return what a client is told of an error. `if_match`: the request carried that header."""
     if isinstance(error, HTTPException):
         code = _HTTP_CODES.get(error.status_code) or _snake(HTTPStatus(error.status_code).phrase)
-        return _problem(error.status_code, code, str(error.detail))
+        return _problem(error.status_code, code, _HTTP_DETAILS.get(code) or str(error.detail))
     if isinstance(error, RequestValidationError | WebSocketRequestValidationError):
         errors = tuple(FieldError(_place(one["loc"]), one["msg"]) for one in error.errors())
         detail = "; ".join(f"{one.field}: {one.message}" for one in errors)

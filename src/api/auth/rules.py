@@ -85,7 +85,10 @@ def _not_a_member(state: ConversationState) -> Forbidden:
 def _belongs(id: str, state: ConversationState) -> bool:
     if state.created_by == id:
         return True
-    return any(member.user_id == id or member.id == id for member in state.participants)
+    for member in state.participants:  # noqa: SIM110  # on the hot path, a generator costs more
+        if member.id == id or member.user_id == id:
+            return True
+    return False
 
 
 def _own_ids(id: str, state: ConversationState) -> set[str]:

@@ -1,0 +1,116 @@
+"""Rules: who may see and change a conversation."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from src.api.auth.principals import Role
+from src.api.auth.rules import check_command, check_read, may_read, speaker
+from src.api.errors import Forbidden
+from src.swarm.commands import (
+    ChangeStatus,
+    Command,
+    CountUsage,
+    Delete,
+    EditBlackboard,
+    PatchConfig,
+    PostMessage,
+    RequestToolCall,
+    SaveTurn,
+    SetTools,
+    Speaker,
+)
+from tests.unit.api.given import caller, conversation
+
+STATE = conversation()
+PATCH = PatchConfig(msgspec.Raw(b"{}"))
+
+
+@pytest.mark.parametrize("id", ["carl", "zoe", "yan", "p-2"])
+def test_creator_and_participants_read(id: str) -> None:
+    check_read(caller(id), STATE)
+
+
+def test_other_members_and_editors_do_not_read() -> None:
+    assert not may_read(caller("eve"), STATE)
+    assert not may_read(caller("zoe", Role.EDITOR), STATE)
+    with pytest.raises(Forbidden, match="c-1"):
+        check_read(caller("eve"), STATE)
+
+
+@pytest.mark.parametrize("role", [Role.ADMIN, Role.SERVICE, Role.VIEWER])
+def test_some_roles_read_everything(role: Role) -> None:
+    assert may_read(caller("eve", role), STATE)
+
+
+@pytest.mark.parametrize("command", [EditBlackboard(), ChangeStatus("start")])
+@pytest.mark.parametrize("id", ["carl", "zoe", "yan"])
+def test_members_share_the_work(id: str, command: Command) -> None:
+    check_command(caller(id), STATE, command)
+
+
+@pytest.mark.parametrize("command", [PATCH, SetTools(()), Delete()])
+def test_only_the_creator_configures_and_deletes(command: Command) -> None:
+    check_command(caller("carl"), STATE, command)
+    with pytest.raises(Forbidden, match="carl"):
+        check_command(caller("zoe"), STATE, command)
+
+
+@pytest.mark.parametrize("command", [CountUsage(), RequestToolCall("search", "ada")])
+def test_what_bots_report_needs_the_role_service(command: Command) -> None:
+    check_command(caller("worker", Role.SERVICE), STATE, command)
+    with pytest.raises(Forbidden, match="service"):
+        check_command(caller("carl"), STATE, command)
+
+
+def test_reading_everything_does_not_mean_writing_anywhere() -> None:
+    with pytest.raises(Forbidden):
+        check_command(caller("eve", Role.MEMBER, Role.VIEWER), STATE, EditBlackboard())
+    with pytest.raises(Forbidden):
+        check_command(caller("zoe", Role.VIEWER), STATE, EditBlackboard())
+
+
+@pytest.mark.parametrize(
+    ("id", "author"),
+    [("zoe", Speaker("person", "zoe")), ("yan", Speaker("person", "p-2"))],
+)
+def test_members_speak_in_their_own_name(id: str, author: Speaker) -> None:
+    check_command(caller(id), STATE, PostMessage(author, "hello"))
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        Speaker("person", "p-2"),
+        Speaker("person", "yan"),
+        Speaker("bot", "ada"),
+        Speaker("system", "zoe"),
+    ],
+)
+def test_members_speak_in_no_other_name(author: Speaker) -> None:
+    with pytest.raises(Forbidden, match="own name"):
+        check_command(caller("zoe"), STATE, PostMessage(author, "hello"))
+
+
+def test_members_save_their_own_turns_only() -> None:
+    check_command(caller("yan"), STATE, SaveTurn("a", "b", user_id="p-2"))
+    with pytest.raises(Forbidden, match="own turns"):
+        check_command(caller("yan"), STATE, SaveTurn("a", "b", user_id="zoe"))
+
+
+def test_a_service_speaks_for_everybody() -> None:
+    check_command(caller("w", Role.SERVICE), STATE, PostMessage(Speaker("bot", "ada"), "hello"))
+
+
+@pytest.mark.parametrize(
+    ("id", "expected"),
+    [
+        ("zoe", Speaker("person", "zoe")),
+        ("yan", Speaker("person", "p-2")),
+        ("ada", Speaker("bot", "ada")),
+        ("carl", Speaker("person", "carl")),
+    ],
+)
+def test_a_caller_speaks_as_its_participant(id: str, expected: Speaker) -> None:
+    assert speaker(caller(id), STATE) == expected

@@ -1,0 +1,54 @@
+"""JSON Schema of structs: it says what the decoder enforces."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Raw
+
+from src.api.schemas.structs import components, object_schema
+from src.swarm.free_json import EMPTY
+
+
+class Inner(msgspec.Struct, frozen=True):
+    count: Annotated[int, Meta(ge=1, le=9)]
+
+
+class Outer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="outer"):
+    """What it is.
+
+    And more.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=5)]
+    kind: Literal["a", "b"] = "a"
+    inner: Inner | None = None
+    many: Annotated[tuple[Inner, ...], Meta(max_length=3)] = ()
+    free: Raw = EMPTY
+
+
+def test_bounds_defaults_and_required_fields_are_said() -> None:
+    schema = object_schema(Outer)
+
+    assert schema["required"] == ["type", "name"]
+    assert schema["additionalProperties"] is False
+    assert schema["description"] == "What it is."
+    assert schema["properties"]["type"] == {"type": "string", "const": "outer"}
+    assert schema["properties"]["name"] == {"type": "string", "minLength": 1, "maxLength": 5}
+    assert schema["properties"]["kind"] == {"enum": ["a", "b"], "default": "a"}
+    assert schema["properties"]["free"] == {"type": "object"}
+
+
+def test_components_hold_all_that_a_struct_is_made_of() -> None:
+    found = components([Outer])
+
+    assert list(found) == ["Inner", "Outer"]
+    assert found["Inner"]["properties"]["count"] == {"type": "integer", "minimum": 1, "maximum": 9}
+
+
+def test_a_body_may_leave_fields_out() -> None:
+    schema = object_schema(Outer, without=("type", "many"), optional=("name",))
+
+    assert "required" not in schema
+    assert set(schema["properties"]) == {"name", "kind", "inner", "free"}

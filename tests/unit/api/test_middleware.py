@@ -1,0 +1,102 @@
+"""What stands around every request: its id, the security headers, the length of bodies."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from src.api.middleware import Around, BodyLimit, Traffic
+from src.api.problems import describe, respond
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the body; what the limit raises is answered as an application would."""
+    try:
+        body = await Request(scope, receive).body()
+    except HTTPException as error:
+        await respond(describe(error), scope["state"]["request_id"])(scope, receive, send)
+        return
+    await Response(body)(scope, receive, send)
+
+
+async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RuntimeError("password hunter2")
+
+
+def client(app: ASGIApp, traffic: Traffic | None = None) -> httpx.AsyncClient:
+    around = Around(app, traffic or Traffic())
+    return httpx.AsyncClient(transport=httpx.ASGITransport(around), base_url="http://test")
+
+
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+async def test_every_answer_has_security_headers_and_an_id() -> None:
+    async with client(echo) as http:
+        first, second = await http.get("/"), await http.get("/")
+
+    assert first.headers["x-content-type-options"] == "nosniff"
+    assert first.headers["x-frame-options"] == "SAMEORIGIN"
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("trace-7.a", True), ("a b", False), ("x" * 129, False), ("", False)]
+)
+async def test_a_clients_request_id_is_kept_if_it_is_one(given: str, kept: bool) -> None:
+    async with client(echo) as http:
+        answer = await http.get("/", headers={"X-Request-Id": given})
+
+    assert (answer.headers["x-request-id"] == given) is kept
+
+
+async def test_a_defect_is_a_problem_without_details() -> None:
+    traffic = Traffic()
+    async with client(broken, traffic) as http:
+        answer = await http.get("/")
+
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert "hunter2" not in answer.text
+    assert traffic.answers == {("GET", 500): 1}
+
+
+@pytest.mark.parametrize("length", [0, 10])
+async def test_a_body_up_to_the_limit_passes(length: int) -> None:
+    async with client(BodyLimit(echo, 10)) as http:
+        whole = await http.post("/", content=b"x" * length)
+        parts = await http.post("/", content=chunks(b"x" * (length // 2), b"x" * (length // 2)))
+
+    assert (whole.status_code, len(whole.content)) == (200, length)
+    assert (parts.status_code, len(parts.content)) == (200, length)
+
+
+async def test_a_longer_body_is_refused_announced_or_not() -> None:
+    async with client(BodyLimit(echo, 10)) as http:
+        announced = await http.post("/", content=b"x" * 11)
+        chunked = await http.post("/", content=chunks(b"x" * 6, b"x" * 6))
+
+    for answer in (announced, chunked):
+        assert answer.status_code == 413
+        assert answer.json()["code"] == "body_too_large"
+        assert "10 bytes" in answer.json()["detail"]
+
+
+def test_durations_are_counted_in_buckets() -> None:
+    traffic = Traffic()
+    for seconds in (0.0005, 0.001, 0.03, 60.0):
+        traffic.count("GET", 200, seconds)
+
+    assert traffic.buckets[0] == 2
+    assert traffic.buckets[-1] == 1
+    assert sum(traffic.buckets) == 4
+    assert traffic.answers["GET", 200] == 4
