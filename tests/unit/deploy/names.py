@@ -17,7 +17,8 @@ from src.swarm.settings import SwarmSettings
 
 ROOT = Path(__file__).parents[3]
 CLASSES: tuple[type[BaseSettings], ...] = (StateSettings, SwarmSettings, ApiSettings)
-_NAME = re.compile(r"SWARMSTATE_[A-Z0-9_]*[A-Z0-9]")
+# A trailing underscore makes a prefix, no name.
+_NAME = re.compile(r"SWARMSTATE_[A-Z0-9_]*[A-Z0-9](?![A-Z0-9_])")
 
 
 def variable(settings: type[BaseSettings], name: str, field: FieldInfo) -> str:
