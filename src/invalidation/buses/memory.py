@@ -1,0 +1,93 @@
+"""The bus in memory, under the rules of `redis` and its script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from src.invalidation.messages import Message, decode_message, encode_changes
+from src.invalidation.protocols import Position
+from src.state.errors import SharedTierUnavailable
+from src.state.keys import partition_of
+from src.state.models import Announcement
+from src.state.protocols import Clock
+from src.state.settings import StateSettings
+from src.state.tiers.memory_database import Trip
+from src.state.tiers.memory_space import Delivery, MemorySpace
+
+_KEPT = 10_000
+
+
+class MemoryBus:
+    """`Bus` on one space."""
+
+    def __init__(
+        self,
+        space: MemorySpace,
+        settings: StateSettings,
+        clock: Clock,
+        *,
+        trip: Trip | None = None,
+    ) -> None:
+        self._space = space
+        self._clock = clock
+        self._ttl_s = settings.l2_ttl.total_seconds()
+        self._trip = trip or space.trip
+
+    async def publish(self, origin: str, changes: Sequence[Announcement]) -> None:
+        parts: dict[int, list[Announcement]] = defaultdict(list)
+        for change in changes:
+            parts[partition_of(change.id)].append(change)
+        async with self._trip():
+            for partition, part in parts.items():
+                self._announce(partition, origin, part)
+
+    def _announce(self, partition: int, origin: str, part: Sequence[Announcement]) -> None:
+        now = self._clock.monotonic()
+        for change in part:
+            self._space.raise_head(change.kind, change.id, change.version, now, self._ttl_s)
+        counter = self._space.counters[partition]
+        counter.n += 1
+        message = b"%s %d %s" % (
+            counter.incarnation.encode(),
+            counter.n,
+            encode_changes(origin, tuple(part)),
+        )
+        counter.kept[counter.n] = message
+        counter.kept.pop(counter.n - _KEPT, None)
+        for queue in self._space.subscriptions:
+            queue.put_nowait((partition, message))
+
+    async def positions(self) -> Sequence[Position]:
+        async with self._trip():
+            run_id = self._space.run_id
+            return [
+                Position(f"{counter.incarnation}:{run_id}", counter.n)
+                for counter in self._space.counters
+            ]
+
+    async def replay(self, partition: int, after: int, upto: int) -> Sequence[Message] | None:
+        async with self._trip():
+            kept = self._space.counters[partition].kept
+            rows = [kept.get(n) for n in range(after + 1, upto + 1)]
+        messages = [decode_message(partition, row) for row in rows if row is not None]
+        return messages if len(messages) == len(rows) else None
+
+    @asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[AsyncIterator[Message]]:
+        queue: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        async with self._trip():
+            self._space.subscriptions.add(queue)
+        try:
+            yield _messages(queue)
+        finally:
+            self._space.subscriptions.discard(queue)
+
+
+async def _messages(queue: asyncio.Queue[Delivery | None]) -> AsyncIterator[Message]:
+    while (delivery := await queue.get()) is not None:
+        partition, data = delivery
+        yield decode_message(partition, data)
+    raise SharedTierUnavailable("the subscription was cut")

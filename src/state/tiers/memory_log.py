@@ -1,0 +1,108 @@
+"""The event log of one kind in memory, under the rules of `postgres_log`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from src.state.errors import DuplicateEvent, UnfitEvent
+from src.state.guards import ALL_ON, Guards
+from src.state.models import Claim, Entry, Event, Version
+from src.state.protocols import PAGE, Kind, Snapshot
+from src.state.tiers.memory_database import MemoryDatabase, Trip
+
+
+class MemoryLog:
+    """`EventLog` of one kind."""
+
+    def __init__(
+        self,
+        kind: Kind[Any, Any],
+        database: MemoryDatabase,
+        *,
+        trip: Trip | None = None,
+        guards: Guards = ALL_ON,
+    ) -> None:
+        self._kind = kind
+        self._heads = database.heads[kind.heads]
+        self._events = database.events[kind.events]
+        self._snapshots = database.snapshots[kind.snapshots]
+        self._read_models = database.read_models
+        self._trip = trip or database.trip
+        self._guards = guards
+
+    async def append(self, server_id: str, claims: Sequence[Claim]) -> frozenset[str]:
+        async with self._trip():
+            _check_storable(claims)
+            fitting = [claim for claim in claims if self._stands(server_id, claim)]
+            for claim in fitting:
+                self._check_new(claim)
+            for claim in fitting:
+                self._heads[claim.aggregate_id].seq += len(claim.events)
+                self._events[claim.aggregate_id].extend(claim.events)
+            return frozenset(claim.aggregate_id for claim in fitting)
+
+    def _stands(self, server_id: str, claim: Claim) -> bool:
+        head = self._heads.get(claim.aggregate_id)
+        if head is None or head.seq != claim.base_seq:
+            return False
+        owned = head.owner_id == server_id and head.epoch == claim.epoch
+        return owned or not self._guards.epoch
+
+    def _check_new(self, claim: Claim) -> None:
+        known = {event.event_id for event in self._events[claim.aggregate_id]}
+        for event in claim.events:
+            if event.event_id in known:
+                raise DuplicateEvent(f"{claim.aggregate_id}: {event.event_id} is in the log")
+            known.add(event.event_id)
+
+    async def find(self, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Version]:
+        async with self._trip():
+            found = {
+                (id, event.event_id): event.version
+                for id in {id for id, _ in wanted}
+                for event in self._events.get(id, ())
+            }
+        return {pair: found[pair] for pair in wanted if pair in found}
+
+    async def load(self, id: str) -> tuple[Snapshot | None, Sequence[Event]]:
+        async with self._trip():
+            snapshot = self._snapshots.get(id)
+            events = self._tail(id, 1 if snapshot is None else snapshot.version.seq, PAGE)
+        return snapshot, events
+
+    async def tail(self, id: str, from_seq: int, limit: int = PAGE) -> Sequence[Event]:
+        async with self._trip():
+            return self._tail(id, from_seq, limit)
+
+    def _tail(self, id: str, from_seq: int, limit: int) -> Sequence[Event]:
+        events = self._events.get(id, [])
+        return [event for event in events if event.version.seq >= from_seq][:limit]
+
+    async def save(self, entries: Sequence[Entry[Any]]) -> None:
+        kind = self._kind
+        fresh = [
+            Snapshot(entry.id, entry.version, kind.schema, entry.body(kind.encode_state))
+            for entry in entries
+        ]
+        rows = [(model.table, model.row(entry)) for model in kind.read_models for entry in entries]
+        async with self._trip():
+            for snapshot in fresh:
+                old = self._snapshots.get(snapshot.id)
+                if old is None or (
+                    old.version < snapshot.version and old.schema <= snapshot.schema
+                ):
+                    self._snapshots[snapshot.id] = snapshot
+            for table, row in rows:
+                present = self._read_models[table].get(row[0])
+                if present is None or present[1] < row[1]:
+                    self._read_models[table][row[0]] = row
+
+
+def _check_storable(claims: Sequence[Claim]) -> None:
+    """Refuse the texts that PostgreSQL cannot hold; a body is bytes and may hold anything."""
+    for claim in claims:
+        for event in claim.events:
+            for text in (claim.aggregate_id, event.event_id, event.type, event.actor):
+                if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+                    raise UnfitEvent(f"{text!a} has U+0000 or half of a surrogate pair")

@@ -1,0 +1,108 @@
+"""Who owns what, and who is alive, in memory, under the rules of `postgres_ownership`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from src.state.models import Held, OwnedBy, Peer
+from src.state.protocols import Kind, Pulled
+from src.state.tiers.memory_database import Head, MemoryDatabase, ServerRow, Trip
+
+_CHANGES_PER_PULL = 1000
+
+
+class MemoryOwnership:
+    """`Ownership` of one kind."""
+
+    def __init__(
+        self, kind: Kind[Any, Any], database: MemoryDatabase, *, trip: Trip | None = None
+    ) -> None:
+        self._database = database
+        self._heads = database.heads[kind.heads]
+        self._snapshots = database.snapshots[kind.snapshots]
+        self._trip = trip or database.trip
+
+    async def acquire(self, server_id: str, id: str, *, create: bool) -> Held | OwnedBy | None:
+        async with self._trip():
+            return self._acquire(server_id, id, create)
+
+    def _acquire(self, server_id: str, id: str, create: bool) -> Held | OwnedBy | None:
+        lowest = self._database.timeline << 32
+        head = self._heads.get(id)
+        if head is None:
+            if not create:
+                return None
+            head = self._heads[id] = Head(server_id, lowest)
+        elif head.owner_id == server_id or not self._database.lives(head.owner_id):
+            head.owner_id, head.epoch = server_id, max(head.epoch + 1, lowest)
+        else:
+            return OwnedBy(head.owner_id or "", head.epoch, head.seq)
+        return Held(head.epoch, head.seq)
+
+    async def release(self, server_id: str, held: Mapping[str, int]) -> None:
+        async with self._trip():
+            for id, epoch in held.items():
+                head = self._heads.get(id)
+                if head is not None and head.owner_id == server_id and head.epoch == epoch:
+                    head.owner_id = None
+
+    async def orphans(self, server_id: str, limit: int) -> Sequence[str]:
+        async with self._trip():
+            ids = sorted(
+                id
+                for id, head in self._heads.items()
+                if head.owner_id == server_id and head.seq > self._snapshotted(id)
+            )
+        return ids[:limit]
+
+    def _snapshotted(self, id: str) -> int:
+        snapshot = self._snapshots.get(id)
+        return 0 if snapshot is None else snapshot.version.seq
+
+
+class MemoryRegistry:
+    """`Registry`."""
+
+    def __init__(self, database: MemoryDatabase, *, trip: Trip | None = None) -> None:
+        self._database = database
+        self._servers = database.servers
+        self._trip = trip or database.trip
+
+    async def register(self, server_id: str, url: str) -> None:
+        async with self._trip():
+            self._servers[server_id] = ServerRow(url)
+
+    async def beat(self, server_id: str) -> bool:
+        async with self._trip():
+            lives = self._database.lives(server_id)
+            if lives:
+                self._servers[server_id].beat += 1
+        return lives
+
+    async def declare_dead(self, server_id: str, beat: int) -> bool:
+        async with self._trip():
+            still = self._database.lives(server_id) and self._servers[server_id].beat == beat
+            if still:
+                self._servers[server_id].dead = True
+        return still
+
+    async def set_announces(self, server_id: str, announces: bool) -> None:
+        async with self._trip():
+            if server_id in self._servers:
+                self._servers[server_id].announces = announces
+
+    async def pull(self, outbox_after: int) -> Pulled:
+        async with self._trip():
+            changes = tuple(self._database.outbox[outbox_after : outbox_after + _CHANGES_PER_PULL])
+            peers = tuple(
+                Peer(id, row.url, row.beat, row.announces, row.dead)
+                for id, row in self._servers.items()
+            )
+            timeline = self._database.timeline
+        return Pulled(peers, changes, outbox_after + len(changes), timeline)
+
+    async def leave(self, server_id: str) -> None:
+        async with self._trip():
+            if server_id in self._servers:
+                self._servers[server_id].dead = True
