@@ -14,17 +14,21 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import structlog
 from sqlalchemy import insert, select, text, update
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from src.state.errors import DurableTierUnavailable, NotFound, StateError, VersionConflict
 from src.state.models import Announcement, Entry, Version
 from src.state.protocols import ChangePublisher, Clock
 from src.state.tables import config_history, configs, outbox
+from src.state.tiers.postgres import NO_ANSWER
 
 B = TypeVar("B", bound=msgspec.Struct)
 
 log = structlog.get_logger(__name__)
+
+_NO_ANSWER = (DBAPIError, PoolTimeout, *NO_ANSWER)
 
 # Held while a config commits: the outbox is then in order of commit, and a reader of its tail
 # cannot step over a row that becomes visible later.
@@ -122,7 +126,7 @@ class Configs(Generic[B]):
         try:
             async with self._engine.begin() as connection:
                 record = await self._commit(connection, id, actor, change)
-        except (DBAPIError, InterfaceError, OSError, TimeoutError) as error:
+        except _NO_ANSWER as error:
             raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
         try:
             await self._publisher.publish(
@@ -220,7 +224,7 @@ async def fetch(engine: AsyncEngine, query: Any) -> Sequence[Any]:
     try:
         async with engine.connect() as connection:
             return (await connection.execute(query)).mappings().all()
-    except (DBAPIError, InterfaceError, OSError, TimeoutError) as error:
+    except _NO_ANSWER as error:
         raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
 
 

@@ -9,12 +9,10 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import asyncpg
-
 from src.invalidation.messages import Message, decode_message, encode_changes
 from src.state.models import Announcement
 from src.state.settings import StateSettings
-from src.state.tiers.postgres import Line, connect
+from src.state.tiers.postgres import NO_ANSWER, Line, answering, connect
 
 CHANNEL = "swarmstate_changes"
 _PER_MESSAGE = 30
@@ -58,13 +56,14 @@ class PostgresNotices:
             _offer(heard, None)
 
         connection.add_termination_listener(on_end)
-        await connection.add_listener(CHANNEL, on_notice)
         try:
+            with answering():
+                await connection.add_listener(CHANNEL, on_notice)
             yield _until_none(heard)
         finally:
             try:
                 await connection.close(timeout=1)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except NO_ANSWER:
                 connection.terminate()
 
 

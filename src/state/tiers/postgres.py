@@ -18,6 +18,16 @@ from src.state.urls import for_sqlalchemy, masked
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
+NO_ANSWER = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # A session that the server ended while it was idle: the driver trips over its farewell.
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""Whatever the driver raises when there is no telling what became of a statement."""
+
 
 @contextmanager
 def answering() -> Iterator[None]:
@@ -35,7 +45,7 @@ def answering() -> Iterator[None]:
         raise DuplicateEvent(str(error)) from error
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
         raise UnfitEvent(str(error)) from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except NO_ANSWER as error:
         raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
 
 
@@ -65,9 +75,14 @@ async def connect(settings: StateSettings) -> Connection:
             # time costs more than running it.
             server_settings={"plan_cache_mode": "force_generic_plan"},
         )
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except NO_ANSWER as error:
         raise unreachable(url.get_secret_value(), error) from error
-    await _check(connection)
+    try:
+        with answering():
+            await _check(connection)
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 
@@ -93,7 +108,7 @@ async def open_pool(settings: StateSettings) -> AsyncIterator[Pool]:
             command_timeout=settings.statement_timeout.total_seconds(),
             init=_check,
         )
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except NO_ANSWER as error:
         raise unreachable(url, error) from error
     try:
         yield pool

@@ -116,7 +116,7 @@ class PostgresLog:
         names = {"heads": kind.heads, "events": kind.events, "snapshots": kind.snapshots}
         fence = "head.owner_id = $1 AND head.epoch = {epoch} AND"
         if not guards.epoch:
-            fence = "$1::text IS NOT NULL AND {epoch} IS NOT NULL AND"
+            fence = "$1::text IS NOT NULL AND {epoch}::bigint IS NOT NULL AND"
         self._kind = kind
         self._pool = pool
         self._line = line

@@ -2,9 +2,10 @@
 -- KEYS: bus hash, stream (also the channel's name), then one hash per changed id.
 -- ARGV: payload, ttl of the hashes in ms, most messages kept, a fresh incarnation in case there is
 -- none, then one version per changed id. Reply: the number.
-local inc = redis.call('HGET', KEYS[1], 'inc')
-if not inc then
-  inc = ARGV[4]
+local bus = redis.call('HMGET', KEYS[1], 'inc', 'n')
+local inc = bus[1] or ARGV[4]
+if not (bus[1] and bus[2]) then
+  -- A pull may have made the incarnation already; what an earlier life has kept must go.
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[1], 'inc', inc, 'n', 0)
 end
