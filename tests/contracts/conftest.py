@@ -36,8 +36,12 @@ from tests.support.services import ADMIN_LIMITS
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        if callspec is not None and {"postgres", "redis"} & set(callspec.params.values()):
+        given = (
+            item.callspec.params
+            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+            else {}
+        )
+        if given.get("durable") == "postgres" or given.get("shared") == "redis":
             item.add_marker(pytest.mark.servers)
 
 
