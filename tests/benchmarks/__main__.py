@@ -24,17 +24,23 @@ from src.state.migrations import migrate
 from tests.benchmarks.lab import open_lab
 from tests.benchmarks.report import machine, table, write
 from tests.benchmarks.row import ROWS, Outcome, Row, Sample
-from tests.benchmarks.rows import acks, flush, growth, memory, reads
+from tests.benchmarks.rows import acks, announce, flush, growth, memory, reads, two_servers
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-CHAPTERS = (reads, acks, flush, memory, growth)
+CHAPTERS = (reads, acks, flush, announce, two_servers, memory, growth)
 """Importing them registered their rows; the table is in this order."""
 
 console = Console(stderr=True)
 
 
 async def run(
-    servers: Servers, folder: Path, rows: Sequence[Row], rounds: int, *, quick: bool
+    servers: Servers,
+    apart: Servers,
+    folder: Path,
+    rows: Sequence[Row],
+    rounds: int,
+    *,
+    quick: bool,
 ) -> list[Outcome]:
     """Open all rows, then visit each of them in every round."""
     samples: dict[str, list[Sample]] = {one.name: [] for one in rows}
@@ -43,7 +49,7 @@ async def run(
     async with AsyncExitStack() as stack:
         progress = stack.enter_context(Progress(*columns, TimeElapsedColumn(), console=console))
         task = progress.add_task("opening the servers", total=steps)
-        lab = await stack.enter_async_context(open_lab(servers, folder, quick=quick))
+        lab = await stack.enter_async_context(open_lab(servers, apart, folder, quick=quick))
         measures = {}
         for one in rows:
             progress.update(task, description=f"preparing {one.name}")
@@ -105,10 +111,14 @@ def main(
     with (
         TemporaryDirectory(prefix="swarmstate-bench-", ignore_cleanup_errors=True) as folder,
         open_servers(Path(folder) / "data", durable=True) as servers,
+        open_servers(Path(folder) / "apart", durable=True) as apart,
         profiled() if profile else nullcontext(),
     ):
-        migrate(servers.database_url)
-        outcomes = uvloop.run(run(servers, Path(folder), rows, 1 if quick else rounds, quick=quick))
+        for each in (servers, apart):
+            migrate(each.database_url)
+        outcomes = uvloop.run(
+            run(servers, apart, Path(folder), rows, 1 if quick else rounds, quick=quick)
+        )
         described = machine(servers)
     console.print(described)
     # Into a file or a pipe a table of eight columns needs more than the usual 80 characters.

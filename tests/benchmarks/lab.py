@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from src.swarm.forwarding import Receipt
 from src.swarm.runtime import Runtime, open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 from tests.benchmarks import fixture
+from tests.benchmarks.cluster import Cluster, open_two
 
 SECRET = "benchmarks-benchmarks-benchmarks"
 WRITERS = 100
@@ -39,8 +40,8 @@ class Inside:
 
     async def give_up(self, ids: Iterable[str]) -> None:
         """Release these conversations, as an owner does with idle ones."""
-        lanes = self.conversations._lanes
-        await self.conversations._release([lanes[id] for id in ids])
+        holdings = self.conversations.holdings
+        await holdings._release([lane for id in ids if (lane := holdings.find(id))])
 
     def forget(self, ids: Iterable[str]) -> None:
         """Drop entries from L1."""
@@ -59,10 +60,13 @@ class Lab:
         line: Connection,
         pool: Pool,
         redis: Redis,
+        clusters: Callable[[], Awaitable[Cluster]],
         *,
         quick: bool,
     ) -> None:
         self.servers, self.folder, self.quick = servers, folder, quick
+        self._open_cluster = clusters
+        self._cluster: Cluster | None = None
         self.runtime = runtime
         self.service = runtime.service
         self.inside = Inside(runtime)
@@ -73,6 +77,12 @@ class Lab:
     def scaled(self, full: int, quick: int) -> int:
         """Return how many, by the kind of run."""
         return quick if self.quick else full
+
+    async def cluster(self) -> Cluster:
+        """Return the two server processes, started at the first call."""
+        if self._cluster is None:
+            self._cluster = await self._open_cluster()
+        return self._cluster
 
     # -- conversations ---------------------------------------------------------------------------
 
@@ -147,17 +157,25 @@ def runtime_settings(servers: Servers, url: str) -> RuntimeSettings:
 
 
 @asynccontextmanager
-async def open_lab(servers: Servers, folder: Path, *, quick: bool) -> AsyncIterator[Lab]:
-    """Open everything on servers whose tables exist."""
-    settings = runtime_settings(servers, "http://127.0.0.1:1")
-    line = await asyncpg.connect(servers.database_url)
-    redis = Redis.from_url(servers.redis_url)
-    try:
-        async with (
-            asyncpg.create_pool(servers.database_url, min_size=16, max_size=16) as pool,
-            open_runtime(settings) as runtime,
-        ):
-            yield Lab(servers, folder, runtime, line, pool, redis, quick=quick)
-    finally:
-        await redis.aclose()
-        await line.close()
+async def open_lab(
+    servers: Servers, apart: Servers, folder: Path, *, quick: bool
+) -> AsyncIterator[Lab]:
+    """Open everything on two pairs of servers whose tables exist.
+
+    The server processes get the pair `apart`: they would take over what a row here gives up.
+    """
+    async with AsyncExitStack() as stack:
+        line = await asyncpg.connect(servers.database_url)
+        stack.push_async_callback(line.close)
+        redis = Redis.from_url(servers.redis_url)
+        stack.push_async_callback(redis.aclose)
+        pool = await stack.enter_async_context(
+            asyncpg.create_pool(servers.database_url, min_size=16, max_size=16)
+        )
+        settings = runtime_settings(servers, "http://127.0.0.1:1")
+        runtime = await stack.enter_async_context(open_runtime(settings))
+
+        async def clusters() -> Cluster:
+            return await stack.enter_async_context(open_two(apart, folder))
+
+        yield Lab(servers, folder, runtime, line, pool, redis, clusters, quick=quick)
