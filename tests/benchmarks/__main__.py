@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from cProfile import Profile
 from pathlib import Path
 from pstats import Stats
@@ -17,55 +16,26 @@ import structlog
 import typer
 import uvloop
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from src.embedded import Servers, open_servers
+from src.embedded import open_servers
 from src.state.migrations import migrate
-from tests.benchmarks.lab import open_lab
 from tests.benchmarks.report import machine, table, write
-from tests.benchmarks.row import ROWS, Outcome, Row, Sample
-from tests.benchmarks.rows import acks, announce, flush, growth, memory, reads, two_servers
+from tests.benchmarks.row import ROWS, Row
+from tests.benchmarks.rows import (
+    acks,
+    announce,
+    flush,
+    growth,
+    memory,
+    peers,
+    reads,
+    two_servers,
+)
+from tests.benchmarks.runner import console, run
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-CHAPTERS = (reads, acks, flush, announce, two_servers, memory, growth)
+CHAPTERS = (reads, acks, peers, flush, announce, two_servers, memory, growth)
 """Importing them registered their rows; the table is in this order."""
-
-console = Console(stderr=True)
-
-
-async def run(
-    servers: Servers,
-    apart: Servers,
-    folder: Path,
-    rows: Sequence[Row],
-    rounds: int,
-    *,
-    quick: bool,
-) -> list[Outcome]:
-    """Open all rows, then visit each of them in every round."""
-    samples: dict[str, list[Sample]] = {one.name: [] for one in rows}
-    steps = len(rows) + sum(min(rounds, one.rounds) for one in rows)
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn())
-    async with AsyncExitStack() as stack:
-        progress = stack.enter_context(Progress(*columns, TimeElapsedColumn(), console=console))
-        task = progress.add_task("opening the servers", total=steps)
-        lab = await stack.enter_async_context(open_lab(servers, apart, folder, quick=quick))
-        measures = {}
-        for one in rows:
-            progress.update(task, description=f"preparing {one.name}")
-            measures[one.name] = await stack.enter_async_context(one.open(lab))
-            await lab.settle()
-            progress.advance(task)
-        for number in range(rounds):
-            for one in rows:
-                if number >= one.rounds:
-                    continue
-                progress.update(task, description=f"round {number + 1}: {one.name}")
-                gc.collect()
-                samples[one.name].append(await measures[one.name]())
-                await lab.settle()
-                progress.advance(task)
-    return [Outcome(one, tuple(samples[one.name])) for one in rows]
 
 
 @contextmanager

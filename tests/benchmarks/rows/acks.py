@@ -8,13 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from statistics import median
 from time import perf_counter
-from typing import Any
-
-from langgraph.checkpoint.base import empty_checkpoint
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from msgspec.json import decode as decode_json
-from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
 from src.state.models import Durability
 from src.swarm.commands import CountUsage
@@ -109,8 +102,8 @@ async def ack_flush(lab: Lab) -> AsyncIterator[Round]:
     yield measure
 
 
-async def _acks_per_second(lab: Lab, ids: list[str], each: int) -> float:
-    """Everything of ours included: at the end all snapshots and read models are written too."""
+async def acks_per_second(lab: Lab, ids: list[str], each: int) -> float:
+    """Return the rate, the writing of all snapshots and read models at the end included."""
     began = perf_counter()
     await crowd(len(ids), [id for _ in range(each) for id in ids], lab.speak)
     await lab.settle()
@@ -132,7 +125,7 @@ async def ack_100(lab: Lab) -> AsyncIterator[Round]:
     insert = await _Insert.of(lab, ids[0])
 
     async def measure() -> Sample:
-        ours = await _acks_per_second(lab, ids, each)
+        ours = await acks_per_second(lab, ids, each)
 
         async def write(id: str) -> None:
             await lab.pool.execute(_INSERT, *insert.row(id))
@@ -142,90 +135,6 @@ async def ack_100(lab: Lab) -> AsyncIterator[Round]:
         return Sample(ours, len(ids) * each / (perf_counter() - began))
 
     yield measure
-
-
-@asynccontextmanager
-async def _open_langgraph(lab: Lab, id: str) -> AsyncIterator[_Checkpoints]:
-    """LangGraph's saver on a pool of 16, with the state of a conversation of ours."""
-    pool = AsyncConnectionPool(
-        lab.servers.database_url,
-        min_size=16,
-        max_size=16,
-        open=False,
-        kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
-    )
-    async with pool:
-        saver = AsyncPostgresSaver(pool)
-        await saver.setup()
-        body = lab.service.body((await lab.service.read(id)).entry)
-        yield _Checkpoints(saver, decode_json(body))
-
-
-class _Checkpoints:
-    """Turns of a conversation as checkpoints: what a turn changes gets a new version."""
-
-    _CHANGED = ("messages", "stats", "version", "updated_at", "window_bytes")
-
-    def __init__(self, saver: AsyncPostgresSaver, state: dict[str, Any]) -> None:
-        self._saver, self._state = saver, state
-
-    async def put(self, id: str) -> None:
-        number = next(_numbers)
-        checkpoint = empty_checkpoint()
-        checkpoint["channel_values"] = self._state
-        versions = {name: f"{number if name in self._CHANGED else 1:032}" for name in self._state}
-        checkpoint["channel_versions"] = versions
-        await self._saver.aput(
-            {"configurable": {"thread_id": id, "checkpoint_ns": ""}},
-            checkpoint,
-            {"source": "loop", "step": number, "parents": {}},
-            {name: versions[name] for name in self._CHANGED},
-        )
-
-
-@row(
-    "langgraph-64",
-    path="logged acks/s, 64 writers, flush included",
-    against="LangGraph AsyncPostgresSaver.aput of an 8 KB state, 64 writers",
-    unit="/s",
-    target=Target(ratio_at_least=10.0),
-)
-@asynccontextmanager
-async def langgraph_64(lab: Lab) -> AsyncIterator[Round]:
-    ids = [f"graph-{number}" for number in range(64)]
-    each, their_each = lab.scaled(60, 2), lab.scaled(8, 1)
-    await lab.make(ids)
-    async with _open_langgraph(lab, ids[0]) as checkpoints:
-
-        async def measure() -> Sample:
-            ours = await _acks_per_second(lab, ids, each)
-            began = perf_counter()
-            await crowd(64, [id for _ in range(their_each) for id in ids], checkpoints.put)
-            return Sample(ours, 64 * their_each / (perf_counter() - began))
-
-        yield measure
-
-
-@row(
-    "langgraph-1",
-    path="logged ack, 1 writer",
-    against="LangGraph AsyncPostgresSaver.aput of an 8 KB state, 1 writer",
-    unit="s",
-    target=Target(ratio_at_most=1.0),
-)
-@asynccontextmanager
-async def langgraph_1(lab: Lab) -> AsyncIterator[Round]:
-    id = "graph-alone"
-    await lab.make([id])
-    async with _open_langgraph(lab, id) as checkpoints:
-
-        async def measure() -> Sample:
-            ours, against = await latencies(
-                lambda: lab.speak(id), lambda: checkpoints.put(id), lab.scaled(150, 10)
-            )
-            return Sample(median(ours), median(against))
-
-        yield measure
 
 
 @row(

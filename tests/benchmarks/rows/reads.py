@@ -1,4 +1,4 @@
-"""Reads: hits in L1, L2 and L3 against the bare parts and against other caches."""
+"""Reads: hits in L1, L2 and L3 against the bare parts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from statistics import fmean, median
 from time import perf_counter
 from typing import Any
 
-from aiocache import SimpleMemoryCache
-from aiocache.serializers import NullSerializer
 from cachetools import LRUCache
-from cashews import Cache
 
 from src.state.keys import body_key
 from src.state.models import Where
@@ -26,7 +23,7 @@ _HOT = 100
 _COLD = 200
 
 
-class _Hot:
+class Hot:
     """Conversations that this server owns, all of them in L1, and the loop that reads them."""
 
     def __init__(self, lab: Lab, ids: list[str]) -> None:
@@ -39,6 +36,7 @@ class _Hot:
         return self.synchronous(self.store.peek)
 
     def synchronous(self, get: Callable[[str], object]) -> float:
+        """Return the seconds of one call."""
         ids = list(itertools.chain.from_iterable(itertools.repeat(self.ids, self.laps)))
         assert all(get(id) is not None for id in self.ids)
         began = perf_counter()
@@ -47,6 +45,7 @@ class _Hot:
         return (perf_counter() - began) / len(ids)
 
     async def awaited(self, get: Callable[[str], Awaitable[object]]) -> float:
+        """Return the seconds of one awaited call."""
         ids = self.ids * max(1, self.laps // 10)
         began = perf_counter()
         for id in ids:
@@ -54,11 +53,12 @@ class _Hot:
         return (perf_counter() - began) / len(ids)
 
 
-async def _open_hot(lab: Lab, prefix: str) -> _Hot:
+async def open_hot(lab: Lab, prefix: str) -> Hot:
+    """Make the conversations."""
     ids = [f"{prefix}-{number}" for number in range(_HOT)]
     await lab.make(ids, turns=2)
     await lab.settle()
-    return _Hot(lab, ids)
+    return Hot(lab, ids)
 
 
 @row(
@@ -70,7 +70,7 @@ async def _open_hot(lab: Lab, prefix: str) -> _Hot:
 )
 @asynccontextmanager
 async def l1_hit(lab: Lab) -> AsyncIterator[Round]:
-    hot = await _open_hot(lab, "hot")
+    hot = await open_hot(lab, "hot")
     bare: LRUCache[str, object] = LRUCache(1000)
     for id in hot.ids:
         bare[id] = hot.store.peek(id)
@@ -79,49 +79,6 @@ async def l1_hit(lab: Lab) -> AsyncIterator[Round]:
         return Sample(hot.ours(), hot.synchronous(bare.get))
 
     yield measure
-
-
-@row(
-    "l1-cashews",
-    path="L1 hit: `peek`, metrics on",
-    against="cashews `mem://` get",
-    unit="s",
-    target=Target(ratio_at_most=0.25),
-)
-@asynccontextmanager
-async def l1_cashews(lab: Lab) -> AsyncIterator[Round]:
-    hot = await _open_hot(lab, "cashews")
-    cache = Cache()
-    cache.setup("mem://", size=1000)
-    for id in hot.ids:
-        await cache.set(id, hot.store.peek(id), expire=900)
-
-    async def measure() -> Sample:
-        return Sample(hot.ours(), await hot.awaited(cache.get))
-
-    yield measure
-    await cache.close()
-
-
-@row(
-    "l1-aiocache",
-    path="L1 hit: `peek`, metrics on",
-    against="aiocache SimpleMemoryCache get",
-    unit="s",
-    target=Target(ratio_at_most=0.1),
-)
-@asynccontextmanager
-async def l1_aiocache(lab: Lab) -> AsyncIterator[Round]:
-    hot = await _open_hot(lab, "aiocache")
-    cache = SimpleMemoryCache(serializer=NullSerializer())
-    for id in hot.ids:
-        await cache.set(id, hot.store.peek(id), ttl=900)
-
-    async def measure() -> Sample:
-        return Sample(hot.ours(), await hot.awaited(cache.get))
-
-    yield measure
-    await cache.clear()
 
 
 @row(
