@@ -6,6 +6,7 @@ Where nginx is not installed these tests are skipped, except in CI.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 import pytest
+import uvicorn
 from aiohttp import web
 from ruamel.yaml import YAML
 
@@ -212,6 +214,11 @@ def test_errors_of_nginx_have_the_shape_of_the_others() -> None:
 def test_silence_of_a_stream_is_shorter_than_patience() -> None:
     (patience,) = re.findall(r"proxy_read_timeout (\d+)s;", CONF)
     assert ApiSettings.model_fields["keep_alive"].default.total_seconds() < int(patience)
+
+
+def test_idle_connections_are_dropped_by_nginx_before_the_server_does() -> None:
+    (idle,) = re.findall(r"keepalive_timeout (\d+)s;\n    }", CONF)
+    assert int(idle) < inspect.signature(uvicorn.Config).parameters["timeout_keep_alive"].default
 
 
 @needs_nginx
