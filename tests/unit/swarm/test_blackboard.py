@@ -39,6 +39,8 @@ def board(story: Story) -> dict[str, Any]:
         ({}, EditBlackboard(increment=(Increment("a"),)), {"a": 1}),
         ({"a": 2}, EditBlackboard(increment=(Increment("a", -5),)), {"a": -3}),
         ({"a": 1}, EditBlackboard(increment=(Increment("a", 0.5),)), {"a": 1.5}),
+        ({"a": 2**53 - 1}, EditBlackboard(increment=(Increment("a"),)), {"a": 2**53}),
+        ({"a": 2**53}, EditBlackboard(increment=(Increment("a", -1),)), {"a": 2**53 - 1}),
         ({}, EditBlackboard(merge=put("a", {"b": 1})), {"a": {"b": 1}}),
         (
             {"a": {"b": {"c": 1}, "d": 2}},
@@ -145,6 +147,15 @@ def test_a_command_with_one_bad_operation_changes_nothing(
 
     assert (refused.value.code, refused.value.field) == expected
     assert story.state is before
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(None, "null"), (1, "a number"), ("x", "a text"), (True, "true or false"), ({}, "an object")],
+)
+def test_a_refusal_says_what_it_found(value: object, kind: str) -> None:
+    with pytest.raises(Refused, match=f"item is {kind}, not a list"):
+        story_with(item=value).tell(EditBlackboard(append=put("item", 1)))
 
 
 @pytest.mark.parametrize("levels", [65, 900, 8_000])

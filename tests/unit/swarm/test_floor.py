@@ -129,6 +129,15 @@ def test_turns_so_long_that_the_window_forgets_do_not_defeat_the_cap() -> None:
     assert floor.loop_cap_reached(story.state)
 
 
+def test_a_window_full_of_the_systems_turns_does_not_silence_the_bots() -> None:
+    story = capped(1)
+
+    for _ in range(51):
+        story.tell(PostMessage(Speaker("system", "clock"), "Tick."))
+
+    assert not floor.loop_cap_reached(story.state)
+
+
 def test_a_hand_off_reserves_the_floor_until_its_target_has_spoken() -> None:
     story = Story()
     story.tell(PassBaton("tutor"))

@@ -94,3 +94,18 @@ def test_a_merge_patch_does_what_the_standard_says(target: Any, patch: Any, resu
 )
 def test_the_place_of_a_complaint_is_found(complaint: str, root: str, place: str | None) -> None:
     assert free_json.place(ValueError(complaint), root) == place
+
+
+def test_many_values_side_by_side_are_not_deep() -> None:
+    wide = [[{}] for _ in range(200)]
+
+    assert read(accept(raw(wide), "value")) == wide
+
+
+def test_lists_and_objects_count_as_levels_alike() -> None:
+    value: Any = 1
+    for _ in range(33):
+        value = {"a": [value]}
+
+    with pytest.raises(Refused, match="nested"):
+        accept(raw(value), "value")

@@ -6,7 +6,7 @@ import pytest
 
 from src.state.errors import Refused
 from src.swarm import bounds
-from src.swarm.commands import Command, DeleteSubtask, SetSubtask
+from src.swarm.commands import Command, DeleteSubtask, RemoveParticipant, SetSubtask
 from src.swarm.models import Subtask
 from tests.unit.swarm.given import START, Story
 
@@ -65,6 +65,8 @@ def test_a_subtask_is_deleted() -> None:
         (SetSubtask("x", "X", depends_on=("a", "y")), ("unknown_subtask", "depends_on[1]")),
         (SetSubtask("x", "X", depends_on=("x",)), ("unknown_subtask", "depends_on[0]")),
         (SetSubtask("a", "A", depends_on=("c",)), ("subtask_cycle", "depends_on")),
+        (SetSubtask("a", "A", depends_on=("d",)), ("subtask_cycle", "depends_on")),
+        (SetSubtask("a", "A", assignee="nobody"), ("not_a_participant", "assignee")),
         (DeleteSubtask("x"), ("unknown_subtask", "id")),
         (DeleteSubtask("b"), ("in_use", "id")),
     ],
@@ -74,9 +76,20 @@ def test_what_makes_no_sense_is_refused(command: Command, expected: tuple[str, s
         SetSubtask("a", "A"),
         SetSubtask("b", "B", depends_on=("a",)),
         SetSubtask("c", "C", depends_on=("b", "a")),
+        SetSubtask("s", "S", depends_on=("b",)),
+        SetSubtask("d", "D", depends_on=("s",)),
     )
 
     assert refusal(story, command) == expected
+
+
+def test_a_subtask_may_stay_with_a_member_that_is_gone() -> None:
+    story = story_with(SetSubtask("plan", "Make a plan.", assignee="scout"))
+    story.tell(RemoveParticipant("scout"))
+
+    story.tell(SetSubtask("plan", "Make a plan.", status="done", assignee="scout"))
+
+    assert story.state.subtasks[0].status == "done"
 
 
 def test_there_is_an_end_to_the_subtasks() -> None:

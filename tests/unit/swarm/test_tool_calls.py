@@ -105,6 +105,7 @@ def test_an_approved_call_runs_and_leaves_its_result_and_cost() -> None:
     story.tell(DecideToolCall("call", "approve"))
 
     story.tell(FinishToolCall("call", "executing", cost=1))
+    assert story.state.pending_tool_calls[0].attempts == 1
     story.tell(FinishToolCall("call", "succeeded", raw({"paid": True}), cost=2))
 
     (call,) = story.state.pending_tool_calls

@@ -14,12 +14,12 @@ def test_usage_adds_up_in_all_and_per_bot() -> None:
 
     story.tell(CountUsage(tool_calls=1, credits=10, bot="scout"))
     story.tell(CountUsage(tool_calls=2, credits=5, bot="tutor"))
-    story.tell(CountUsage(credits=1, bot="scout"))
+    story.tell(CountUsage(tool_calls=1, credits=1, bot="scout"))
     story.tell(CountUsage(credits=100))
 
     stats = story.state.stats
-    assert (stats.tool_calls, stats.credits) == (3, 116)
-    assert stats.bots == (BotStats("scout", 1, 11), BotStats("tutor", 2, 5))
+    assert (stats.tool_calls, stats.credits) == (4, 116)
+    assert stats.bots == (BotStats("scout", 2, 11), BotStats("tutor", 2, 5))
 
 
 def test_the_end_of_a_cycle_is_noted() -> None:
