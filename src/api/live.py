@@ -41,6 +41,7 @@ ACCESS_ENDED = 1008
 
 _Key = msgspec.json.Decoder(Id)
 _MAX_REF_CHARS = 128
+_GOODBYE_S = 5.0
 
 
 class Ready(msgspec.Struct, frozen=True, gc=False, tag="ready"):
@@ -117,9 +118,11 @@ class Session:
 
     async def _close(self) -> None:
         try:
-            await self._socket.close(self._close_code)
+            # Who reads nothing does not take a goodbye either.
+            async with asyncio.timeout(_GOODBYE_S):
+                await self._socket.close(self._close_code)
         except (RuntimeError, OSError, WebSocketDisconnect):
-            # It went away in the same moment.
+            # It went away in the same moment; TimeoutError is an OSError.
             return
 
     # -- out -------------------------------------------------------------------------------------

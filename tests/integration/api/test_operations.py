@@ -1,0 +1,62 @@
+"""Health, status and metrics of a server that stands on real stores."""
+
+from __future__ import annotations
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from src.api.auth.principals import Role
+from src.embedded import Servers
+from tests.integration.api.begun import ROOM, begin
+from tests.support.api import RunningServer
+
+
+async def test_a_server_with_both_stores_is_ready(server: RunningServer) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as nobody:
+        answer = await nobody.get("/health/ready")
+
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ready", "tiers": {"redis": True, "postgres": True}}
+
+
+async def test_a_server_without_redis_still_takes_requests(
+    server: RunningServer, servers: Servers
+) -> None:
+    servers.kill_redis()
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as nobody:
+        answer = await nobody.get("/health/ready")
+    servers.start_redis()
+
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "degraded"
+    assert answer.json()["tiers"] == {"redis": False, "postgres": True}
+
+
+async def test_status_tells_what_the_server_holds(server: RunningServer) -> None:
+    async with server.as_("root", Role.ADMIN) as root:
+        await begin(root)
+        status = (await root.get("/status")).json()
+
+    assert status["url"] == server.url
+    assert status["conversations"]["owned"] == 1
+    assert status["tiers"] == {"redis": True, "postgres": True}
+
+
+async def test_metrics_are_prometheus_text_with_our_names(server: RunningServer) -> None:
+    async with server.as_("root", Role.ADMIN) as root:
+        await begin(root)
+        for _ in range(3):
+            await root.get(ROOM)
+        pages = [await root.get(path) for path in ("/metrics", "/api/metrics")]
+        second = pages[1].text
+
+    samples = {
+        (sample.name, sample.labels.get("kind")): sample.value
+        for family in text_string_to_metric_families(second)
+        for sample in family.samples
+    }
+    assert all(name.startswith("swarmstate_") for name, _ in samples)
+    assert samples["swarmstate_conversations_owned", None] == 1
+    assert samples["swarmstate_log_events_total", None] == 1
+    assert samples["swarmstate_http_hot_reads_total", None] == 3
+    assert samples["swarmstate_l1_hits_total", "conversation"] >= 3

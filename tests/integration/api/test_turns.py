@@ -1,0 +1,108 @@
+"""Turns over HTTP: added, read page by page, saved once."""
+
+from __future__ import annotations
+
+from src.api.auth.principals import Role
+from tests.integration.api.begun import ROOM, begin
+from tests.support.api import RunningServer
+
+
+async def test_a_message_is_the_callers_own(server: RunningServer) -> None:
+    async with server.as_("yan") as yan:
+        await begin(yan)
+        answer = await yan.post(f"{ROOM}/messages", json={"text": "hello"})
+        message = (await yan.get(f"{ROOM}/messages")).json()["messages"][0]
+
+    assert answer.status_code == 201
+    assert message["author"] == {"kind": "person", "id": "p-2", "name": "Yan"}
+    assert message["id"] == answer.json()["id"]
+    assert message["seq"] == int(answer.json()["version"].partition(".")[2])
+
+
+async def test_a_service_speaks_for_a_bot(server: RunningServer) -> None:
+    said = {"author": {"kind": "bot", "id": "ada"}, "text": "hello", "id": "m-1"}
+    async with server.as_("worker", Role.SERVICE) as worker:
+        await begin(worker)
+        answer = await worker.post(f"{ROOM}/messages", json=said)
+        state = (await worker.get(ROOM)).json()
+
+    assert answer.json()["id"] == "m-1"
+    assert state["messages"][0]["role"] == "assistant"
+
+
+async def test_a_repeated_key_adds_nothing_on_any_server(
+    pair: tuple[RunningServer, RunningServer],
+) -> None:
+    one, two = pair
+    async with one.as_("zoe") as here, two.as_("zoe") as there:
+        await begin(here)
+        key = {"Idempotency-Key": "k-1"}
+        answers = [
+            await client.post(f"{ROOM}/messages", json={"text": "once"}, headers=key)
+            for client in (here, there, here)
+        ]
+        page = (await here.get(f"{ROOM}/messages")).json()["messages"]
+
+    assert [one.status_code for one in answers] == [201, 201, 201]
+    assert [one.json()["repeated"] for one in answers] == [False, True, True]
+    assert len({one.json()["id"] for one in answers}) == 1
+    assert len({one.json()["version"] for one in answers}) == 1
+    assert len(page) == 1
+
+
+async def test_pages_hold_every_message_once_newest_first(server: RunningServer) -> None:
+    async with server.as_("zoe") as zoe:
+        await begin(zoe)
+        for number in range(7):
+            await zoe.post(f"{ROOM}/messages", json={"text": f"turn {number}"})
+        found: list[str] = []
+        cursor = None
+        while True:
+            params = {"limit": "3"} | ({"cursor": cursor} if cursor else {})
+            page = (await zoe.get(f"{ROOM}/messages", params=params)).json()
+            found += [one["text"] for one in page["messages"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+
+    assert found == [f"turn {number}" for number in range(6, -1, -1)]
+    assert page["conversation_id"] == "c-1"
+
+
+async def test_save_turn_takes_the_body_that_others_send(server: RunningServer) -> None:
+    turn = {
+        "conversation_id": "c-1",
+        "user_message": "Where were we?",
+        "assistant_message": "At the venue.",
+    }
+    async with server.as_("zoe") as zoe:
+        await begin(zoe)
+        saved = await zoe.post("/api/v1/conversations/save-turn", json=turn)
+        keyed = [
+            await zoe.post(
+                "/api/v1/conversations/save-turn", json={**turn, "idempotency_key": "k-1"}
+            )
+            for _ in range(2)
+        ]
+        page = (await zoe.get(f"{ROOM}/messages")).json()["messages"]
+
+    assert saved.status_code == 200
+    assert saved.json()["status"] == "saved"
+    assert [one.json()["repeated"] for one in keyed] == [False, True]
+    assert [one["text"] for one in page] == ["At the venue.", "Where were we?"] * 2
+    assert [one["author"]["id"] for one in page[:2]] == ["ada", "zoe"]
+
+
+async def test_events_are_read_in_order_from_any_point(server: RunningServer) -> None:
+    async with server.as_("zoe") as zoe:
+        await begin(zoe)
+        for number in range(4):
+            await zoe.post(f"{ROOM}/messages", json={"text": f"turn {number}"})
+        first = (await zoe.get(f"{ROOM}/events", params={"limit": 2})).json()
+        rest = (await zoe.get(f"{ROOM}/events", params={"after": first["next_after"]})).json()
+
+    events = first["events"] + rest["events"]
+    assert [one["seq"] for one in events] == [1, 2, 3, 4, 5]
+    assert [one["type"] for one in events] == ["created"] + ["message_added"] * 4
+    assert events[-1]["data"]["message"]["text"] == "turn 3"
+    assert rest["next_after"] is None
