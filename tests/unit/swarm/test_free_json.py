@@ -97,7 +97,7 @@ def test_the_place_of_a_complaint_is_found(complaint: str, root: str, place: str
 
 
 def test_many_values_side_by_side_are_not_deep() -> None:
-    wide = [[{}] for _ in range(200)]
+    wide: Any = [[{}] for _ in range(200)]
 
     assert read(accept(raw(wide), "value")) == wide
 
