@@ -13,9 +13,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from src.invalidation.buses.postgres import PostgresNotices
 from src.invalidation.messages import Message
-from src.invalidation.protocols import Bus, Position, Subscriber
+from src.invalidation.protocols import Bus, Notices, Position, Subscriber
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, Undecodable
 from src.state.incarnations import Incarnations
 from src.state.keys import PARTITIONS
@@ -36,7 +35,7 @@ class Listener:
     def __init__(
         self,
         bus: Bus,
-        notices: PostgresNotices,
+        notices: Notices,
         registry: Registry,
         membership: Membership,
         subscriber: Subscriber,

@@ -41,6 +41,19 @@ class Bus(Protocol):
         """
 
 
+class Notices(Protocol):
+    """The second way, through L3: not numbered, not kept, for while the bus is away.
+
+    Both methods raise DurableTierUnavailable when PostgreSQL does not answer.
+    """
+
+    async def publish(self, origin: str, changes: Sequence[Announcement]) -> None:
+        """Tell all who listen now."""
+
+    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
+        """Listen; the iterator ends when the connection breaks."""
+
+
 class Subscriber(Protocol):
     """Somebody with copies that may have become old: the stores, through one door."""
 

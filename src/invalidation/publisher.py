@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import structlog
 
-from src.invalidation.protocols import Bus
+from src.invalidation.protocols import Bus, Notices
 from src.state.errors import SharedTierUnavailable
 from src.state.membership import Membership
 from src.state.models import Announcement
 from src.state.protocols import Registry
 
 log = structlog.get_logger(__name__)
-
-
-class Notices(Protocol):
-    """The second way, unnumbered."""
-
-    async def publish(self, origin: str, changes: Sequence[Announcement]) -> None:
-        """Notify all listeners."""
 
 
 class Announcer:

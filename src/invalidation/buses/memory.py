@@ -1,4 +1,4 @@
-"""The bus in memory, under the rules of `redis` and its script."""
+"""The bus and the notices in memory, under the rules of `redis` with its script and `postgres`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from src.state.keys import partition_of
 from src.state.models import Announcement
 from src.state.protocols import Clock
 from src.state.settings import StateSettings
-from src.state.tiers.memory_database import Trip
+from src.state.tiers.memory_database import MemoryDatabase, Trip
 from src.state.tiers.memory_space import Delivery, MemorySpace
 
 _KEPT = 10_000
@@ -91,3 +91,32 @@ async def _messages(queue: asyncio.Queue[Delivery | None]) -> AsyncIterator[Mess
         partition, data = delivery
         yield decode_message(partition, data)
     raise SharedTierUnavailable("the subscription was cut")
+
+
+class MemoryNotices:
+    """`Notices` through one database."""
+
+    def __init__(self, database: MemoryDatabase, *, trip: Trip | None = None) -> None:
+        self._database = database
+        self._trip = trip or database.trip
+
+    async def publish(self, origin: str, changes: Sequence[Announcement]) -> None:
+        message = b"notify 0 " + encode_changes(origin, tuple(changes))
+        async with self._trip():
+            for queue in self._database.listeners:
+                queue.put_nowait(message)
+
+    @asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[AsyncIterator[Message]]:
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        async with self._trip():
+            self._database.listeners.add(queue)
+        try:
+            yield _notices(queue)
+        finally:
+            self._database.listeners.discard(queue)
+
+
+async def _notices(queue: asyncio.Queue[bytes | None]) -> AsyncIterator[Message]:
+    while (data := await queue.get()) is not None:
+        yield decode_message(-1, data)
