@@ -179,6 +179,11 @@ class Aggregates(Generic[S, C]):
                 self.commit.enqueue(lane, Pending(None, "", "", None, answer))
                 answers.append(answer)
         await asyncio.gather(*answers, return_exceptions=True)
+        for id in ids:
+            lane = self.holdings.find(id)
+            if lane is not None and lane.buffered:
+                # Turned away, because our beat was late just then: once more after a while.
+                self.writebehind.mark_buffered(id)
 
     def _logged(
         self, lane: Lane[S, C], entry: Entry[S], events: Sequence[Event], size: int

@@ -157,8 +157,10 @@ class Holdings(Generic[S, C]):
     def lose(self, lane: Lane[S, C]) -> None:
         """Drop what another server owns now; it flushes what the log has."""
         log.warning("ownership.lost", kind=self._kind.name, id=lane.id, epoch=lane.epoch)
+        if self._lanes.get(lane.id) is lane:
+            # Else it was taken anew meanwhile, and what is dirty belongs to the newer lane.
+            self._writebehind.forget(lane.id)
         self._close(lane)
-        self._writebehind.forget(lane.id)
 
     def _close(self, lane: Lane[S, C]) -> None:
         lane.closed = True

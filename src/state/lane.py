@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+import structlog
 from msgspec.structs import replace
 
-from src.state.errors import Refused, VersionConflict
+from src.state.errors import EventRefused, Refused, VersionConflict
 from src.state.models import (
     ZERO,
     Ack,
@@ -26,6 +27,8 @@ from src.state.protocols import Kind
 
 S = TypeVar("S")
 C = TypeVar("C")
+
+log = structlog.get_logger(__name__)
 
 _KEYS_REMEMBERED = 64
 
@@ -47,7 +50,7 @@ class Pending(Generic[S, C]):
         self.answer = answer
         self.version: Version = ZERO
         self.repeated = False
-        self.refusal: Refused | None = None
+        self.refusal: Refused | EventRefused | None = None
 
 
 class Decided(Generic[S, C]):
@@ -136,14 +139,13 @@ class Lane(Generic[S, C]):
         Refusals and repeats are noted in their `Pending`; nothing may leave the server before what
         it rests on is logged.
         """
-        kind, state, seq = self.kind, self.state, self.version.seq
-        version, events, taken = self.version, [], []
+        state, version, events, taken = self.state, self.version, [], []
+        answered: dict[str, Version] = {}
         at = self.time(now)
         for typed, waiting in self.buffered:
-            seq += 1
-            version = Version(self.epoch, seq)
+            version = Version(self.epoch, version.seq + 1)
             event = replace(waiting, version=version)
-            state = kind.fold(state, typed, event.meta)
+            state = self.kind.fold(state, typed, event.meta)
             events.append(event)
         while self.queue and len(events) < max_events:
             pending = self.queue.popleft()
@@ -151,27 +153,40 @@ class Lane(Generic[S, C]):
             if pending.command is None:
                 pending.version = version
                 continue
-            known = self.keys.get(pending.key)
+            known = answered.get(pending.key) or self.keys.get(pending.key)
             if known is not None:
                 pending.version, pending.repeated = known, True
                 continue
             try:
-                if pending.if_seq is not None and pending.if_seq != seq:
-                    raise VersionConflict(self.id, pending.if_seq, seq)
-                context = Context(pending.key, pending.actor, at)
-                facts = kind.decide(state, pending.command, context)
+                state, made = self._take(pending, state, version.seq, at)
             except Refused as refusal:
                 pending.refusal = refusal
                 continue
-            for index, typed in enumerate(facts):
-                seq += 1
-                version = Version(self.epoch, seq)
-                event = self._event(version, context, index, typed)
-                state = kind.fold(state, typed, event.meta)
-                events.append(event)
-            pending.version = version
+            except Exception as error:
+                # A defect in the rules costs this command and nobody else's.
+                log.exception("decide.failed", kind=self.kind.name, id=self.id)
+                pending.refusal = EventRefused(self.id, repr(error))
+                continue
+            events += made
+            version = made[-1].version if made else version
+            pending.version = answered[pending.key] = version
         self.in_flight = True
         return Decided(self, taken, state, version, events)
+
+    def _take(
+        self, pending: Pending[S, C], state: S | None, seq: int, at: datetime
+    ) -> tuple[S | None, list[Event]]:
+        """Decide one command; return the state after it and its events."""
+        if pending.if_seq is not None and pending.if_seq != seq:
+            raise VersionConflict(self.id, pending.if_seq, seq)
+        context = Context(pending.key, pending.actor, at)
+        made: list[Event] = []
+        # Only called with a command.
+        for index, typed in enumerate(self.kind.decide(state, pending.command, context)):  # type: ignore[arg-type]
+            event = self._event(Version(self.epoch, seq + index + 1), context, index, typed)
+            state = self.kind.fold(state, typed, event.meta)
+            made.append(event)
+        return state, made
 
     def _event(self, version: Version, context: Context, index: int, typed: Any) -> Event:
         type_, schema = self.kind.describe_event(typed)
@@ -190,6 +205,10 @@ class Lane(Generic[S, C]):
             self.size += decided.size
             if decided.state is not None:
                 self.entry = Entry(self.id, self.version, decided.state)
+        elif self.entry is not None and self.entry.ahead and not self.buffered:
+            # All that was buffered turned out to be in the log already.
+            self.tip = self.state
+            self.entry = None if self.state is None else Entry(self.id, self.version, self.state)
         for pending in decided.pendings:
             if pending.refusal is None and pending.command is not None:
                 self.remember(pending.key, pending.version)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
@@ -25,8 +25,9 @@ from src.state.errors import (
 )
 from src.state.guards import ALL_ON, Guards
 from src.state.lane import Decided, Lane, Pending
-from src.state.models import Announcement, Entry, Event, event_id
+from src.state.models import Announcement, Entry, Event
 from src.state.protocols import ChangePublisher, Clock, EventLog, Kind
+from src.state.repeats import Repeats
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -56,6 +57,7 @@ class GroupCommit(Generic[S, C]):
     ) -> None:
         self._kind = kind
         self._log = event_log
+        self._repeats = Repeats(event_log)
         self._publisher = publisher
         self._clock = clock
         self._server_id = server_id
@@ -120,9 +122,7 @@ class GroupCommit(Generic[S, C]):
             if lane.closed or not self._may_act():
                 self._turn_away(lane)
                 continue
-            decided = self._decide(lane, now)
-            if decided is None:
-                continue
+            decided = lane.decide(now, _MAX_EVENTS_PER_LANE)
             batch.append(decided)
             events += len(decided.events)
             size += decided.size
@@ -130,17 +130,6 @@ class GroupCommit(Generic[S, C]):
                 self._ready[lane.id] = lane
                 break
         return batch
-
-    def _decide(self, lane: Lane[S, C], now: Any) -> Decided[S, C] | None:
-        try:
-            return lane.decide(now, _MAX_EVENTS_PER_LANE)
-        except Exception as error:
-            # A defect in one command's rules must not stop the commits of all other lanes.
-            log.exception("decide.failed", kind=self._kind.name, id=lane.id)
-            lane.in_flight = False
-            while lane.queue:
-                self._fail(lane.queue.popleft(), EventRefused(lane.id, repr(error)))
-            return None
 
     def _turn_away(self, lane: Lane[S, C]) -> None:
         while lane.queue:
@@ -199,14 +188,13 @@ class GroupCommit(Generic[S, C]):
 
     async def _sort_out_repeats(self, batch: list[Decided[S, C]]) -> None:
         """Answer the keys that are in the log; decide their aggregates again without them."""
-        wanted = [
-            (decided.lane.id, event_id(pending.key, 0))
-            for decided in batch
-            for pending in decided.pendings
-            if pending.command is not None
-        ]
-        found = await self._log.find(wanted)
-        if not found:
+        repeated = await self._repeats.results(
+            [(d.lane.id, p.key) for d in batch for p in d.pendings if p.command is not None]
+        )
+        buffered = await self._log.find(
+            [(d.lane.id, event.event_id) for d in batch for _, event in d.lane.buffered]
+        )
+        if not repeated and not buffered:
             # The other unique constraint: somebody wrote our sequence number. Never rebase.
             for decided in batch:
                 self._lose(decided)
@@ -214,18 +202,17 @@ class GroupCommit(Generic[S, C]):
             return
         for decided in list(batch):
             lane = decided.lane
-            repeats = [p for p in decided.pendings if (lane.id, event_id(p.key, 0)) in found]
-            if not repeats:
+            known = {key: version for (id, key), version in repeated.items() if id == lane.id}
+            fresh = [pair for pair in lane.buffered if (lane.id, pair[1].event_id) not in buffered]
+            if not known and len(fresh) == len(lane.buffered):
                 continue
             batch.remove(decided)
-            for pending in repeats:
-                pending.version = found[lane.id, event_id(pending.key, 0)]
-                lane.remember(pending.key, pending.version)
+            lane.buffered = fresh
             # Decided again, the repeats are answered from memory and the rest build on the state.
+            for key, version in known.items():
+                lane.remember(key, version)
             lane.reopen(decided)
-            again = self._decide(lane, self._clock.now())
-            if again is None:
-                continue
+            again = lane.decide(self._clock.now(), _MAX_EVENTS_PER_LANE)
             if again.events:
                 batch.append(again)
             else:
@@ -246,8 +233,9 @@ class GroupCommit(Generic[S, C]):
         lane = decided.lane
         log.error("event.unfit", kind=self._kind.name, id=lane.id, why=error.why)
         lane.in_flight = False
-        lane.buffered.clear()
-        lane.tip = lane.state
+        if lane.buffered:
+            # What was shown of them must go: whoever needs the aggregate next reads the log.
+            self._lost(lane)
         for pending in decided.pendings:
             self._fail(pending, EventRefused(lane.id, error.why))
 
@@ -264,8 +252,8 @@ class GroupCommit(Generic[S, C]):
         await self._look_up_refused(batch)
         for decided in batch:
             lane = decided.lane
-            entry = lane.settle(decided)
-            if decided.events and entry is not None:
+            before, entry = lane.entry, lane.settle(decided)
+            if entry is not None and entry is not before:
                 self.events += len(decided.events)
                 self._logged(lane, entry, decided.events, decided.size)
             if lane.queue:
@@ -276,14 +264,14 @@ class GroupCommit(Generic[S, C]):
     async def _look_up_refused(self, batch: list[Decided[S, C]]) -> None:
         """A repeat of a command that was taken once is not refused: it gets its first answer."""
         refused = {
-            (decided.lane.id, event_id(pending.key, 0)): pending
+            (decided.lane.id, pending.key): pending
             for decided in batch
             for pending in decided.pendings
             if pending.refusal is not None
         }
         if not refused:
             return
-        for name, version in (await self._log.find(list(refused))).items():
+        for name, version in (await self._repeats.results(list(refused))).items():
             pending = refused[name]
             pending.version, pending.repeated, pending.refusal = version, True, None
 
