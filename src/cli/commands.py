@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,9 +20,13 @@ from src.api.logs import configure_logs
 from src.api.settings import ApiSettings
 from src.cli import dev as development
 from src.cli.durations import parse_duration
-from src.cli.failures import check_settings, explained, fail, reaching
+from src.cli.failures import FAILED, check_settings, explained, fail, reaching
 from src.demo.cluster import DATABASE_URL, JWT_SECRET, jwt_secret, open_stores
+from src.demo.meeting import BUILT_IN, load_meeting
 from src.demo.processes import check_port
+from src.demo.promises import Guard
+from src.demo.screen import Audience, Screen
+from src.demo.show import perform
 from src.state.migrations import migrate as migrate_database
 from src.state.settings import StateSettings
 
@@ -150,6 +155,49 @@ def token(
         typer.echo(issue_token(secret, user, role, lifetime=expires))
     except ValueError as error:
         fail(str(error))
+
+
+@app.command(
+    epilog=(
+        "[bold]Examples[/bold]\n\n"
+        "swarmstate demo\n\n"
+        "swarmstate demo --json | jq .promises\n\n"
+        "swarmstate demo --meeting transcript.json --turns 60\n\n"
+        "swarmstate demo --sabotage epoch     switch a guard off and see which promise breaks\n\n"
+        "Exit code 0 only if every promise was kept."
+    )
+)
+def demo(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on standard output, and nothing else.")
+    ] = False,
+    meeting: Annotated[
+        Path | None,
+        typer.Option(help="Transcript to play: {meeting, turns: [{speaker, text}]}."),
+    ] = None,
+    sabotage: Annotated[
+        Guard | None, typer.Option(help="Run the servers without this guard; a promise breaks.")
+    ] = None,
+    turns: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Turns of the meeting at most.")
+    ] = 60,
+) -> None:
+    """Start two servers, play a meeting with three bots, and check every promise from outside.
+
+    Counts come from PostgreSQL's statistics, Redis' command statistics, the rows of the log, and
+    a ledger that the client keeps; never from the servers' own word.
+    """
+    screen = Screen(Console(highlight=False))
+    began = time.monotonic()
+    with explained():
+        played = (BUILT_IN if meeting is None else load_meeting(meeting)).first(turns)
+        audience = Audience() if as_json else screen
+        outcome = perform(played, audience, sabotage=sabotage)
+    if as_json:
+        typer.echo(outcome.as_json())
+    else:
+        screen.outcome(outcome, time.monotonic() - began)
+    raise typer.Exit(0 if outcome.kept else FAILED)
 
 
 def _given(**options: object) -> dict[str, Any]:  # keywords of a settings class
