@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from src.state.durations import Duration
 
 Profile = Literal["development", "staging", "production"]
 
@@ -24,7 +26,7 @@ class ApiSettings(BaseSettings):
     """Port to listen on; 0 takes a free one."""
     jwt_secret: SecretStr = Field(min_length=32)
     """Signs users' tokens (HS256). At least 32 characters, the same on all servers."""
-    token_lifetime: timedelta = Field(default=timedelta(minutes=30), gt=timedelta(0))
+    token_lifetime: Duration = Field(default=timedelta(minutes=30), gt=timedelta(0))
     """How long an issued token is good for."""
     verified_tokens: int = Field(default=10_000, ge=1)
     """Verified tokens that a server remembers, so that the next request costs a lookup."""
@@ -32,13 +34,13 @@ class ApiSettings(BaseSettings):
     """Origins that browsers may call from, as a JSON list; none by default."""
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
     """Longest body of a request; a longer one gets 413."""
-    keep_alive: timedelta = Field(default=timedelta(seconds=15), gt=timedelta(0))
+    keep_alive: Duration = Field(default=timedelta(seconds=15), gt=timedelta(0))
     """A stream that has nothing to say sends a comment this often."""
     live_queue: int = Field(default=256, ge=1)
     """Frames that may wait for a slow WebSocket client before it is sent away."""
     profile: Profile = Field(
         default="development",
-        validation_alias=AliasChoices("profile", "SWARMSTATE_PROFILE"),
+        validation_alias="SWARMSTATE_PROFILE",
     )
     """`development` adds the pages /docs and /redoc; `production` refuses lax settings."""
 

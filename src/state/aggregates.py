@@ -61,6 +61,7 @@ class Aggregates(Generic[S, C]):
     ) -> None:
         self.kind = kind
         self.store = store
+        self._membership = membership
         self._settings = settings
         self._clock = clock
         self._submit_timeout_s = settings.submit_timeout.total_seconds()
@@ -153,7 +154,7 @@ class Aggregates(Generic[S, C]):
             patience.cancel()
 
     def _check_load(self, id: str) -> None:
-        if not self.commit.answering:
+        if not (self.commit.answering and self._membership.sees_others):
             raise DurableTierUnavailable(f"PostgreSQL is away, so {id} cannot be changed now")
         if self.commit.waiting >= self._settings.max_waiting_commands:
             raise Overloaded(f"{self.commit.waiting} commands wait for the log")

@@ -56,6 +56,8 @@ class Membership:
         self._watched: dict[str, tuple[int, float]] = {}
         self._last_poll = float("-inf")
         self.timeline = 0
+        self.sees_others = True
+        """Whether the last look at L3 was answered."""
 
     async def join(self) -> None:
         """Register and beat once."""
@@ -96,6 +98,7 @@ class Membership:
 
     def note_failed_pull(self) -> None:
         """Start every count anew: while we could not look, others may have beaten."""
+        self.sees_others = False
         self._watched.clear()
 
     async def watch(self, pulled: Pulled) -> None:
@@ -106,6 +109,7 @@ class Membership:
             self._watched.clear()
         self._last_poll = now
         self.timeline = pulled.timeline
+        self.sees_others = True
         before, self.peers = self.peers, {peer.id: peer for peer in pulled.peers}
         for peer in pulled.peers:
             if peer.dead:

@@ -6,7 +6,7 @@ nothing (I13). `gc=False` keeps them off the collector's list: they hold no cycl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -204,6 +204,3 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 def event_id(key: str, index: int) -> str:
     """Name the index-th event of the command with this key."""
     return f"{key}:{index}"
-
-
-Decide = Callable[[S, object, Context], Sequence[msgspec.Struct]]

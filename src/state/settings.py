@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from src.state.durations import Duration
+
 
 class StateSettings(BaseSettings):
     """Where the tiers are, how large they may grow, how long they may take."""
@@ -25,12 +27,12 @@ class StateSettings(BaseSettings):
     """Entries that L1 holds, per kind."""
     l1_bytes: int = Field(default=256 * 1024 * 1024, ge=1 << 20)
     """Bytes of JSON that L1's entries may stand for, per kind."""
-    l2_ttl: timedelta = timedelta(minutes=15)
+    l2_ttl: Duration = timedelta(minutes=15)
     """How long Redis keeps a body that nobody writes."""
 
-    flush_debounce: timedelta = timedelta(seconds=2)
+    flush_debounce: Duration = timedelta(seconds=2)
     """A change is flushed this long after the last one ..."""
-    flush_max_wait: timedelta = timedelta(seconds=5)
+    flush_max_wait: Duration = timedelta(seconds=5)
     """... and this long after the first at the latest."""
     flush_max_events: int = Field(default=500, ge=1)
     """A conversation with this many unflushed events is flushed at once."""
@@ -43,33 +45,33 @@ class StateSettings(BaseSettings):
     """`buffered` acknowledges every command from memory: the plain write-behind, which may lose
     the last 2 s (5 s at most) of a server that dies."""
 
-    beat_interval: timedelta = timedelta(seconds=2)
+    beat_interval: Duration = timedelta(seconds=2)
     """How often a server says that it lives."""
-    dead_after: timedelta = timedelta(seconds=6)
+    dead_after: Duration = timedelta(seconds=6)
     """A beat unchanged for this long makes its server dead."""
-    owner_deadline: timedelta = timedelta(seconds=5)
+    owner_deadline: Duration = timedelta(seconds=5)
     """An owner whose last good beat was sent this long ago stops acting as one."""
-    pull_interval: timedelta = timedelta(milliseconds=500)
+    pull_interval: Duration = timedelta(milliseconds=500)
     """How often a server asks Redis and PostgreSQL what it may have missed."""
-    pull_deadline: timedelta = timedelta(milliseconds=1500)
+    pull_deadline: Duration = timedelta(milliseconds=1500)
     """Without a good pull for this long, entries owned elsewhere are suspect."""
-    tail_interval: timedelta = timedelta(milliseconds=5)
+    tail_interval: Duration = timedelta(milliseconds=5)
     """The log tail of one conversation is read at most this often per server."""
-    idle_release: timedelta = timedelta(seconds=60)
+    idle_release: Duration = timedelta(seconds=60)
     """A conversation without commands for this long is given up by its owner."""
 
     max_waiting_commands: int = Field(default=20_000, ge=1)
     """Commands that may wait for the log before new ones get 503 `overloaded`."""
     max_dirty: int = Field(default=50_000, ge=1)
     """Unflushed conversations before writes get 503 `overloaded`."""
-    submit_timeout: timedelta = timedelta(seconds=5)
+    submit_timeout: Duration = timedelta(seconds=5)
     """How long a caller waits for the log before 503 `outcome_unknown`."""
 
-    connect_timeout: timedelta = timedelta(seconds=5)
+    connect_timeout: Duration = timedelta(seconds=5)
     """Opening a connection to a store."""
-    statement_timeout: timedelta = timedelta(seconds=3)
+    statement_timeout: Duration = timedelta(seconds=3)
     """Waiting for one answer of PostgreSQL."""
-    redis_timeout: timedelta = timedelta(seconds=1)
+    redis_timeout: Duration = timedelta(seconds=1)
     """Waiting for one answer of Redis."""
     pool_size: int = Field(default=10, ge=2)
     """Connections to PostgreSQL beside those for beat, append and pull."""

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from src.state.durations import Duration
 from src.state.settings import StateSettings
 
 
@@ -23,11 +24,11 @@ class SwarmSettings(BaseSettings):
     )
     """Signs what servers say to each other. The same on all servers; made up when not given, which
     is enough for one server only."""
-    forward_timeout: timedelta = timedelta(seconds=6)
+    forward_timeout: Duration = timedelta(seconds=6)
     """How long a forwarded command may take."""
-    patience: timedelta = timedelta(seconds=3)
+    patience: Duration = timedelta(seconds=3)
     """How long a write waits for an owner that is changing before 503 `ownership_unknown`."""
-    room_reply_timeout: timedelta = timedelta(seconds=60)
+    room_reply_timeout: Duration = timedelta(seconds=60)
     """How long a bot's provider may take for one answer."""
 
 

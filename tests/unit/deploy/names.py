@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, TypeAdapter
+from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
@@ -23,14 +23,9 @@ _NAME = re.compile(r"SWARMSTATE_[A-Z0-9_]*[A-Z0-9](?![A-Z0-9_])")
 
 def variable(settings: type[BaseSettings], name: str, field: FieldInfo) -> str:
     """Return the environment variable that sets a field."""
-    alias = field.validation_alias
-    if isinstance(alias, AliasChoices):
-        # pydantic-settings puts no prefix before an alias: the long choice is the variable.
-        return next(
-            choice
-            for choice in alias.choices
-            if isinstance(choice, str) and choice.startswith("SWARMSTATE_")
-        )
+    if isinstance(field.validation_alias, str):
+        # pydantic-settings puts no prefix before an alias.
+        return field.validation_alias
     return (str(settings.model_config.get("env_prefix", "")) + name).upper()
 
 
@@ -49,7 +44,7 @@ def names_in(text: str) -> set[str]:
 def parsed(field: FieldInfo, text: str) -> Any:
     """Read a value as the environment would give it."""
     assert field.annotation is not None
-    adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, *field.metadata])
     return adapter.validate_json(text) if text.startswith("[") else adapter.validate_python(text)
 
 
