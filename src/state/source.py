@@ -7,11 +7,15 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
+import structlog
 
+from src.state.errors import Undecodable
 from src.state.models import Entry, Event, Version
 from src.state.protocols import PAGE, EventLog, Kind, Snapshot, Stored
 
 S = TypeVar("S")
+
+log = structlog.get_logger(__name__)
 
 
 class Source(Protocol[S]):
@@ -59,22 +63,27 @@ class LogSource(Generic[S]):
         """Return the state together with what an owner must know of its newest events."""
         snapshot, events = await self._log.load(id)
         base = None if snapshot is None else self._decode(snapshot)
-        skip = 0
-        if base is not None:
-            if not events or events[0].version != base.version:
-                # A snapshot of a lost branch (restored database): fold the history itself.
-                base, events = None, await self._log.tail(id, 1)
-            else:
-                skip = 1
+        if base is not None and not (events and events[0].version == base.version):
+            # A snapshot of a lost branch (restored database).
+            base = None
+        if snapshot is not None and base is None:
+            # The events came from the snapshot's place on: without it the history starts at one.
+            events = await self._log.tail(id, 1)
+        skip = 0 if base is None else 1
         entry, last = await self._complete(id, base, events, skip)
         seq = 0 if entry is None else entry.version.seq
         unsnapshotted = seq - (0 if base is None else base.version.seq)
         return Loaded(entry, unsnapshotted, None if last is None else last.at)
 
     def _decode(self, snapshot: Snapshot) -> Entry[S] | None:
+        """Read a snapshot; None when this release cannot: it is derived, the log is not."""
         if snapshot.schema > self._kind.schema:
             return None
-        return decode_entry(self._kind, snapshot)
+        try:
+            return decode_entry(self._kind, snapshot)
+        except Undecodable as error:
+            log.warning("snapshot.undecodable", id=snapshot.id, error=str(error))
+            return None
 
     async def _complete(
         self, id: str, base: Entry[S] | None, events: Sequence[Event], skip: int
@@ -113,5 +122,8 @@ def decode_entry(kind: Stored[S], snapshot: Snapshot) -> Entry[S]:
     Raises:
         Undecodable: not a body that this release can read.
     """
-    state = kind.decode_state(snapshot.body)
+    try:
+        state = kind.decode_state(snapshot.body)
+    except msgspec.MsgspecError as error:
+        raise Undecodable(f"{kind.name} {snapshot.id}", str(error)) from error
     return Entry(snapshot.id, snapshot.version, state, 0, snapshot.body)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 import msgspec
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from src.state.models import Entry
 
@@ -76,4 +76,5 @@ class MemoryTier(Generic[S]):
 
     def slots(self) -> list[tuple[str, Slot[S]]]:
         """Return all slots without touching their order of use."""
-        return list(self._slots.items())
+        # `items` would go through the LRU's own look-up and make every slot the newest in turn.
+        return [(id, Cache.__getitem__(self._slots, id)) for id in self._slots]
