@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
@@ -43,8 +43,7 @@ def names_in(text: str) -> set[str]:
 
 def parsed(field: FieldInfo, text: str) -> Any:
     """Read a value as the environment would give it."""
-    assert field.annotation is not None
-    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, *field.metadata])
+    adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
     return adapter.validate_json(text) if text.startswith("[") else adapter.validate_python(text)
 
 
