@@ -21,6 +21,7 @@ from src.state.tiers.postgres import Connection, Pool
 from src.swarm.commands import Command
 from src.swarm.forwarding import Receipt
 from src.swarm.runtime import Runtime, open_runtime
+from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 from tests.benchmarks import fixture
 from tests.benchmarks.cluster import Cluster, open_two
@@ -37,11 +38,6 @@ class Inside:
         self.store = self.conversations.store
         self.writebehind = self.conversations.writebehind
         self.announcer = runtime.status._announcer
-
-    async def give_up(self, ids: Iterable[str]) -> None:
-        """Release these conversations, as an owner does with idle ones."""
-        holdings = self.conversations.holdings
-        await holdings._release([lane for id in ids if (lane := holdings.find(id))])
 
     def forget(self, ids: Iterable[str]) -> None:
         """Drop entries from L1."""
@@ -72,7 +68,9 @@ class Lab:
         self.inside = Inside(runtime)
         self.line, self.pool, self.redis = line, pool, redis
         self._keys = itertools.count()
-        self._chance = random.Random(8)
+        chance = random.Random(8)
+        # Made beforehand: inventing a turn takes as long as deciding it.
+        self._turns = itertools.cycle([fixture.turn(chance) for _ in range(500)])
 
     def scaled(self, full: int, quick: int) -> int:
         """Return how many, by the kind of run."""
@@ -87,10 +85,14 @@ class Lab:
     # -- conversations ---------------------------------------------------------------------------
 
     async def write(
-        self, id: str, command: Command, durability: Durability | None = None
+        self,
+        id: str,
+        command: Command,
+        durability: Durability | None = None,
+        service: SwarmService | None = None,
     ) -> Receipt:
-        """Submit a command under a key of its own."""
-        return await self.service.submit(
+        """Submit a command under a key of its own, here unless another server is given."""
+        return await (service or self.service).submit(
             id,
             command,
             key=f"k{next(self._keys)}",
@@ -101,23 +103,28 @@ class Lab:
 
     async def speak(self, id: str) -> Receipt:
         """Add a turn, logged."""
-        return await self.write(id, fixture.turn(self._chance))
+        return await self.write(id, next(self._turns))
 
-    async def make(self, ids: Sequence[str], turns: int = 12) -> None:
+    async def make(
+        self, ids: Sequence[str], turns: int = 12, service: SwarmService | None = None
+    ) -> None:
         """Make conversations by their commands."""
 
         async def one(id: str) -> None:
             for command in fixture.conversation(id, turns):
-                await self.write(id, command)
+                await self.write(id, command, service=service)
 
         await crowd(WRITERS, ids, one)
 
     async def library(self, prefix: str, count: int) -> list[str]:
-        """Make conversations that lie in L2 and L3 and belong to no server."""
+        """Make conversations that lie in L2 and L3 and belong to no server.
+
+        Another server makes them and leaves: it flushes and gives up what it owned.
+        """
         ids = [f"{prefix}-{number}" for number in range(count)]
-        await self.make(ids)
-        await self.settle()
-        await self.inside.give_up(ids)
+        settings = runtime_settings(self.servers, "http://127.0.0.1:3")
+        async with open_runtime(settings) as other:
+            await self.make(ids, service=other.service)
         return ids
 
     async def settle(self) -> None:
