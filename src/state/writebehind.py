@@ -68,6 +68,7 @@ class WriteBehind(Generic[S]):
         self._flushing: dict[str, Dirty[S]] = {}
         self._buffered: dict[str, float] = {}
         self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
         self.flushes = 0
         self.snapshots = 0
 
@@ -121,7 +122,7 @@ class WriteBehind(Generic[S]):
             DurableTierUnavailable: PostgreSQL did not answer; everything is still dirty.
         """
         await self._log_what_is_buffered(float("inf"))
-        while self._guards.flush and self._by_first:
+        while self._guards.flush and (self._by_first or self._flushing):
             await self._flush(list(self._by_first)[: self._batch])
 
     async def _wait_until_due(self) -> None:
@@ -171,6 +172,12 @@ class WriteBehind(Generic[S]):
                     await self._flush(chunk)
 
     async def _flush(self, ids: Sequence[str]) -> None:
+        # One at a time: a takeover and a drain flush everything beside the loop, and a state that
+        # changed meanwhile would be in both batches.
+        async with self._turn:
+            await self._flush_alone(ids)
+
+    async def _flush_alone(self, ids: Sequence[str]) -> None:
         batch = {id: self._by_first.pop(id) for id in ids if id in self._by_first}
         for id in batch:
             del self._by_last[id]
