@@ -1,0 +1,91 @@
+"""Real server processes on loopback, for tests that kill them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+
+from src.api.auth.principals import Role
+from src.api.auth.tokens import issue_token
+from src.demo.processes import ServerProcess, free_ports
+
+_SECRET = "a secret of tests, at least thirty-two characters"
+
+QUICK = {
+    "SWARMSTATE_BEAT_INTERVAL": "PT0.3S",
+    "SWARMSTATE_OWNER_DEADLINE": "PT0.8S",
+    "SWARMSTATE_DEAD_AFTER": "PT1S",
+    "SWARMSTATE_PULL_INTERVAL": "PT0.1S",
+}
+"""Beats that let a takeover begin a second after a death."""
+DEFAULTS: Mapping[str, str] = {}
+
+
+class Cluster:
+    """The servers, by name and as the database sees them."""
+
+    def __init__(
+        self, servers: list[ServerProcess], database: asyncpg.Connection, redis_url: str
+    ) -> None:
+        self.servers = servers
+        self.redis_url = redis_url
+        self.database = database
+        self.token = issue_token(_SECRET, "replay", (Role.SERVICE,), lifetime=timedelta(hours=3))
+
+    @property
+    def urls(self) -> list[str]:
+        return [server.url for server in self.servers]
+
+    async def busiest(self) -> ServerProcess | None:
+        """Return the server that owns the most conversations, as PostgreSQL says; None: none do."""
+        url = await self.database.fetchval(
+            "SELECT url FROM servers JOIN conversations c ON c.owner_id = servers.id "
+            "WHERE dead_at IS NULL GROUP BY url ORDER BY count(*) DESC LIMIT 1"
+        )
+        return next((server for server in self.servers if server.url == url), None)
+
+    async def owned_by(self, server: ServerProcess) -> dict[str, int]:
+        """Return the conversations of a living server with the epoch it has them under."""
+        rows = await self.database.fetch(
+            "SELECT c.id, c.epoch FROM conversations c JOIN servers s ON s.id = c.owner_id "
+            "WHERE s.url = $1 AND s.dead_at IS NULL",
+            server.url,
+        )
+        return {row["id"]: row["epoch"] for row in rows}
+
+
+@asynccontextmanager
+async def open_cluster(
+    database_url: str,
+    redis_url: str,
+    folder: Path,
+    *,
+    settings: Mapping[str, str] = DEFAULTS,
+    count: int = 2,
+) -> AsyncIterator[Cluster]:
+    """Start `count` servers on these stores; drain and end them at the end of the block.
+
+    `settings` are further SWARMSTATE_* variables of all of them.
+    """
+    environment = {
+        "SWARMSTATE_DATABASE_URL": database_url,
+        "SWARMSTATE_REDIS_URL": redis_url,
+        "SWARMSTATE_API_JWT_SECRET": _SECRET,
+        **settings,
+    }
+    servers = [
+        ServerProcess(name, port, environment, folder / f"server-{name}.log")
+        for name, port in zip("ABCDEFGH", free_ports(count), strict=False)
+    ]
+    database = await asyncpg.connect(database_url)
+    try:
+        await asyncio.gather(*(server.start() for server in servers))
+        yield Cluster(servers, database, redis_url)
+    finally:
+        await asyncio.gather(*(server.stop() for server in servers))
+        await database.close()

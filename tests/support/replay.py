@@ -1,0 +1,155 @@
+"""A client that replays meetings against servers that are being killed.
+
+Every meeting is a conversation of its own with one client, who speaks for all its people: a turn
+is posted when the pace says so and the turn before is acked. Whatever leaves the outcome open (a
+connection that broke, no answer in time, 503) is posted again with the same key on another server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from src.state.models import Version
+from tests.support.ledger import Acked, Ledger, Posted, Unknown, digest
+from tests.support.meetings import Meeting, Said
+
+WORDS_PER_S = 150 * 50 / 60
+"""A hundred and fifty words a minute, fifty times as fast."""
+
+_ANSWER_WITHIN_S = 8.0
+"""Longer than a server takes to say that it does not know the outcome."""
+_ACKED_WITHIN_S = 90.0
+_PAUSE_S = (0.01, 0.1)
+
+
+class Turn(msgspec.Struct, frozen=True, gc=False):
+    """Names a turn that is on its way."""
+
+    conversation: str
+    key: str
+
+
+class Refusal(Exception):
+    """A server refused what it should have taken."""
+
+
+class Replay:
+    """The conversations under way, and what of them is in flight."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, urls: Sequence[str], ledger: Ledger, seed: int
+    ) -> None:
+        self._session = session
+        self._urls = urls
+        self._ledger = ledger
+        self._chance = random.Random(seed)
+        self._all_at_once = asyncio.Event()
+        self.in_flight: dict[Turn, float] = {}
+        """Turns posted and not acked, with the time of their first attempt."""
+        self.acked = 0
+
+    def burst(self) -> None:
+        """Have everybody who is still catching breath say the next turn now."""
+        self._all_at_once.set()
+        self._all_at_once = asyncio.Event()
+
+    async def play(
+        self, meeting: Meeting, conversation: str, *, until: Callable[[], bool] | None = None
+    ) -> int:
+        """Replay a meeting to its end, or to the turn after `until` came true; return the turns.
+
+        Raises:
+            Refusal: a server said no.
+        """
+        await self._open(meeting, conversation)
+        due = asyncio.get_running_loop().time()
+        for number, said in enumerate(meeting.turns):
+            if until is not None and until():
+                return number
+            await self._catch_breath(due)
+            due = max(due, asyncio.get_running_loop().time() - 1.0) + said.words / WORDS_PER_S
+            await self._say(conversation, f"turn-{number + 1}", meeting.people, said)
+        return len(meeting.turns)
+
+    async def _open(self, meeting: Meeting, conversation: str) -> None:
+        people = [{"id": id, "kind": "person", "name": name} for name, id in meeting.people.items()]
+        body = {"id": conversation, "participants": people, "config": {"goal": meeting.name}}
+        if await self._until_answered("", "open", body) is None:
+            raise Refusal(f"{conversation} could not be opened")
+
+    async def _catch_breath(self, due: float) -> None:
+        left = due - asyncio.get_running_loop().time()
+        if left > 0:
+            try:
+                await asyncio.wait_for(self._all_at_once.wait(), left)
+            except TimeoutError:
+                return
+
+    async def _say(self, conversation: str, key: str, people: dict[str, str], said: Said) -> None:
+        speaker = people[said.speaker]
+        self._ledger.write(Posted(conversation, key, speaker, digest(said.text)))
+        turn = Turn(conversation, key)
+        self.in_flight[turn] = asyncio.get_running_loop().time()
+        body = {"author": {"kind": "person", "id": speaker}, "text": said.text}
+        answered = await self._until_answered(f"/{conversation}/messages", key, body)
+        if answered is None:
+            self._ledger.write(Unknown(conversation, key, 0))
+            raise Refusal(f"{conversation} {key}: no ack within {_ACKED_WITHIN_S:.0f} s")
+        answer, attempts = answered
+        version = Version.parse(answer["version"])
+        self._ledger.write(Acked(conversation, key, version, answer["repeated"], attempts))
+        del self.in_flight[turn]
+        self.acked += 1
+
+    async def _until_answered(
+        self, path: str, key: str, body: dict[str, Any]
+    ) -> tuple[dict[str, Any], int] | None:
+        """Return the answer and the number of attempts; None at the deadline."""
+        deadline = asyncio.get_running_loop().time() + _ACKED_WITHIN_S
+        content = msgspec.json.encode(body)
+        turn = self._chance.randrange(len(self._urls))
+        for attempt in itertools.count(1):
+            url = self._urls[(turn + attempt) % len(self._urls)]
+            answer = await self._attempt(f"{url}/api/v1/conversations{path}", key, content)
+            if answer is not None:
+                return answer, attempt
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(self._chance.uniform(*_PAUSE_S))
+        return None
+
+    async def _attempt(self, url: str, key: str, content: bytes) -> dict[str, Any] | None:
+        try:
+            async with self._session.post(
+                url, data=content, headers={"Idempotency-Key": key}
+            ) as response:
+                answer = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None
+        if response.status == 503:
+            return None
+        if response.status != 201:
+            raise Refusal(f"{url} {key}: {response.status} {answer[:500]!r}")
+        taken: dict[str, Any] = msgspec.json.decode(answer)
+        return taken
+
+
+@asynccontextmanager
+async def open_replay(
+    urls: Sequence[str], token: str, ledger: Ledger, *, seed: int
+) -> AsyncIterator[Replay]:
+    """Open a client's connections; close them at the end of the block."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        timeout=aiohttp.ClientTimeout(total=_ANSWER_WITHIN_S),
+    ) as session:
+        yield Replay(session, urls, ledger, seed)
