@@ -22,6 +22,8 @@ from src.swarm.commands import Command
 Body = dict[str, Any]
 """A JSON object, as a decoder without a type returns it."""
 
+_MAX_LEVELS = 100
+"""More than any value may have; code below may recurse over a body."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -29,8 +31,8 @@ def read_object(body: bytes) -> Body:
     """Return the JSON object in a body.
 
     Raises:
-        Refused: not JSON (`malformed`), no object, or a text with U+0000 or half of a surrogate
-            pair; names the field.
+        Refused: not JSON, no object, nested too deeply, or a text with U+0000 or half of a
+            surrogate pair; names the field.
     """
     try:
         value = msgspec.json.decode(body)
@@ -40,6 +42,8 @@ def read_object(body: bytes) -> Body:
         raise Refused("invalid", detail, field="body") from error
     if not isinstance(value, dict):
         raise Refused("invalid", "the body is not a JSON object", field="body")
+    if body.count(b"{") + body.count(b"[") > _MAX_LEVELS:
+        _check_levels(value)
     if free_json.has_nul(body):
         _check_texts(value, "\0", "the character U+0000")
     return value
@@ -56,6 +60,22 @@ def command(type: str, body: Body, **defaults: object) -> Command:
             "invalid", "this route says itself what it does; leave `type` out", field="type"
         )
     return decode_command(msgspec.json.encode({**defaults, **body, "type": type}))
+
+
+def _check_levels(value: object) -> None:
+    level = 0
+    inner: list[Any] = [value]
+    while inner:
+        level += 1
+        if level > _MAX_LEVELS:
+            detail = f"the body is nested deeper than {_MAX_LEVELS} levels; flatten it"
+            raise Refused("too_large", detail, field="body")
+        inner = [
+            one
+            for outer in inner
+            for one in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(one, dict | list)
+        ]
 
 
 def _check_surrogates(body: bytes) -> None:

@@ -109,7 +109,7 @@ class ServerMetrics(Collector):
             buckets.append((bound, below))
         yield HistogramMetricFamily(
             "swarmstate_http_request_duration_seconds",
-            "Time to the end of the answer",
+            "Time to the beginning of the answer",
             buckets=buckets,
             sum_value=traffic.seconds,
         )

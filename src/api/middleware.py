@@ -59,11 +59,14 @@ class Around:
         request_id = headers.request_id(headers.find(scope["headers"], headers.REQUEST_ID))
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         extra = [*headers.SECURITY, (headers.REQUEST_ID, request_id)]
-        status = 0
+        status, seconds = 0, 0.0
         began = time.perf_counter()
 
         async def answered(message: Message) -> None:
-            nonlocal status
+            nonlocal status, seconds
+            if status == 0:
+                # To the first word: an event stream or a live session may last for days.
+                seconds = time.perf_counter() - began
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *extra]
@@ -80,7 +83,7 @@ class Around:
                 if status == 0 and scope["type"] == "http":
                     await respond(describe(error), request_id.decode())(scope, receive, answered)
             finally:
-                self._note(scope, status, time.perf_counter() - began)
+                self._note(scope, status, seconds)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope.get("method", "WEBSOCKET")

@@ -6,7 +6,8 @@ trace, and nothing of it in the answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -175,8 +176,9 @@ async def _answer(connection: Request | WebSocket, error: Exception) -> Response
     if_match = "if-match" in connection.headers
     problem = describe(error, if_match=if_match)
     response = respond(problem, cast("str", getattr(connection.state, "request_id", "")))
-    if isinstance(error, HTTPException) and error.headers:
-        response.headers.update(error.headers)
+    if problem.status == 405:
+        # Routing looks at one route at a time and knows the methods of that one only.
+        response.headers["Allow"] = _allowed(connection.app.openapi(), connection.url.path)
     if isinstance(connection, WebSocket):
         await connection.send_denial_response(response)
         return None
@@ -184,6 +186,17 @@ async def _answer(connection: Request | WebSocket, error: Exception) -> Response
         status = 421 if isinstance(error, NotOwner) else problem.status
         return Response(encode_refusal(error), status, media_type="application/json")
     return response
+
+
+def _allowed(contract: Mapping[str, Any], path: str) -> str:
+    return ", ".join(
+        sorted(
+            method.upper()
+            for template, operations in contract["paths"].items()
+            if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path)
+            for method in operations
+        )
+    )
 
 
 def _problem(
@@ -210,7 +223,9 @@ def _field(name: str, error: Exception) -> FieldError:
 
 
 def _place(location: Sequence[Any]) -> str:
-    """Name an input: `limit` of ("query", "limit")."""
+    """Name an input: `limit` of ("query", "limit"), `If-Match` of ("header", "if-match")."""
+    if location[0] == "header":
+        return str(location[1]).title()
     return ".".join(str(step) for step in location[1:]) or str(location[0])
 
 

@@ -24,13 +24,17 @@ from src.api.ids import new_id
 from src.api.schemas import answers
 from src.api.schemas.answers import json_response
 from src.api.schemas.openapi import answer, body, json_body, problems
+from src.api.schemas.structs import patch_schema
 from src.state.configs import Record
 from src.state.errors import Refused
 from src.swarm.bounds import Id
 from src.swarm.configs import BotConfig, TeamConfig
 
 _ids = msgspec.json.Decoder(Id)
-_ID_SCHEMA = {"type": "string", "pattern": ID, "description": "Made by the server if left out"}
+_ID_SCHEMA = {
+    "anyOf": [{"type": "string", "pattern": ID}, {"type": "null"}],
+    "description": "Made by the server if left out",
+}
 
 
 def config_router(
@@ -112,7 +116,7 @@ def config_router(
         summary=f"Change a {kind}",
         dependencies=[writes],
         openapi_extra=json_body(
-            {"type": "object", "description": "A JSON merge patch (RFC 7396)"},
+            patch_schema(body_type) | {"description": "A JSON merge patch (RFC 7396)"},
             {"name": "Another name"},
         ),
         responses=answer(one, "The next version") | problems(404, 412, 413),

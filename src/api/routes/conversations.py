@@ -29,13 +29,14 @@ from src.api.errors import Forbidden
 from src.api.ids import id_of, new_id
 from src.api.schemas.answers import ConversationList, Written, json_response
 from src.api.schemas.openapi import ANY_COMMAND, answer, body, json_body, problems
+from src.api.schemas.structs import patch_schema
 from src.api.writing import submit
 from src.state.errors import Refused
 from src.state.models import Read, Where
 from src.swarm.codec import decode_command
 from src.swarm.commands import Create, Delete, PatchConfig
 from src.swarm.forwarding import Receipt
-from src.swarm.models import ConversationState
+from src.swarm.models import Config, ConversationState
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
 
@@ -152,7 +153,7 @@ async def delete(
     "/{conversation_id}/config",
     summary="Change a conversation's config",
     openapi_extra=json_body(
-        {"type": "object", "description": "A JSON merge patch (RFC 7396) of the config"},
+        patch_schema(Config) | {"description": "A JSON merge patch (RFC 7396) of the config"},
         {"goal": "Ship it", "limits": {"tool_calls": 20}},
     ),
     responses=answer(Written, "Changed", example=_WRITTEN) | problems(404, 409, 412, 413),

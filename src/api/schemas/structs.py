@@ -16,6 +16,8 @@ from src.swarm.free_json import EMPTY
 
 Schema = dict[str, Any]
 
+_STORABLE = r"^[^\u0000]*$"
+"""Every text but those with U+0000."""
 _REF = "#/components/schemas/{}"
 
 
@@ -62,6 +64,17 @@ def object_schema(
         schema["required"] = required
     if info.forbid_unknown_fields:
         schema["additionalProperties"] = False
+    return schema
+
+
+def patch_schema(kind: type) -> Schema:
+    """Return the schema of a merge patch (RFC 7396) of a struct: any of its fields, or null."""
+    schema = object_schema(kind)
+    del schema["description"]
+    schema.pop("required", None)
+    for name, field in schema["properties"].items():
+        field.pop("default", None)
+        schema["properties"][name] = {"anyOf": [field, {"type": "null"}]}
     return schema
 
 
@@ -134,10 +147,8 @@ def _(info: inspect.FloatType) -> Schema:
 
 @_schema.register
 def _(info: inspect.StrType) -> Schema:
-    schema: Schema = {"type": "string"}
-    return _bounded(
-        schema, minLength=info.min_length, maxLength=info.max_length, pattern=info.pattern
-    )
+    schema: Schema = {"type": "string", "pattern": info.pattern or _STORABLE}
+    return _bounded(schema, minLength=info.min_length, maxLength=info.max_length)
 
 
 @_schema.register

@@ -92,6 +92,23 @@ async def test_edges_answer_problems(
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/v1/conversations", "GET, POST"),
+        ("/api/v1/bots/ada", "DELETE, GET, PATCH, PUT"),
+        ("/api/v1/conversations/c-1/messages", "GET, POST"),
+    ],
+)
+async def test_a_wrong_method_is_told_the_right_ones(app: Api, path: str, allowed: str) -> None:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://test"
+    ) as http:
+        answer = await http.request("TRACE", path)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
 async def test_the_process_says_that_it_lives_without_any_store(app: Api) -> None:
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://test"

@@ -33,6 +33,20 @@ def test_json_that_is_no_object_is_refused(body: bytes) -> None:
     assert "not a JSON object" in refusal(body).detail
 
 
+@pytest.mark.parametrize(("levels", "allowed"), [(100, True), (101, False), (900, False)])
+def test_nesting_is_bounded(levels: int, allowed: bool) -> None:
+    body = b'{"a":' * levels + b"1" + b"}" * levels
+
+    if allowed:
+        assert read_object(body)
+    else:
+        assert refusal(body).code == "too_large"
+
+
+def test_many_siblings_are_no_nesting() -> None:
+    assert read_object(b'{"a":[' + b",".join([b"[{}]"] * 500) + b"]}")
+
+
 @pytest.mark.parametrize("bad", ["\\u0000", "a\\u0000b", "\\ud800", "\\udc00x"])
 @pytest.mark.parametrize(
     ("template", "field"),

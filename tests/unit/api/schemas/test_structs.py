@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw
 
-from src.api.schemas.structs import components, object_schema
+from src.api.schemas.structs import components, object_schema, patch_schema
 from src.swarm.free_json import EMPTY
 
 
@@ -35,7 +35,12 @@ def test_bounds_defaults_and_required_fields_are_said() -> None:
     assert schema["additionalProperties"] is False
     assert schema["description"] == "What it is."
     assert schema["properties"]["type"] == {"type": "string", "const": "outer"}
-    assert schema["properties"]["name"] == {"type": "string", "minLength": 1, "maxLength": 5}
+    assert schema["properties"]["name"] == {
+        "type": "string",
+        "pattern": r"^[^\u0000]*$",
+        "minLength": 1,
+        "maxLength": 5,
+    }
     assert schema["properties"]["kind"] == {"enum": ["a", "b"], "default": "a"}
     assert schema["properties"]["free"] == {"type": "object"}
 
@@ -52,3 +57,10 @@ def test_a_body_may_leave_fields_out() -> None:
 
     assert "required" not in schema
     assert set(schema["properties"]) == {"name", "kind", "inner", "free"}
+
+
+def test_a_patch_may_name_any_field_or_put_it_back() -> None:
+    schema = patch_schema(Outer)
+
+    assert "required" not in schema
+    assert schema["properties"]["kind"] == {"anyOf": [{"enum": ["a", "b"]}, {"type": "null"}]}
