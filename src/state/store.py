@@ -14,7 +14,7 @@ from src.state.errors import Behind, DurableTierUnavailable, SharedTierUnavailab
 from src.state.fills import Fills
 from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
-from src.state.models import Entry, Read, Version, Where
+from src.state.models import ZERO, Entry, Read, Version, Where
 from src.state.protocols import Clock, SharedTier, Snapshot, Stored
 from src.state.settings import StateSettings
 from src.state.single_flight import SingleFlight
@@ -123,12 +123,18 @@ class Store(Generic[S]):
             base = None
         if base is None and not probe:
             base, current = await self._from_shared(id)
+            # While not everything was heard, a head in Redis may be missing as well.
+            current = current and began < self._heard.until
             if base is not None and current and base.version >= self._watermarks.of(id):
                 self._keep(base, self._heard, generation, began)
                 self.hits[Where.L2] += 1
                 return Read(base, Where.L2)
         try:
             entry = await self._source.load(id, base)
+            if self._overtaken(id, entry, generation):
+                # Once more, for those who joined this load after the invalidation came.
+                began, generation = self._monotonic(), self._mark()
+                entry = await self._source.load(id, entry or base)
         except DurableTierUnavailable:
             stale = base if slot is None else slot.entry
             if stale is None:
@@ -157,6 +163,13 @@ class Store(Generic[S]):
             log.warning("l2.undecodable", kind=self.kind.name, id=id, error=str(error))
             return None, False
 
+    def _overtaken(self, id: str, entry: Entry[S] | None, generation: tuple[int, int]) -> bool:
+        """Whether what was loaded is older than something heard of meanwhile, or may be."""
+        version = ZERO if entry is None else entry.version
+        return generation != self._mark() or (
+            self._guards.watermark and version < self._watermarks.of(id)
+        )
+
     def _mark(self) -> tuple[int, int]:
         return self._generation, self._watermarks.generation
 
@@ -164,10 +177,10 @@ class Store(Generic[S]):
         return max(0.0, now - self._heard.until)
 
     def _note_missing(self, id: str, generation: tuple[int, int]) -> None:
-        if generation == self._mark() and len(self._missing) < _MISSING_MAX:
-            self._missing[id] = self._monotonic() + _MISSING_FOR_S
-        elif len(self._missing) >= _MISSING_MAX:
+        if len(self._missing) >= _MISSING_MAX:
             self._missing.clear()
+        if not self._overtaken(id, None, generation):
+            self._missing[id] = self._monotonic() + _MISSING_FOR_S
 
     # -- filling and invalidating ----------------------------------------------------------------
 
@@ -178,9 +191,7 @@ class Store(Generic[S]):
         slot = self._lookup(entry.id)
         if slot is not None and (slot.lease is self._owned or slot.entry.version > entry.version):
             return
-        behind = generation != self._mark() or (
-            self._guards.watermark and entry.version < self._watermarks.of(entry.id)
-        )
+        behind = self._overtaken(entry.id, entry, generation)
         size = len(entry.body(self.kind.encode_state))
         self._l1.put(entry.id, Slot(entry, lease, size, behind, checked))
 

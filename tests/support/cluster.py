@@ -44,26 +44,32 @@ class Link:
         self.up = True
         self.lost_answers = 0
         """So many of the next trips are made, and their answers never come."""
-        self._gate = asyncio.Event()
-        self._gate.set()
+        self._there, self._back = asyncio.Event(), asyncio.Event()
+        self.release()
 
     def hold(self) -> None:
         """Let nobody arrive until `release`."""
-        self._gate.clear()
+        self._there.clear()
+
+    def hold_answers(self) -> None:
+        """Let everybody arrive, and nobody come back until `release`."""
+        self._back.clear()
 
     def release(self) -> None:
-        self._gate.set()
+        self._there.set()
+        self._back.set()
 
     @asynccontextmanager
     async def trip(self) -> AsyncIterator[None]:
         self.trips += 1
-        await self._gate.wait()
+        await self._there.wait()
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         if not self.up:
             raise self._error("the link is cut")
         async with self._way():
             yield
+        await self._back.wait()
         if self.lost_answers:
             self.lost_answers -= 1
             raise self._error("the answer got lost")
