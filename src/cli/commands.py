@@ -19,14 +19,16 @@ from src.api.auth.tokens import issue_token
 from src.api.logs import configure_logs
 from src.api.settings import ApiSettings
 from src.cli import dev as development
+from src.cli.doctor import examine, healthy, show
 from src.cli.durations import parse_duration
 from src.cli.failures import FAILED, check_settings, explained, fail, reaching
-from src.demo.cluster import DATABASE_URL, JWT_SECRET, jwt_secret, open_stores
+from src.demo.cluster import DATABASE_URL, JWT_SECRET, REDIS_URL, jwt_secret, open_stores
 from src.demo.meeting import BUILT_IN, load_meeting
 from src.demo.processes import check_port
 from src.demo.promises import Guard
 from src.demo.screen import Audience, Screen
 from src.demo.show import perform
+from src.embedded import open_servers
 from src.state.migrations import migrate as migrate_database
 from src.state.settings import StateSettings
 
@@ -155,6 +157,23 @@ def token(
         typer.echo(issue_token(secret, user, role, lifetime=expires))
     except ValueError as error:
         fail(str(error))
+
+
+@app.command(
+    epilog=(
+        "Without URLs in the settings it examines the embedded servers of the data folder.\n\n"
+        "[bold]Example[/bold]\n\n"
+        "SWARMSTATE_DATABASE_URL=... SWARMSTATE_REDIS_URL=... swarmstate doctor\n\n"
+        "Exit code 1 if a promise does not hold on these stores."
+    )
+)
+def doctor(data_dir: DataDir = _DEFAULT_DATA_DIR) -> None:
+    """Examine PostgreSQL and Redis: versions, durability, eviction, isolation, schema, clocks."""
+    database, redis = os.environ.get(DATABASE_URL), os.environ.get(REDIS_URL)
+    with explained(), open_servers(data_dir, database_url=database, redis_url=redis) as servers:
+        findings = asyncio.run(examine(servers.database_url, servers.redis_url))
+    show(findings, Console(highlight=False))
+    raise typer.Exit(0 if healthy(findings) else FAILED)
 
 
 @app.command(

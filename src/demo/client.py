@@ -58,8 +58,13 @@ class Client:
     ) -> None:
         self.name, self.url = name, url
         self.headers = {"Authorization": f"Bearer {token}"}
+        self._token = token
         self._session = session
         self._ledger = ledger
+
+    def over(self, session: aiohttp.ClientSession) -> Client:
+        """Return the same client on other connections."""
+        return Client(session, self.name, self.url, self._token, self._ledger)
 
     async def request(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import aiohttp
+
 from src.demo.acts.dialogue import ROOM
 from src.demo.client import Client, say_until_acked
 from src.demo.outside import faults
@@ -13,6 +15,7 @@ from src.demo.stage import PEOPLE, Stage
 
 _TAKEOVER_WITHIN_S = 25.0
 _HELD_WRITES = 5
+_HELD_S = 40.0
 _WRITERS = 24
 _TURNS_EACH = 8
 _KILL_AFTER_TURNS = _WRITERS * 2
@@ -32,20 +35,22 @@ async def paused_owner_is_fenced(stage: Stage) -> Promise:
     stage.process_a.pause()
     stage.audience.note("server A is paused (SIGSTOP); turns for it wait in its socket")
     began = time.perf_counter()
-    try:
-        held = [
-            asyncio.create_task(
-                say_until_acked(
-                    (stage.a, stage.b), room, f"w{n}", f"Sent to a paused server, {n}.", f"held-{n}"
+    # New connections: one that was idle for as long as the pause lasts would only be closed.
+    timeout = aiohttp.ClientTimeout(total=_HELD_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        servers = (stage.a.over(session), stage.b)
+        try:
+            held = [
+                asyncio.create_task(
+                    say_until_acked(servers, room, f"w{n}", f"Sent while paused, {n}.", f"held-{n}")
                 )
-            )
-            for n in range(_HELD_WRITES)
-        ]
-        taken = await stage.outside.new_epoch(room, old_epoch, _TAKEOVER_WITHIN_S)
-    finally:
-        stage.process_a.resume()
-    took_s = time.perf_counter() - began
-    await asyncio.gather(*held)
+                for n in range(_HELD_WRITES)
+            ]
+            taken = await stage.outside.new_epoch(room, old_epoch, _TAKEOVER_WITHIN_S)
+        finally:
+            stage.process_a.resume()
+        took_s = time.perf_counter() - began
+        await asyncio.gather(*held)
     if taken is None:
         found = f"nobody took over within {took_s:.0f} s"
         return Promise(Name.FENCED, False, expected, found)
