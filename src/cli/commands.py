@@ -20,7 +20,6 @@ from src.api.logs import configure_logs
 from src.api.settings import ApiSettings
 from src.cli import dev as development
 from src.cli.doctor import examine, healthy, show
-from src.cli.durations import parse_duration
 from src.cli.failures import FAILED, check_settings, explained, fail, reaching
 from src.demo.cluster import DATABASE_URL, JWT_SECRET, REDIS_URL, jwt_secret, open_stores
 from src.demo.meeting import BUILT_IN, load_meeting
@@ -29,6 +28,7 @@ from src.demo.promises import Guard
 from src.demo.screen import Audience, Screen
 from src.demo.show import perform
 from src.embedded import open_servers
+from src.state.durations import parse_duration
 from src.state.migrations import migrate as migrate_database
 from src.state.settings import StateSettings
 

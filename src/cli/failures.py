@@ -88,11 +88,15 @@ def bad_settings(error: ValidationError) -> list[str]:
         if one["type"] == "missing":
             lines.append(f"{name} is not set; {_HINTS.get(name, 'set it')}")
         elif name:
-            lines.append(f"{name}: {one['msg']}")
+            lines.append(f"{name}: {_plain(one['msg'])}")
         else:
             # A rule over several settings: its own message names them.
-            lines.append(one["msg"].removeprefix("Value error, "))
+            lines.append(_plain(one["msg"]))
     return lines
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")
 
 
 def _variable(title: str, field: str) -> str:
