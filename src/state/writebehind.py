@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from src.state.errors import DurableTierUnavailable, SharedTierUnavailable
+from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, UnfitEvent
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Entry
 from src.state.protocols import Clock, EventLog, Kind, SharedTier, Snapshot
@@ -188,7 +188,7 @@ class WriteBehind(Generic[S]):
         # Taken before the write: the life of Redis known now is the one these states belong to.
         snapshots = [self._snapshot_of(dirty.entry) for dirty in batch.values()]
         try:
-            await self._log.save([dirty.entry for dirty in batch.values()])
+            await self._save([dirty.entry for dirty in batch.values()])
         except BaseException:
             self._put_back(batch)
             raise
@@ -200,6 +200,18 @@ class WriteBehind(Generic[S]):
             await self._shared.put(self._kind.name, snapshots)
         except SharedTierUnavailable as error:
             log.warning("l2.flush_failed", error=str(error))
+
+    async def _save(self, entries: Sequence[Entry[S]]) -> None:
+        """Write to L3; what it can never take is left out, since the log has its events."""
+        try:
+            await self._log.save(entries)
+        except UnfitEvent as error:
+            if len(entries) == 1:
+                log.error("snapshot.unfit", kind=self._kind.name, id=entries[0].id, why=error.why)
+                return
+            middle = len(entries) // 2
+            await self._save(entries[:middle])
+            await self._save(entries[middle:])
 
     def _put_back(self, batch: dict[str, Dirty[S]]) -> None:
         """Join what could not be written with what came since, at the front of both orders."""

@@ -1,26 +1,453 @@
-"""The write-behind buffer: one flush at a time."""
+"""The write-behind buffer: late, together, and never lost."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
-from tests.support.clock import settle, virtual_time
-from tests.support.cluster import Cluster
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from src.state.errors import DurableTierUnavailable, UnfitEvent
+from src.state.guards import Guards
+from src.state.incarnations import Incarnations
+from src.state.models import Entry, Version
+from src.state.protocols import Snapshot
+from src.state.tiers.memory_database import MemoryDatabase
+from src.state.tiers.memory_log import MemoryLog
+from src.state.tiers.memory_shared import MemoryShared
+from src.state.tiers.memory_space import MemorySpace
+from src.state.writebehind import WriteBehind
+from tests.support.clock import VirtualClock, VirtualLoop, advance, settle, virtual_time
+from tests.support.cluster import Link
+from tests.support.cluster_settings import settings
+from tests.support.kinds import NOTEBOOKS, Notebook, notebook
+
+
+class Lab:
+    """A buffer over tiers in memory, and what it has saved."""
+
+    def __init__(self, guards: Guards | None = None, **changes: Any) -> None:
+        given = settings(**changes)
+        self.clock = VirtualClock()
+        self.database, self.space = MemoryDatabase(), MemorySpace()
+        self.link = Link(self.database.trip, DurableTierUnavailable)
+        self.shared = MemoryShared(self.space, Incarnations(), given, self.clock)
+        self.saves: list[list[tuple[str, int]]] = []
+        """What each transaction wrote: ids with their seq."""
+        self.unfit: set[str] = set()
+        self.buffered: list[list[str]] = []
+        self.log = MemoryLog(NOTEBOOKS, self.database, trip=self.link.trip)
+        self.buffer: WriteBehind[Notebook] = WriteBehind(
+            NOTEBOOKS,
+            self,  # type: ignore[arg-type]  # only `save` is called
+            self.shared,
+            given,
+            self.clock,
+            snapshot_of=self.snapshot_of,
+            log_buffered=self.log_buffered,
+            guards=guards or Guards(),
+        )
+
+    async def save(self, entries: Sequence[Entry[Any]]) -> None:
+        if unfit := self.unfit & {entry.id for entry in entries}:
+            raise UnfitEvent(f"{unfit} never fits")
+        await self.log.save(entries)
+        self.saves.append([(entry.id, entry.version.seq) for entry in entries])
+
+    def snapshot_of(self, entry: Entry[Notebook]) -> Snapshot:
+        return Snapshot(entry.id, entry.version, 2, entry.body(NOTEBOOKS.encode_state))
+
+    async def log_buffered(self, ids: Sequence[str]) -> None:
+        self.buffered.append(list(ids))
+
+    def mark(self, id: str, seq: int, events: int = 1, size: int = 10) -> None:
+        self.buffer.mark(notebook(id, Version(1, seq), f"state {seq}"), events, size)
+
+    def snapshot(self, id: str) -> int | None:
+        found = self.database.snapshots["snapshots"].get(id)
+        return None if found is None else found.version.seq
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Lab"]:
+        async with asyncio.TaskGroup() as tasks:
+            run = tasks.create_task(self.buffer.run())
+            yield self
+            run.cancel()
+
+
+def lab(guards: Guards | None = None, **changes: Any) -> Any:
+    return Lab(guards, **changes).running()
+
+
+# -- when ----------------------------------------------------------------------------------------
 
 
 @virtual_time
-async def test_change_during_a_slow_flush_is_written_by_a_flush_of_everything_beside_it() -> None:
-    cluster = Cluster()
-    async with cluster.open("a") as [a]:
-        ack = await a.write("n", "one")
-        buffer = a.notebooks.writebehind
-        a.log_link.hold()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(buffer.flush_all())
+async def test_change_is_written_two_seconds_after_the_last_one() -> None:
+    async with lab() as it:
+        it.mark("n", 1)
+        await advance(1.5)
+        it.mark("n", 2)
+        await advance(1.9)
+        assert it.saves == []
+        await advance(0.2)
+        assert it.saves == [[("n", 2)]]
+
+
+@virtual_time
+async def test_fifty_changes_make_one_snapshot() -> None:
+    async with lab() as it:
+        for seq in range(1, 51):
+            it.mark("n", seq)
+            await advance(0.03)
+        await advance(3)
+        assert it.saves == [[("n", 50)]]
+        assert (it.buffer.flushes, it.buffer.snapshots, len(it.buffer)) == (1, 1, 0)
+
+
+@virtual_time
+async def test_busy_aggregate_is_written_five_seconds_after_its_first_change() -> None:
+    async with lab() as it:
+        for seq in range(1, 61):
+            it.mark("n", seq)
+            await advance(0.1)
+        assert len(it.saves) == 1
+        assert 48 <= it.saves[0][0][1] <= 51
+
+
+@virtual_time
+async def test_thousand_busy_aggregates_are_all_written_every_five_seconds() -> None:
+    async with lab() as it:
+        written = dict.fromkeys((f"n{i}" for i in range(1000)), 0.0)
+        oldest = 0.0
+        for seq in range(1, 81):
+            for id in written:
+                it.mark(id, seq)
+            await advance(0.25)
+            oldest = max(oldest, it.buffer.oldest_age_s())
+        assert oldest <= 5.3
+        times = [len([1 for save in it.saves for id, _ in save if id == name]) for name in written]
+        assert min(times) >= 3
+        assert max(times) <= 4
+
+
+@pytest.mark.parametrize(("events", "size"), [(100, 1), (1, 6000)], ids=["events", "bytes"])
+@virtual_time
+async def test_much_is_written_at_once(events: int, size: int) -> None:
+    async with lab(flush_max_events=500, flush_max_bytes=30_000) as it:
+        for seq in range(1, 5):
+            it.mark("n", seq, events, size)
             await settle()
-            # As a takeover does, while the flush that was due is still under way.
-            buffer.mark(ack.entry, 1, 1)
-            beside = tasks.create_task(buffer.flush_all())
-            await settle()
-            assert not beside.done()
-            a.log_link.release()
-        assert len(buffer) == 0
-        assert cluster.snapshot("n") == ack.version
+        assert it.saves == []
+        it.mark("n", 5, events, size)
+        await advance(0.01)
+        assert it.saves == [[("n", 5)]]
+
+
+@virtual_time
+async def test_quiet_aggregate_is_not_held_up_by_a_busy_one() -> None:
+    async with lab() as it:
+        it.mark("quiet", 1)
+        for seq in range(1, 25):
+            it.mark("busy", seq)
+            await advance(0.1)
+        assert it.saves == [[("quiet", 1)]]
+
+
+@virtual_time
+async def test_many_are_written_in_one_transaction() -> None:
+    async with lab(flush_batch=64) as it:
+        for i in range(200):
+            it.mark(f"n{i}", 1)
+        await advance(2.1)
+        assert [len(save) for save in it.saves] == [64, 64, 64, 8]
+
+
+@virtual_time
+async def test_snapshot_reaches_l2_after_l3() -> None:
+    async with lab() as it:
+        it.mark("n", 1)
+        await advance(2.1)
+        copy = await it.shared.get("notebook", "n")
+        assert copy is not None
+        assert copy.snapshot.version.seq == 1
+
+
+@virtual_time
+async def test_switched_off_flush_writes_nothing() -> None:
+    it = Lab(Guards(flush=False))
+    run = asyncio.ensure_future(it.buffer.run())
+    it.mark("n", 1)
+    await advance(7)
+    run.cancel()
+    assert it.saves == []
+
+
+# -- failures ------------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_failed_write_loses_nothing_and_is_tried_until_it_works() -> None:
+    async with lab() as it:
+        it.mark("n", 1)
+        it.mark("m", 1)
+        it.database.available = False
+        await advance(60)
+        assert (it.saves, len(it.buffer)) == ([], 2)
+        assert it.buffer.oldest_age_s() >= 59
+        it.mark("n", 2)
+        it.database.available = True
+        await advance(5)
+        assert (it.snapshot("n"), it.snapshot("m"), len(it.buffer)) == (2, 1, 0)
+
+
+@virtual_time
+async def test_change_during_a_slow_write_is_written_afterwards() -> None:
+    async with lab() as it:
+        it.mark("n", 1)
+        it.link.hold()
+        await advance(2.1)
+        it.mark("n", 2)
+        assert len(it.buffer) >= 1
+        it.link.release()
+        await advance(3)
+        assert it.saves == [[("n", 1)], [("n", 2)]]
+
+
+@virtual_time
+async def test_change_during_a_write_that_fails_is_written_with_it() -> None:
+    async with lab() as it:
+        it.mark("n", 1)
+        it.link.hold()
+        await advance(2.1)
+        it.mark("n", 2)
+        it.link.up = False
+        it.link.release()
+        await settle()
+        assert len(it.buffer) == 1
+        it.link.up = True
+        await advance(5)
+        assert it.snapshot("n") == 2
+        assert len(it.buffer) == 0
+
+
+@virtual_time
+async def test_write_whose_answer_was_lost_is_repeated() -> None:
+    async with lab() as it:
+        it.mark("n", 1)
+        it.link.lost_answers = 2
+        await advance(10)
+        assert (it.snapshot("n"), len(it.buffer)) == (1, 0)
+
+
+@virtual_time
+async def test_l2_away_keeps_nothing_dirty() -> None:
+    async with lab() as it:
+        it.space.available = False
+        it.mark("n", 1)
+        await advance(3)
+        assert (it.snapshot("n"), len(it.buffer)) == (1, 0)
+
+
+@virtual_time
+async def test_state_that_never_fits_holds_nobody_else_up() -> None:
+    """Its events are in the log; what is derived from them is left out, and the buffer lives."""
+    async with lab() as it:
+        it.unfit.add("n5")
+        for i in range(20):
+            it.mark(f"n{i}", 1)
+        await advance(3)
+        assert [i for i in range(20) if it.snapshot(f"n{i}") is None] == [5]
+        it.mark("n7", 2)
+        await advance(3)
+        assert it.snapshot("n7") == 2
+
+
+@virtual_time
+async def test_cancelled_write_stays_dirty() -> None:
+    it = Lab()
+    run = asyncio.ensure_future(it.buffer.run())
+    it.mark("n", 1)
+    it.link.hold()
+    await advance(2.1)
+    run.cancel()
+    await settle()
+    assert len(it.buffer) == 1
+    it.link.release()
+    await it.buffer.flush_all()
+    assert it.snapshot("n") == 1
+
+
+# -- everything now ------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_flush_of_everything_waits_for_nothing() -> None:
+    async with lab() as it:
+        for i in range(150):
+            it.mark(f"n{i}", 1)
+        await it.buffer.flush_all()
+        assert len(it.buffer) == 0
+        assert sum(map(len, it.saves)) == 150
+
+
+@virtual_time
+async def test_flush_of_everything_includes_what_is_being_written() -> None:
+    async with lab() as it:
+        it.mark("n", 1)
+        it.link.hold()
+        await advance(2.1)
+        everything = asyncio.ensure_future(it.buffer.flush_all())
+        await settle()
+        assert not everything.done()
+        it.link.release()
+        await everything
+        assert it.snapshot("n") == 1
+
+
+@virtual_time
+async def test_flush_of_everything_says_when_it_failed() -> None:
+    async with lab() as it:
+        it.mark("n", 1)
+        it.database.available = False
+        with pytest.raises(DurableTierUnavailable):
+            await it.buffer.flush_all()
+        assert len(it.buffer) == 1
+
+
+@virtual_time
+async def test_forgotten_aggregate_is_not_written() -> None:
+    async with lab() as it:
+        it.mark("n", 1)
+        it.buffer.mark_buffered("n")
+        it.buffer.forget("n")
+        it.buffer.forget("never there")
+        await advance(6)
+        assert (it.saves, it.buffered, len(it.buffer)) == ([], [], 0)
+
+
+# -- buffered changes ----------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_buffered_changes_are_logged_two_seconds_after_the_first() -> None:
+    async with lab() as it:
+        it.buffer.mark_buffered("n")
+        await advance(1)
+        it.buffer.mark_buffered("n")
+        it.buffer.mark_buffered("m")
+        await advance(1.1)
+        assert it.buffered == [["n"]]
+        await advance(1)
+        assert it.buffered == [["n"], ["m"]]
+
+
+@virtual_time
+async def test_flush_of_everything_logs_what_is_buffered() -> None:
+    async with lab() as it:
+        it.buffer.mark_buffered("n")
+        await it.buffer.flush_all()
+        assert it.buffered == [["n"]]
+
+
+# -- against a model -----------------------------------------------------------------------------
+
+
+class Model(RuleBasedStateMachine):
+    """Whatever happens: the newest state is dirty or saved, in time, and never older than saved."""
+
+    ids = st.sampled_from("abc")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner(loop_factory=VirtualLoop)
+        self.it = self.runner.run(self.make())
+        self.run = self.runner.get_loop().create_task(self.it.buffer.run())
+        self.newest: dict[str, int] = {}
+        self.since: dict[str, float] = {}
+        self.down = False
+
+    async def make(self) -> Lab:
+        return Lab(flush_max_events=5)
+
+    def now(self) -> float:
+        return self.runner.get_loop().time()
+
+    def step(self, seconds: float) -> None:
+        self.runner.run(advance(seconds))
+        for id, seq in self.newest.items():
+            if self.it.snapshot(id) == seq:
+                self.since.pop(id, None)
+
+    @rule(id=ids, events=st.integers(1, 4))
+    def mark(self, id: str, events: int) -> None:
+        self.newest[id] = self.newest.get(id, 0) + 1
+        self.since.setdefault(id, self.now())
+
+        async def mark() -> None:
+            self.it.mark(id, self.newest[id], events)
+
+        self.runner.run(mark())
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 1.9, 2.1, 6.0]))
+    def wait(self, seconds: float) -> None:
+        self.step(seconds)
+
+    @rule()
+    def break_down(self) -> None:
+        self.it.link.up, self.down = False, True
+
+    @rule()
+    def come_back(self) -> None:
+        self.it.link.up = True
+        # The longest pause between two tries, after which everything counts from now.
+        self.step(2.5)
+        self.down = False
+        self.since = dict.fromkeys(self.since, self.now())
+
+    @rule()
+    def lose_an_answer(self) -> None:
+        self.it.link.lost_answers = 1
+        self.since = dict.fromkeys(self.since, self.now() + 2.5)
+
+    @rule()
+    def flush_everything(self) -> None:
+        async def flush() -> None:
+            try:
+                await self.it.buffer.flush_all()
+            except DurableTierUnavailable:
+                return
+
+        self.runner.run(flush())
+        self.step(0.0)
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        dirty = set(self.it.buffer._by_first) | set(self.it.buffer._flushing)
+        for id, seq in self.newest.items():
+            assert self.it.snapshot(id) == seq or id in dirty
+
+    @invariant()
+    def both_orders_hold_the_same(self) -> None:
+        buffer = self.it.buffer
+        assert set(buffer._by_first) == set(buffer._by_last)
+        firsts = [dirty.first for dirty in buffer._by_first.values()]
+        lasts = [dirty.last for dirty in buffer._by_last.values()]
+        assert (firsts, lasts) == (sorted(firsts), sorted(lasts))
+
+    @invariant()
+    def nothing_waits_too_long(self) -> None:
+        if not self.down:
+            late = [id for id, since in self.since.items() if self.now() - since > 5.1]
+            assert late == []
+
+    def teardown(self) -> None:
+        self.run.cancel()
+        self.runner.close()
+
+
+TestModel = Model.TestCase
+TestModel.settings = hypothesis_settings(max_examples=40, stateful_step_count=30, deadline=None)
