@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Query
@@ -35,45 +36,48 @@ _ID_SCHEMA = {
     "anyOf": [{"type": "string", "pattern": ID}, {"type": "null"}],
     "description": "Made by the server if left out",
 }
+_READ_ONLY_SCHEMAS: dict[str, dict[str, Any]] = {
+    name: {"readOnly": True} for name in ("id", *answers.READ_ONLY)
+}
 
 
-def config_router(
-    kind: str,
-    body_type: type[BotConfig] | type[TeamConfig],
-    one: type[answers.Bot] | type[answers.Team],
-    many: type[answers.BotList] | type[answers.TeamList],
-    versions: type[answers.BotHistory] | type[answers.TeamHistory],
-    example: Body,
-) -> APIRouter:
+class Shape(NamedTuple):
+    """What differs between the kinds."""
+
+    kind: str
+    body: type[BotConfig] | type[TeamConfig]
+    one: type[answers.Bot] | type[answers.Team]
+    many: type[answers.BotList] | type[answers.TeamList]
+    versions: type[answers.BotHistory] | type[answers.TeamHistory]
+    example: Body
+
+    def shown(self, record: Record[Any], status: int = 200) -> Response:
+        """Return the answer with one version and its ETag."""
+        etag = {"ETag": f'"{record.version}"'}
+        return json_response(answers.config(self.one, record), status, etag)
+
+    def page(self, records: Sequence[Record[Any]]) -> tuple[Any, ...]:
+        """Return the answers of a list."""
+        return tuple(answers.config(self.one, record) for record in records)
+
+
+def config_router(shape: Shape) -> APIRouter:
     """Return the routes of one kind of config."""
-    router = APIRouter(prefix=f"/{kind}s", tags=[f"{kind}s"])
-    reads, writes = needs(Right.READ_CONFIGS), needs(Right.WRITE_CONFIGS)
-    whole = body(body_type, example)
+    router = APIRouter(prefix=f"/{shape.kind}s", tags=[f"{shape.kind}s"])
+    _add_reads(router, shape)
+    _add_beginning_and_end(router, shape)
+    _add_edits(router, shape)
+    return router
 
-    def shown(record: Record[Any], status: int = 200) -> Response:
-        return json_response(answers.config(one, record), status, {"ETag": f'"{record.version}"'})
 
-    @router.post(
-        "",
-        status_code=201,
-        summary=f"Create a {kind}",
-        dependencies=[writes],
-        openapi_extra=body(body_type, example, extra={"id": _ID_SCHEMA}),
-        responses=answer(one, "Version 1", status=201) | problems(409, 413),
-    )
-    async def create(service: Service, caller: Caller, given: JsonBody) -> Response:
-        rest = dict(given)
-        id = _id(rest.pop("id", None)) or new_id()
-        record = await service.configs.create(kind, id, msgspec.json.encode(rest), caller.id)
-        response = shown(record, 201)
-        response.headers["Location"] = f"/api/v1/{kind}s/{id}"
-        return response
+def _add_reads(router: APIRouter, shape: Shape) -> None:
+    kind, reads = shape.kind, needs(Right.READ_CONFIGS)
 
     @router.get(
         "",
         summary=f"List {kind}s",
         dependencies=[reads],
-        responses=answer(many, "A page, in order of id") | problems(),
+        responses=answer(shape.many, "A page, in order of id") | problems(),
     )
     async def list_all(
         service: Service,
@@ -81,55 +85,53 @@ def config_router(
         limit: Limit = 50,
     ) -> Response:
         records, following = await service.configs.list(kind, cursor, limit)
-        page: tuple[Any, ...] = tuple(answers.config(one, record) for record in records)
-        return json_response(many(page, following))
+        return json_response(shape.many(shape.page(records), following))
 
     @router.get(
         "/{config_id}",
         summary=f"Read a {kind}",
         dependencies=[reads],
-        responses=answer(one, "The present version") | problems(404),
+        responses=answer(shape.one, "The present version") | problems(404),
     )
     async def read(config_id: ConfigId, service: Service) -> Response:
-        return shown(await service.configs.get(kind, config_id))
+        return shape.shown(await service.configs.get(kind, config_id))
 
-    @router.put(
-        "/{config_id}",
-        summary=f"Replace a {kind}",
-        dependencies=[writes],
-        openapi_extra=whole,
-        responses=answer(one, "The next version") | problems(404, 412, 413),
+    @router.get(
+        "/{config_id}/history",
+        summary=f"Read the versions of a {kind}",
+        dependencies=[reads],
+        responses=answer(shape.versions, "Versions, newest first") | problems(404),
     )
-    async def replace(
+    async def history(
         config_id: ConfigId,
         service: Service,
-        caller: Caller,
-        given: JsonBody,
-        if_version: IfVersion,
+        before: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
+        limit: Limit = 50,
     ) -> Response:
-        """Replace the config. What an answer adds to it (id, version, ...) may be sent back."""
-        data = msgspec.json.encode(_without_read_only(given, config_id))
-        return shown(await service.configs.replace(kind, config_id, data, caller.id, if_version))
+        """Read versions below `before`, deleted ones included."""
+        records = await service.configs.history(kind, config_id, before, limit)
+        following = records[-1].version if len(records) == limit else None
+        return json_response(shape.versions(shape.page(records), following))
 
-    @router.patch(
-        "/{config_id}",
-        summary=f"Change a {kind}",
+
+def _add_beginning_and_end(router: APIRouter, shape: Shape) -> None:
+    kind, writes = shape.kind, needs(Right.WRITE_CONFIGS)
+
+    @router.post(
+        "",
+        status_code=201,
+        summary=f"Create a {kind}",
         dependencies=[writes],
-        openapi_extra=json_body(
-            patch_schema(body_type) | {"description": "A JSON merge patch (RFC 7396)"},
-            {"name": "Another name"},
-        ),
-        responses=answer(one, "The next version") | problems(404, 412, 413),
+        openapi_extra=body(shape.body, shape.example, extra={"id": _ID_SCHEMA}),
+        responses=answer(shape.one, "Version 1", status=201) | problems(409, 413),
     )
-    async def patch(
-        config_id: ConfigId,
-        service: Service,
-        caller: Caller,
-        given: JsonBody,
-        if_version: IfVersion,
-    ) -> Response:
-        """Change what is given; null puts a field back to its default."""
-        return shown(await service.configs.patch(kind, config_id, given, caller.id, if_version))
+    async def create(service: Service, caller: Caller, given: JsonBody) -> Response:
+        rest = dict(given)
+        id = _id(rest.pop("id", None)) or new_id()
+        record = await service.configs.create(kind, id, msgspec.json.encode(rest), caller.id)
+        response = shape.shown(record, 201)
+        response.headers["Location"] = f"/api/v1/{kind}s/{id}"
+        return response
 
     @router.delete(
         "/{config_id}",
@@ -144,25 +146,50 @@ def config_router(
         await service.configs.delete(kind, config_id, caller.id, if_version)
         return Response(status_code=204)
 
-    @router.get(
-        "/{config_id}/history",
-        summary=f"Read the versions of a {kind}",
-        dependencies=[reads],
-        responses=answer(versions, "Versions, newest first") | problems(404),
+
+def _add_edits(router: APIRouter, shape: Shape) -> None:
+    kind, writes = shape.kind, needs(Right.WRITE_CONFIGS)
+    changed = answer(shape.one, "The next version") | problems(404, 412, 413)
+
+    @router.put(
+        "/{config_id}",
+        summary=f"Replace a {kind}",
+        dependencies=[writes],
+        openapi_extra=body(shape.body, shape.example, extra=_READ_ONLY_SCHEMAS),
+        responses=changed,
     )
-    async def history(
+    async def replace(
         config_id: ConfigId,
         service: Service,
-        before: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
-        limit: Limit = 50,
+        caller: Caller,
+        given: JsonBody,
+        if_version: IfVersion,
     ) -> Response:
-        """Read versions below `before`, deleted ones included."""
-        records = await service.configs.history(kind, config_id, before, limit)
-        page: tuple[Any, ...] = tuple(answers.config(one, record) for record in records)
-        following = records[-1].version if len(records) == limit else None
-        return json_response(versions(page, following))
+        """Replace the config. What an answer adds to it (id, version, ...) may be sent back."""
+        data = msgspec.json.encode(_without_read_only(given, config_id))
+        record = await service.configs.replace(kind, config_id, data, caller.id, if_version)
+        return shape.shown(record)
 
-    return router
+    @router.patch(
+        "/{config_id}",
+        summary=f"Change a {kind}",
+        dependencies=[writes],
+        openapi_extra=json_body(
+            patch_schema(shape.body) | {"description": "A JSON merge patch (RFC 7396)"},
+            {"name": "Another name"},
+        ),
+        responses=changed,
+    )
+    async def patch(
+        config_id: ConfigId,
+        service: Service,
+        caller: Caller,
+        given: JsonBody,
+        if_version: IfVersion,
+    ) -> Response:
+        """Change what is given; null puts a field back to its default."""
+        record = await service.configs.patch(kind, config_id, given, caller.id, if_version)
+        return shape.shown(record)
 
 
 _CURSOR = "`next_cursor` of the page before"
@@ -174,9 +201,11 @@ _BOT = {
 }
 _TEAM = {"name": "Launch", "members": [{"bot": "ada", "role": "lead"}]}
 
-bots = config_router("bot", BotConfig, answers.Bot, answers.BotList, answers.BotHistory, _BOT)
+bots = config_router(
+    Shape("bot", BotConfig, answers.Bot, answers.BotList, answers.BotHistory, _BOT)
+)
 teams = config_router(
-    "team", TeamConfig, answers.Team, answers.TeamList, answers.TeamHistory, _TEAM
+    Shape("team", TeamConfig, answers.Team, answers.TeamList, answers.TeamHistory, _TEAM)
 )
 
 

@@ -112,6 +112,13 @@ ANY_COMMAND: structs.Schema = {
 }
 
 
+def _without_null(parameter: dict[str, Any]) -> None:
+    """Say what an optional parameter may be when it is there: it cannot be null in a URL."""
+    kinds = parameter["schema"].pop("anyOf", None)
+    if kinds is not None:
+        parameter["schema"].update(kinds[0])
+
+
 def document(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document of the application, made once."""
     if app.openapi_schema is None:
@@ -131,5 +138,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             if not path.startswith(_PUBLIC):
                 for operation in operations.values():
                     operation["security"] = [{"token": []}]
+                    for parameter in operation.get("parameters", ()):
+                        _without_null(parameter)
         app.openapi_schema = spec
     return app.openapi_schema
