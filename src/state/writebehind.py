@@ -136,7 +136,9 @@ class WriteBehind(Generic[S]):
         self._wake.clear()
         delay = max(0.001, min(times) - now) if times else None
         try:
-            await asyncio.wait_for(self._wake.wait(), delay)
+            # Not `wait_for`: Python 3.11's swallows a cancel that comes together with the wake-up.
+            async with asyncio.timeout(delay):
+                await self._wake.wait()
         except TimeoutError:
             return
 

@@ -112,7 +112,8 @@ class Feed:
                 after = event.version.seq
             if not events:
                 try:
-                    await asyncio.wait_for(waiter.wait(), _IDLE_CHECK_S)
+                    async with asyncio.timeout(_IDLE_CHECK_S):
+                        await waiter.wait()
                 except TimeoutError:
                     continue
 

@@ -281,6 +281,17 @@ async def test_cancelled_write_stays_dirty() -> None:
     assert it.snapshot("n") == 1
 
 
+@virtual_time
+async def test_loop_that_is_cancelled_as_it_wakes_ends() -> None:
+    it = Lab()
+    run = asyncio.ensure_future(it.buffer.run())
+    await settle()
+    it.mark("n", 1)
+    run.cancel()
+    await settle()
+    assert run.cancelled()
+
+
 # -- everything now ------------------------------------------------------------------------------
 
 
