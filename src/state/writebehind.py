@@ -216,7 +216,7 @@ class WriteBehind(Generic[S]):
             await self._save(entries[middle:])
 
     def _put_back(self, batch: dict[str, Dirty[S]]) -> None:
-        """Join what could not be written with what came since, at the front of both orders."""
+        """Join what could not be written with what came since, at its place in both orders."""
         for id, old in batch.items():
             del self._flushing[id]
             new = self._by_first.pop(id, None)
@@ -225,9 +225,10 @@ class WriteBehind(Generic[S]):
                 old.events += new.events
                 old.bytes += new.bytes
                 old.entry, old.last = new.entry, new.last
-        self._by_first = {**batch, **self._by_first}
-        rest = {id: dirty for id, dirty in self._by_last.items() if id not in batch}
-        self._by_last = dict(sorted({**batch, **rest}.items(), key=lambda pair: pair[1].last))
+        # A full one is written before its time, so what comes back need not be the oldest.
+        waiting = {**self._by_first, **batch}
+        self._by_first = dict(sorted(waiting.items(), key=lambda pair: pair[1].first))
+        self._by_last = dict(sorted(waiting.items(), key=lambda pair: pair[1].last))
 
     def forget(self, id: str) -> None:
         """Drop an aggregate that another server owns now: it flushes what the log has."""
