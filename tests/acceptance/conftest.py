@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.stage import Stage, open_stage
-
-OpenStage = Callable[..., AbstractAsyncContextManager[Stage]]
-Tell = Callable[[str], None]
+from tests.support.stage import OpenStage, Tell, open_stage
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.acceptance.conftest import OpenStage, Tell
 from tests.support.cluster_processes import QUICK
-from tests.support.stage import Stage, assert_kept
+from tests.support.stage import OpenStage, Stage, Tell, assert_kept
 from tests.support.troubles import CROWD, histogram
 
 

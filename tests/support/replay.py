@@ -52,8 +52,8 @@ class Replay:
         self._ledger = ledger
         self._chance = random.Random(seed)
         self._all_at_once = asyncio.Event()
-        self.in_flight: dict[Turn, float] = {}
-        """Turns posted and not acked, with the time of their first attempt."""
+        self.in_flight: dict[Turn, str] = {}
+        """Turns posted and not acked, with the server whose answer they wait for."""
         self.acked = 0
 
     def burst(self) -> None:
@@ -97,9 +97,8 @@ class Replay:
         speaker = people[said.speaker]
         self._ledger.write(Posted(conversation, key, speaker, digest(said.text)))
         turn = Turn(conversation, key)
-        self.in_flight[turn] = asyncio.get_running_loop().time()
         body = {"author": {"kind": "person", "id": speaker}, "text": said.text}
-        answered = await self._until_answered(f"/{conversation}/messages", key, body)
+        answered = await self._until_answered(f"/{conversation}/messages", key, body, turn)
         if answered is None:
             self._ledger.write(Unknown(conversation, key, 0))
             raise Refusal(f"{conversation} {key}: no ack within {_ACKED_WITHIN_S:.0f} s")
@@ -110,17 +109,19 @@ class Replay:
         self.acked += 1
 
     async def _until_answered(
-        self, path: str, key: str, body: dict[str, Any]
+        self, path: str, key: str, body: dict[str, Any], turn: Turn | None = None
     ) -> tuple[dict[str, Any], int] | None:
         """Return the answer and the number of attempts; None at the deadline."""
         deadline = asyncio.get_running_loop().time() + _ACKED_WITHIN_S
         content = msgspec.json.encode(body)
-        turn = self._chance.randrange(len(self._urls))
-        for attempt in itertools.count(1):
-            url = self._urls[(turn + attempt) % len(self._urls)]
+        first = self._chance.randrange(len(self._urls))
+        for attempt in itertools.count(first):
+            url = self._urls[attempt % len(self._urls)]
+            if turn is not None:
+                self.in_flight[turn] = url
             answer = await self._attempt(f"{url}/api/v1/conversations{path}", key, content)
             if answer is not None:
-                return answer, attempt
+                return answer, attempt - first + 1
             if asyncio.get_running_loop().time() > deadline:
                 break
             await asyncio.sleep(self._chance.uniform(*_PAUSE_S))

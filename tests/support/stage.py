@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,11 @@ from tests.support.ledger import Ledger, Line, Posted
 from tests.support.meetings import Meeting, meetings
 from tests.support.replay import Replay, open_replay
 from tests.support.troubles import Troubles
+
+OpenStage = Callable[..., AbstractAsyncContextManager["Stage"]]
+"""`open_stage` with its stores and folder given."""
+Tell = Callable[[str], None]
+"""Puts what was counted into a report."""
 
 _COMPANY = 60
 """Conversations that go on beside the meetings, so that a crowd is in flight at any moment."""

@@ -49,8 +49,7 @@ class Kill(msgspec.Struct, frozen=True, gc=False):
         They are in the log under its epoch, and the ack came from a repetition.
         """
         return sum(
-            log[turn].epoch == self.epochs.get(turn.conversation)
-            and (acks[turn].repeated or acks[turn].attempts > 1)
+            log[turn].epoch == self.epochs.get(turn.conversation) and acks[turn].repeated
             for turn in self.in_flight
             if turn in log and turn in acks
         )
@@ -120,14 +119,20 @@ class Troubles:
             victim, epochs = await self._moment()
             victim.pause()
             await asyncio.sleep(_ARRIVALS_S)
-            if len(self._replay.in_flight) >= CROWD and await self._logged(epochs):
+            if len(self._replay.in_flight) >= CROWD and await self._owes_an_ack(victim, epochs):
                 return victim, epochs
             victim.resume()
         raise AssertionError(f"no moment between commit and ack in {_AIMS} tries")
 
-    async def _logged(self, epochs: Mapping[str, int]) -> bool:
-        """Say whether the log has a turn of these conversations that is still in flight."""
-        waiting = [turn for turn in self._replay.in_flight if turn.conversation in epochs]
+    async def _owes_an_ack(self, frozen: ServerProcess, owned: Mapping[str, int]) -> bool:
+        """Say whether the log has a turn, of what the server owns, for whose ack from this very
+        server the client still waits: an ack on its way through another server may yet arrive.
+        """
+        waiting = [
+            turn
+            for turn, url in self._replay.in_flight.items()
+            if url == frozen.url and turn.conversation in owned
+        ]
         found: bool = await self._cluster.database.fetchval(
             "SELECT EXISTS (SELECT FROM events WHERE (conversation_id, event_id) IN "
             "(SELECT * FROM unnest($1::text[], $2::text[])))",

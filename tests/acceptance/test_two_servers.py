@@ -1,0 +1,222 @@
+"""Two real servers hold one conversation: what one acknowledged the other shows, and the stores
+are asked and written no more often than promised. Counts are PostgreSQL's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from src.state.models import Version
+from src.state.settings import StateSettings
+from src.swarm.commands import Create, NewParticipant, PostMessage, Speaker
+from src.swarm.runtime import open_runtime
+from src.swarm.service import SwarmService
+from src.swarm.settings import RuntimeSettings, SwarmSettings
+from tests.support.cluster_processes import Cluster, open_cluster
+from tests.support.cluster_settings import eventually
+from tests.support.evidence import all_flushed
+from tests.support.stage import Tell
+
+ADA = {"id": "ada", "kind": "person", "name": "Ada"}
+
+
+@asynccontextmanager
+async def client_of(cluster: Cluster) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        headers={"Authorization": f"Bearer {cluster.token}", "Content-Type": "application/json"},
+        raise_for_status=True,
+    ) as session:
+        yield session
+
+
+async def begin(session: aiohttp.ClientSession, url: str, conversation: str) -> None:
+    body = {"id": conversation, "participants": [ADA]}
+    async with session.post(f"{url}/api/v1/conversations", json=body):
+        return
+
+
+async def say(session: aiohttp.ClientSession, url: str, conversation: str, text: str) -> str:
+    """Add a turn; return the acked version."""
+    body = {"author": {"kind": "person", "id": "ada"}, "text": text}
+    path = f"{url}/api/v1/conversations/{conversation}/messages"
+    async with session.post(path, json=body) as response:
+        return response.headers["X-Swarm-Version"]
+
+
+async def last_text(
+    session: aiohttp.ClientSession, url: str, conversation: str, at_least: str | None = None
+) -> tuple[str, Version]:
+    """Return the newest message and the version that a server shows, which it says is fresh."""
+    headers = {} if at_least is None else {"X-Swarm-Version": at_least}
+    async with session.get(f"{url}/api/v1/conversations/{conversation}", headers=headers) as answer:
+        state = await answer.json()
+        assert answer.headers["X-Swarm-Freshness"] == "fresh"
+        newest = state["messages"][-1]["text"] if state["messages"] else ""
+        return newest, Version.parse(answer.headers["X-Swarm-Version"])
+
+
+async def test_a_turn_posted_on_one_server_is_read_on_the_other(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    async with (
+        open_cluster(database_url, redis_url, tmp_path) as cluster,
+        client_of(cluster) as session,
+    ):
+        await begin(session, cluster.urls[0], "c-1")
+        for number in range(40):
+            here, there = cluster.urls[number % 2], cluster.urls[1 - number % 2]
+
+            text = f"with the acked version, {number}"
+            version = await say(session, here, "c-1", text)
+            assert await last_text(session, there, "c-1", version) == (text, Version.parse(version))
+
+            text = f"without it, {number}"
+            version = await say(session, here, "c-1", text)
+
+            async def is_shown(url: str = there, expected: str = text) -> bool:
+                return (await last_text(session, url, "c-1"))[0] == expected
+
+            await eventually(is_shown, 2.0, what=f"turn {version} is read without its version")
+
+
+async def counted(database_url: str, what: str, tables: str) -> int:
+    """Return the sum of a column of pg_stat_user_tables, once no server is connected any more: a
+    backend may keep its counts to itself as long as it lives.
+    """
+    database = await asyncpg.connect(database_url)
+
+    async def is_alone() -> bool:
+        others = await database.fetchval(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return bool(others == 0)
+
+    try:
+        await eventually(is_alone, 20, what="the servers' connections are gone")
+        total: int = await database.fetchval(
+            f"SELECT sum({what})::bigint FROM pg_stat_user_tables WHERE relname LIKE $1", tables
+        )
+        return total
+    finally:
+        await database.close()
+
+
+LOADS = ("coalesce(seq_scan, 0) + coalesce(idx_scan, 0)", "events%")
+"""Reading a state from L3 scans the log once, in the conversation's partition."""
+
+
+async def test_a_thousand_reads_of_a_cold_conversation_are_one_read_of_the_database(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    async with (
+        open_cluster(database_url, redis_url, tmp_path, count=1) as cluster,
+        client_of(cluster) as session,
+    ):
+        await begin(session, cluster.urls[0], "c-1")
+        await say(session, cluster.urls[0], "c-1", "hello")
+        await all_flushed(cluster.database)
+    async with Redis.from_url(redis_url) as redis:
+        await redis.flushall()
+    before = await counted(database_url, *LOADS)
+
+    async with (
+        open_cluster(database_url, redis_url, tmp_path, count=1) as cluster,
+        client_of(cluster) as session,
+    ):
+        reads = [last_text(session, cluster.urls[0], "c-1") for _ in range(1000)]
+        assert {text for text, _ in await asyncio.gather(*reads)} == {"hello"}
+    assert await counted(database_url, *LOADS) - before == 1
+
+
+async def test_fifty_updates_within_two_seconds_are_one_write_of_the_snapshot(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    async with (
+        open_cluster(database_url, redis_url, tmp_path, count=1) as cluster,
+        client_of(cluster) as session,
+    ):
+        (url,) = cluster.urls
+        await begin(session, url, "c-1")
+        await all_flushed(cluster.database)
+        await asyncio.gather(*(say(session, url, "c-1", f"update {n}") for n in range(50)))
+        await all_flushed(cluster.database)
+    assert await counted(database_url, "n_tup_ins", "snapshots") == 1, "the beginning"
+    assert await counted(database_url, "n_tup_upd", "snapshots") == 1, "the fifty updates"
+
+
+_BUSY = 1000
+_TURNS = 14
+_PACE_S = 0.9
+"""A turn this often keeps a conversation from ever being quiet for the 2 s of the debounce."""
+_FLUSHED_EVERY_S = 5.0
+_MARGIN_S = 2.0
+"""For the flush itself, and for the look at it."""
+
+
+async def test_a_thousand_busy_conversations_are_each_flushed_every_five_seconds(
+    database_url: str, redis_url: str, tell: Tell
+) -> None:
+    """The server runs in the client's process: a thousand requests a second would be the load."""
+    ids = [f"busy-{number}" for number in range(_BUSY)]
+    settings = RuntimeSettings(
+        StateSettings(database_url=SecretStr(database_url), redis_url=SecretStr(redis_url)),
+        SwarmSettings(internal_secret=SecretStr("x" * 32)),
+    )
+    database = await asyncpg.connect(database_url)
+    async with open_runtime(settings) as runtime:
+        watching = asyncio.create_task(longest_wait_for_a_flush(database, len(ids)))
+        pauses = await asyncio.gather(*(keep_busy(runtime.service, id) for id in ids))
+        waited_s = await watching
+    await database.close()
+    tell(f"longest wait for a flush {waited_s:.2f} s, longest pause {max(pauses):.2f} s")
+    assert max(pauses) < 2.0, "no conversation was ever quiet, else this proves nothing"
+    assert waited_s <= _FLUSHED_EVERY_S + _MARGIN_S
+
+
+async def keep_busy(service: SwarmService, id: str) -> float:
+    """Post turns to a new conversation at the pace; return its longest pause in seconds."""
+    people = (NewParticipant("ada", "person", "Ada"),)
+    await service.submit(id, Create(id, participants=people), key="open", actor="ada", create=True)
+    began = last = time.monotonic()
+    longest = 0.0
+    for number in range(1, _TURNS + 1):
+        await asyncio.sleep(began + number * _PACE_S - time.monotonic())
+        turn = PostMessage(Speaker("person", "ada"), "go on")
+        await service.submit(id, turn, key=f"turn-{number}", actor="ada")
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+    return longest
+
+
+async def longest_wait_for_a_flush(database: asyncpg.Connection, conversations: int) -> float:
+    """Watch until all turns are logged; return for how long, in seconds, the most neglected
+    conversation's snapshot stood still while it was behind its log.
+    """
+    behind_since: dict[str, tuple[int, float]] = {}
+    longest = 0.0
+    while True:
+        rows = await database.fetch(
+            "SELECT c.id, c.seq, coalesce(s.seq, 0) AS flushed FROM conversations c "
+            "LEFT JOIN snapshots s ON s.conversation_id = c.id"
+        )
+        now = time.monotonic()
+        for id, seq, flushed in rows:
+            before, since = behind_since.get(id, (-1, now))
+            if flushed != before:
+                behind_since[id] = flushed, now
+            elif flushed < seq:
+                longest = max(longest, now - since)
+        if len(rows) == conversations and all(row["seq"] > _TURNS for row in rows):
+            return longest
+        await asyncio.sleep(0.2)
