@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from time import perf_counter
+from statistics import median
+from time import perf_counter, process_time
+
+from tests.benchmarks.row import Sample
 
 Operation = Callable[[], Awaitable[object]]
 
 
-async def latencies(
-    ours: Operation, against: Operation, count: int, block: int = 25
-) -> tuple[list[float], list[float]]:
-    """Return how long each of `count` operations took on each side, in seconds."""
-    sides: tuple[tuple[Operation, list[float]], ...] = ((ours, []), (against, []))
+async def duel(ours: Operation, against: Operation, count: int, block: int = 25) -> Sample:
+    """Time about `count` operations of each side, a block of ours and a block of the other's.
+
+    Returns the medians, in seconds, and in the note the CPU time that each costs this process:
+    under a noisy neighbour the steadier figure.
+    """
+    sides = (ours, against)
+    taken: tuple[list[float], list[float]] = ([], [])
+    cpu = [0.0, 0.0]
     for _ in range(max(1, count // block)):
-        for operation, taken in sides:
+        for side, operation in enumerate(sides):
+            cpu_began = process_time()
             for _ in range(min(block, count)):
                 began = perf_counter()
                 await operation()
-                taken.append(perf_counter() - began)
-    return sides[0][1], sides[1][1]
+                taken[side].append(perf_counter() - began)
+            cpu[side] += process_time() - cpu_began
+    mine, other = (cpu[side] / len(taken[side]) * 1e6 for side in (0, 1))
+    note = f"CPU of the calling process {mine:.0f} us against {other:.0f} us"
+    return Sample(median(taken[0]), median(taken[1]), note)
 
 
 async def seconds(operation: Operation) -> float:

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from src.state.models import Durability
 from src.swarm.commands import CountUsage
-from tests.benchmarks.duel import latencies, seconds
+from tests.benchmarks.duel import duel, seconds
 from tests.benchmarks.lab import WRITERS, Lab, crowd
 from tests.benchmarks.row import Round, Sample, Target, quantile, row
 
@@ -56,12 +56,11 @@ async def ack_1(lab: Lab) -> AsyncIterator[Round]:
     insert = await _Insert.of(lab, id)
 
     async def measure() -> Sample:
-        ours, against = await latencies(
+        return await duel(
             lambda: lab.speak(id),
             lambda: lab.line.execute(_INSERT, *insert.row(id)),
             lab.scaled(300, 10),
         )
-        return Sample(median(ours), median(against))
 
     yield measure
 

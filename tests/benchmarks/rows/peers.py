@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -21,7 +20,7 @@ from msgspec.json import decode as decode_json
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from tests.benchmarks.duel import latencies
+from tests.benchmarks.duel import duel
 from tests.benchmarks.lab import Lab, crowd
 from tests.benchmarks.row import Round, Sample, Target, row
 from tests.benchmarks.rows.acks import acks_per_second
@@ -149,9 +148,8 @@ async def langgraph_1(lab: Lab) -> AsyncIterator[Round]:
     async with _open_langgraph(lab, id) as checkpoints:
 
         async def measure() -> Sample:
-            ours, against = await latencies(
+            return await duel(
                 lambda: lab.speak(id), lambda: checkpoints.put(id), lab.scaled(150, 10)
             )
-            return Sample(median(ours), median(against))
 
         yield measure

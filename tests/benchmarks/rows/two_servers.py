@@ -16,7 +16,7 @@ from tests.benchmarks.cluster import Answer, Cluster
 from tests.benchmarks.duel import eventually
 from tests.benchmarks.lab import Lab
 from tests.benchmarks.load import requests_per_second
-from tests.benchmarks.processes import open_bare_app
+from tests.benchmarks.processes import cpu_seconds, open_bare_app
 from tests.benchmarks.row import Round, Sample, Target, quantile, row
 
 _READ = "/conversations/{}"
@@ -37,13 +37,23 @@ async def http_get(lab: Lab) -> AsyncIterator[Round]:
     file = lab.folder / "state.json"
     file.write_bytes((await cluster.done("GET", cluster.a, _READ.format(id))).body)
     seconds = lab.scaled(15, 3) / 10
-    async with open_bare_app(file) as bare_url:
+    async with open_bare_app(file) as (bare_url, bare_pid):
+
+        async def load(url: str, pid: int) -> tuple[float, float]:
+            """Return requests/s and the server's CPU time per request in microseconds."""
+            began, cpu = perf_counter(), cpu_seconds(pid)
+            rate = await requests_per_second(url + path, cluster.token, seconds)
+            used = cpu_seconds(pid) - cpu
+            return rate, used / (rate * (perf_counter() - began)) * 1e6
 
         async def measure() -> Sample:
             await cluster.done("GET", cluster.a, _READ.format(id))
-            ours = await requests_per_second(cluster.a.url + path, cluster.token, seconds)
-            bare = await requests_per_second(bare_url + path, cluster.token, seconds)
-            return Sample(ours, bare)
+            assert cluster.a.pid is not None
+            ours, our_cpu = await load(cluster.a.url, cluster.a.pid)
+            bare, bare_cpu = await load(bare_url, bare_pid)
+            # The generator's start is in the time and hardly in the rate: the same for both.
+            note = f"the server's CPU per request {our_cpu / bare_cpu:.2f}x of the bare one's"
+            return Sample(ours, bare, note)
 
         yield measure
 
