@@ -11,7 +11,7 @@ from src.api.auth.principals import RIGHTS, Right
 from src.api.metrics import SERVER, STORES, ServerMetrics
 from src.api.middleware import Traffic
 from src.api.settings import ApiSettings
-from src.cli.durations import parse_duration
+from src.state.durations import parse_duration
 from src.state.settings import StateSettings
 from tests.unit.deploy.names import ROOT
 
