@@ -18,7 +18,7 @@ async def updates_collapse(stage: Stage) -> Promise:
     room = "demo-burst"
     await stage.a.begin(room, PEOPLE)
     if not await stage.outside.snapshots_at_head([room], _PATIENCE_S):
-        return Promise(Name.COLLAPSE, False, expected, "the new conversation was not even flushed")
+        return Promise(Name.COLLAPSE, False, expected, "even a new conversation was never flushed")
     before = await stage.outside.snapshot_writes(room)
     stage.audience.note(f"{_UPDATES} updates of one blackboard on server A")
     began = time.perf_counter()
