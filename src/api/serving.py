@@ -6,6 +6,7 @@ The port is taken before anything else is opened, so that a server that cannot l
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from src.swarm.settings import RuntimeSettings, SwarmSettings
 log = structlog.get_logger(__name__)
 
 _BACKLOG = 2048
+_FILES = 65_536
 _LAST_ANSWERS_S = 10
 """How long requests under way may take once the server was told to stop."""
 _ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared with, never listened on by default
@@ -102,8 +104,20 @@ def run(
     Raises:
         DurableTierUnavailable, SharedTierUnavailable: a store does not answer; it is named.
     """
+    allow_connections()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(api, settings, listener, guards))
+
+
+def allow_connections() -> None:
+    """Let this process open as many files as it may: many systems begin with 1024.
+
+    Each client is one, and each stream or live session stays one for long.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(

@@ -117,6 +117,9 @@ async def open_cluster(
         )
         for index, port in enumerate(ports)
     ]
+    for server in servers:
+        # Of this run only, or it would grow for ever.
+        server.log.unlink(missing_ok=True)
     try:
         await asyncio.gather(*(server.start() for server in servers))
         yield servers

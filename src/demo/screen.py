@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -91,9 +92,8 @@ class Screen(Audience):
 
     def promise(self, promise: Promise) -> None:
         mark = ("✓ ", "bold green") if promise.kept else ("✗ ", "bold red")
-        self._console.print(
-            Text.assemble(mark, promise.promise.title, (f"  {promise.found}", "dim"))
-        )
+        self._console.print(Text.assemble(mark, (promise.promise.title, "bold")))
+        self._console.print(Padding(Text(promise.found, "dim"), (0, 0, 0, 2)))
 
     def outcome(self, outcome: Outcome, seconds: float) -> None:
         """Show the tables at the end."""

@@ -21,6 +21,7 @@ from src.api import serving
 from src.api.logs import configure_logs
 from src.api.settings import ApiSettings
 from src.demo.promises import Guard
+from src.state.errors import TierUnavailable
 from src.state.guards import Guards
 
 
@@ -31,11 +32,15 @@ def main() -> None:
     without: str | None = parser.parse_args().without
     threading.Thread(target=_end_with_parent, daemon=True).start()
     configure_logs(level=logging.INFO)
-    # The rest comes from SWARMSTATE_*, which the parent has set.
-    api = ApiSettings()
-    listener = serving.listen(api.host, api.port)
-    guards = Guards(**({} if without is None else {without: False}))
-    serving.run(api, serving.runtime_settings(api, listener), listener, guards=guards)
+    try:
+        # The rest comes from SWARMSTATE_*, which the parent has set.
+        api = ApiSettings()
+        listener = serving.listen(api.host, api.port)
+        guards = Guards(**({} if without is None else {without: False}))
+        serving.run(api, serving.runtime_settings(api, listener), listener, guards=guards)
+    except (serving.CannotListen, TierUnavailable) as error:
+        # The parent shows the end of our log: a trace would hide what matters.
+        sys.exit(str(error))
 
 
 def _end_with_parent() -> None:

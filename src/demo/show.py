@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from src.api.auth.principals import Role
 from src.api.auth.tokens import issue_token
+from src.api.serving import allow_connections
 from src.demo.acts.dialogue import edited_bot_is_obeyed, nothing_was_lost, play
 from src.demo.acts.losing import killed_owner_loses_nothing, paused_owner_is_fenced
 from src.demo.acts.reading import read_on_the_other_server, tiers_cost_what_they_should
@@ -56,6 +57,8 @@ def perform(meeting: Meeting, audience: Audience, *, sabotage: Guard | None = No
     Raises:
         EmbeddedError, ClusterError: the servers could not be started.
     """
+    # Of a thousand readers each has a connection of its own.
+    allow_connections()
     steps = 1 if sabotage is not None else len(meeting.turns) + len(_ACTS)
     with (
         TemporaryDirectory(prefix="swarmstate-demo-", ignore_cleanup_errors=True) as folder,

@@ -64,7 +64,7 @@ async def _until_read(server: Client, room: str, version: tuple[int, int]) -> fl
         if reading is not None and not reading.labelled and asked > _BOUND_S:
             return None
         if asked > 2 * _BOUND_S:
-            return None
+            raise NotAnswered(f"for {asked:.0f} s server {server.name} called its answers old")
 
 
 async def tiers_cost_what_they_should(stage: Stage) -> Promise:
