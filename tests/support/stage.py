@@ -63,7 +63,7 @@ class Stage:
         ledger: Ledger,
         played: Sequence[Meeting],
     ) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self._replay = replay
         self.troubles = troubles
         self._ledger = ledger
@@ -100,7 +100,7 @@ class Stage:
 
     async def verdict(self) -> Verdict:
         """Wait until all is flushed, and hold everything against everything."""
-        cluster = self._cluster
+        cluster = self.cluster
         await all_flushed(cluster.database)
         events = await events_of(cluster.database)
         log, ledger = history_of(events), self._ledger.read()
