@@ -21,7 +21,14 @@ from src.api.settings import ApiSettings
 from src.cli import dev as development
 from src.cli.doctor import examine, healthy, show
 from src.cli.failures import FAILED, check_settings, explained, fail, reaching
-from src.demo.cluster import DATABASE_URL, JWT_SECRET, REDIS_URL, jwt_secret, open_stores
+from src.demo.cluster import (
+    DATABASE_URL,
+    JWT_SECRET,
+    REDIS_URL,
+    jwt_secret,
+    open_stores,
+    settings_given,
+)
 from src.demo.meeting import BUILT_IN, load_meeting
 from src.demo.processes import check_port
 from src.demo.promises import Guard
@@ -84,11 +91,14 @@ def dev(
     """
     console = Console(highlight=False)
     ports = range(port, port + servers)
-    given = os.environ.get(DATABASE_URL, "")
+    settings = settings_given()
     with explained():
         for one in ports:
             check_port(one)
-        with reaching(given), open_stores(data_dir) as stores:
+        with (
+            reaching(settings.get(DATABASE_URL, "")),
+            open_stores(data_dir, settings) as stores,
+        ):
             asyncio.run(development.keep_running(stores, ports, console))
 
 
@@ -147,7 +157,7 @@ def token(
 ) -> None:
     """Print a token for the API."""
     try:
-        secret = jwt_secret(data_dir)
+        secret = os.environ.get(JWT_SECRET) or jwt_secret(data_dir)
     except OSError:
         fail(
             f"there is no secret to sign with: set {JWT_SECRET}, or run `swarmstate dev` once "

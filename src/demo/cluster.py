@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -24,23 +24,21 @@ OnEvent = Callable[[str, dict[str, object]], None]
 class Stores:
     """PostgreSQL and Redis, migrated; the data folder; and the secret that signs tokens."""
 
-    def __init__(self, servers: Servers, data_dir: Path, jwt_secret: str) -> None:
+    def __init__(
+        self, servers: Servers, data_dir: Path, jwt_secret: str, settings: Mapping[str, str]
+    ) -> None:
         self.servers = servers
         self.data_dir = data_dir
         self.jwt_secret = jwt_secret
+        self._settings = settings
 
     def environment(self) -> dict[str, str]:
-        """Return the settings of a server on these stores: the caller's own ones, completed.
+        """Return the settings of a server on these stores.
 
         The secret between servers follows from the users' one, so all have the same.
         """
-        own = {
-            name: value
-            for name, value in os.environ.items()
-            if name.startswith("SWARMSTATE_") and name not in _CHOSEN_BY_US
-        }
         return {
-            **own,
+            **self._settings,
             DATABASE_URL: self.servers.database_url,
             REDIS_URL: self.servers.redis_url,
             JWT_SECRET: self.jwt_secret,
@@ -49,39 +47,46 @@ class Stores:
 
 @contextmanager
 def open_stores(
-    data_dir: Path, *, given: bool = True, on_event: OnEvent | None = None
+    data_dir: Path, settings: Mapping[str, str], *, on_event: OnEvent | None = None
 ) -> Iterator[Stores]:
-    """Start what no URL is set for, bring the tables up to date, and stop it at the end.
+    """Start what `settings` has no URL for, bring the tables up to date, stop it at the end.
 
-    With `given` false the URLs in the environment are not looked at. Must not be called from a
+    `settings` are SWARMSTATE_* variables, which the servers get too. Must not be called from a
     running event loop.
 
     Raises:
-        EmbeddedError: a server could not be started. What `migrate` raises: a database given by
-            URL does not answer.
+        EmbeddedError: PostgreSQL or Redis could not be started. What `migrate` raises: a database
+            given by URL does not answer.
     """
     # Absolute, since servers run elsewhere.
     data_dir = data_dir.absolute()
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open_servers(
         data_dir,
-        database_url=os.environ.get(DATABASE_URL) if given else None,
-        redis_url=os.environ.get(REDIS_URL) if given else None,
+        database_url=settings.get(DATABASE_URL),
+        redis_url=settings.get(REDIS_URL),
         on_event=on_event,
     ) as servers:
         migrate(servers.database_url)
-        yield Stores(servers, data_dir, jwt_secret(data_dir, make=True))
+        secret = settings.get(JWT_SECRET) or jwt_secret(data_dir, make=True)
+        yield Stores(servers, data_dir, secret, settings)
+
+
+def settings_given() -> dict[str, str]:
+    """Return the SWARMSTATE_* variables, but for those that say where one server listens."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("SWARMSTATE_") and name not in _CHOSEN_BY_US
+    }
 
 
 def jwt_secret(data_dir: Path, *, make: bool = False) -> str:
-    """Return the secret that signs users' tokens here: the one that is set, else the folder's.
+    """Return the secret of the folder, which signs users' tokens.
 
     Raises:
-        FileNotFoundError: none is set, the folder has none, and none shall be made.
+        FileNotFoundError: the folder has none, and none shall be made.
     """
-    given = os.environ.get(JWT_SECRET)
-    if given:
-        return given
     file = data_dir / _SECRET_FILE
     if make and not file.exists():
         write_private(file, secrets.token_urlsafe(36))

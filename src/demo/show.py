@@ -63,8 +63,8 @@ def perform(meeting: Meeting, audience: Audience, *, sabotage: Guard | None = No
     with (
         TemporaryDirectory(prefix="swarmstate-demo-", ignore_cleanup_errors=True) as folder,
         audience.live(steps),
-        # Own stores, whatever the environment names: the demonstration kills and counts.
-        open_stores(Path(folder), given=False) as stores,
+        # Whatever the environment says: the promises are those of the defaults, on own stores.
+        open_stores(Path(folder), {}) as stores,
     ):
         return asyncio.run(_perform(stores, meeting, audience, sabotage))
 

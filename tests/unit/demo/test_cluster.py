@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.demo.cluster import jwt_secret, write_private
+from src.demo.cluster import jwt_secret, settings_given, write_private
 from src.demo.errors import PortTaken
 from src.demo.processes import check_port, free_ports
 
@@ -19,10 +19,16 @@ def test_the_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> 
     assert (tmp_path / "jwt_secret").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_secret_that_is_set_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SWARMSTATE_API_JWT_SECRET", "s" * 40)
-    assert jwt_secret(tmp_path, make=True) == "s" * 40
-    assert not list(tmp_path.iterdir())
+def test_servers_get_the_settings_but_choose_their_own_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SWARMSTATE_L1_ENTRIES", "10")
+    monkeypatch.setenv("SWARMSTATE_API_PORT", "1")
+    monkeypatch.setenv("OTHER", "x")
+    given = settings_given()
+    assert given["SWARMSTATE_L1_ENTRIES"] == "10"
+    assert "SWARMSTATE_API_PORT" not in given
+    assert "OTHER" not in given
 
 
 def test_without_a_secret_none_is_made_up(tmp_path: Path) -> None:
