@@ -60,6 +60,10 @@ class MemoryBus:
         for queue in self._space.subscriptions:
             queue.put_nowait((partition, message))
 
+    async def renew(self) -> None:
+        async with self._trip():
+            self._space.renew()
+
     async def positions(self) -> Sequence[Position]:
         async with self._trip():
             run_id = self._space.run_id

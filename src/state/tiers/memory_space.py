@@ -88,6 +88,10 @@ class MemorySpace:
     def clear(self) -> None:
         """Forget everything, as FLUSHALL does; subscriptions stand."""
         self.cells.clear()
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin another life of every partition."""
         self.counters = _counters()
 
     def cut_subscriptions(self) -> None:
