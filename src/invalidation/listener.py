@@ -80,7 +80,8 @@ class Listener:
 
     def _advance(self, message: Message) -> None:
         known = self._positions[message.partition]
-        if message.n > known.n:
+        # A replay may end in another life of the counter than the one it began in.
+        if message.n > known.n and known.incarnation.startswith(f"{message.incarnation}:"):
             self._positions[message.partition] = Position(known.incarnation, message.n)
         self._tell(message)
 
@@ -123,7 +124,7 @@ class Listener:
         began = self._clock.monotonic()
         self.postgres_ok = await self._pull_postgres()
         self.redis_ok = await self._pull_redis()
-        if self.redis_ok and not self._membership.silent():
+        if self.redis_ok and self.postgres_ok and not self._membership.silent():
             self._heard.until = began + self._trust_s
 
     async def _pull_redis(self) -> bool:
@@ -133,7 +134,9 @@ class Listener:
             if self.redis_ok:
                 log.warning("l2.unavailable", error=str(error))
             return False
-        for partition, now in enumerate(positions):
+        for partition, found in enumerate(positions):
+            # Of the timeline too: bodies folded from a lost branch of L3 are of another life.
+            now = Position(f"{found.incarnation}:{self._membership.timeline}", found.n)
             known = self._positions[partition]
             if self._incarnations.learn(partition, now.incarnation):
                 self._positions[partition] = now
@@ -155,14 +158,13 @@ class Listener:
 
     async def _note(self, pulled: Pulled) -> None:
         before = self._membership.timeline
-        await self._membership.watch(pulled)
         if before not in (0, pulled.timeline):
             # PostgreSQL failed over or was restored: what we hold may be of the lost branch.
             log.warning("l3.timeline_changed", before=before, now=pulled.timeline)
             self._doubt(None)
-            self._incarnations.forget()
             if self._membership.on_deposed is not None:
                 await self._membership.on_deposed()
+        await self._membership.watch(pulled)
         for change in pulled.changes:
             self._subscriber.heard(change)
         self._outbox_position = pulled.outbox_position

@@ -28,6 +28,9 @@ class Bus(Protocol):
     async def publish(self, origin: str, changes: Sequence[Announcement]) -> None:
         """Raise heads, number and broadcast the changes: one message per partition concerned."""
 
+    async def renew(self) -> None:
+        """Begin another life of every partition: all who listen doubt what they and L2 hold."""
+
     async def positions(self) -> Sequence[Position]:
         """Return where each partition stands, in order of partition."""
 

@@ -15,6 +15,7 @@ from src.state.errors import (
     DurableTierUnavailable,
     OutcomeUnknown,
     Overloaded,
+    OwnershipLost,
     OwnershipUnknown,
 )
 from src.state.guards import ALL_ON, Guards
@@ -138,6 +139,8 @@ class Aggregates(Generic[S, C]):
         """
         self._check_load(id)
         lane = self.holdings.find(id) or await self.holdings.acquire(id, create=create)
+        if lane.closed:
+            raise OwnershipLost(id)
         if not self.holdings.may_act():
             raise OwnershipUnknown(id, "this server's beat is too old to act as owner")
         lane.used = self._clock.monotonic()

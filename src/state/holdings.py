@@ -95,6 +95,12 @@ class Holdings(Generic[S, C]):
             OwnershipLost: it went to another server while its state was loaded.
             DurableTierUnavailable: PostgreSQL did not answer.
         """
+        try:
+            return await self._acquiring.do(id, lambda: self._acquire(id, create))
+        except NotFound:
+            if not create:
+                raise
+        # Another caller's flight, which was to create nothing, has just found nothing.
         return await self._acquiring.do(id, lambda: self._acquire(id, create))
 
     async def _acquire(self, id: str, create: bool) -> Lane[S, C]:
@@ -139,18 +145,27 @@ class Holdings(Generic[S, C]):
                 await self._clock.sleep(1.0)
 
     async def _take_over(self, dead: str) -> None:
-        taken = True
-        while taken:
-            taken = False
-            for id in await self._ownership.orphans(dead, _ORPHANS_PER_PASS):
-                try:
-                    await self.acquire(id, create=False)
-                except (NotOwner, NotFound, OwnershipLost):
-                    # Another survivor was faster, which is as good.
-                    continue
-                taken = True
-                self.takeovers += 1
-            await self._writebehind.flush_all()
+        while True:
+            orphans = await self._ownership.orphans(dead, _ORPHANS_PER_PASS)
+            taken = [id for id in orphans if await self._take(id)]
+            if not taken:
+                return
+            self.takeovers += len(taken)
+            await self._writebehind.flush(taken)
+
+    async def _take(self, id: str) -> bool:
+        try:
+            await self.acquire(id, create=False)
+        except DurableTierUnavailable:
+            raise
+        except (NotOwner, NotFound, OwnershipLost):
+            # Another survivor was faster, which is as good.
+            return False
+        except Exception:
+            # One history that this release cannot read must not keep the others orphans.
+            log.exception("takeover.failed", kind=self._kind.name, id=id)
+            return False
+        return True
 
     # -- going -----------------------------------------------------------------------------------
 
@@ -167,6 +182,7 @@ class Holdings(Generic[S, C]):
         if self._lanes.get(lane.id) is lane:
             del self._lanes[lane.id]
             self._store.disown(lane.id)
+        self._commit.turn_away(lane)
 
     def _heard(self, id: str, version: Version) -> None:
         lane = self._lanes.get(id)

@@ -1,8 +1,9 @@
 """Which life of Redis each partition is in, as far as this server knows.
 
-An incarnation joins a random number kept in Redis with the run id of the Redis process: FLUSHALL
-loses the first, a restart from an old dump changes the second. Written by the invalidation room at
-each pull, read by L2: what was stored in another life is a base, never an answer.
+An incarnation joins a random number kept in Redis, the run id of the Redis process, and the
+timeline of PostgreSQL: FLUSHALL loses the first, a restart from an old dump changes the second, a
+failover of PostgreSQL the third. Written by the invalidation room at each pull, read by L2: what
+was stored in another life is a base, never an answer.
 """
 
 from __future__ import annotations
@@ -29,7 +30,3 @@ class Incarnations:
         changed = self._known[partition] != incarnation
         self._known[partition] = incarnation
         return changed
-
-    def forget(self) -> None:
-        """Trust nothing in L2 until the next pull."""
-        self._known = [""] * PARTITIONS

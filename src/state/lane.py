@@ -36,7 +36,17 @@ _KEYS_REMEMBERED = 64
 class Pending(Generic[S, C]):
     """A command that waits for its answer."""
 
-    __slots__ = ("actor", "answer", "command", "if_seq", "key", "refusal", "repeated", "version")
+    __slots__ = (
+        "actor",
+        "answer",
+        "command",
+        "if_seq",
+        "key",
+        "known",
+        "refusal",
+        "repeated",
+        "version",
+    )
 
     def __init__(
         self,
@@ -48,6 +58,8 @@ class Pending(Generic[S, C]):
     ) -> None:
         self.command, self.key, self.actor, self.if_seq = command, key, actor, if_seq
         self.answer = answer
+        self.known: Version | None = None
+        """The first answer to this key, once the log was asked and had one."""
         self.version: Version = ZERO
         self.repeated = False
         self.refusal: Refused | EventRefused | None = None
@@ -153,7 +165,7 @@ class Lane(Generic[S, C]):
             if pending.command is None:
                 pending.version = version
                 continue
-            known = answered.get(pending.key) or self.keys.get(pending.key)
+            known = pending.known or answered.get(pending.key) or self.keys.get(pending.key)
             if known is not None:
                 pending.version, pending.repeated = known, True
                 continue
@@ -202,7 +214,7 @@ class Lane(Generic[S, C]):
             self.version = decided.version
             self.at = decided.events[-1].at
             self.buffered.clear()
-            self.size += decided.size
+            self.size = self._size() + decided.size
             if decided.state is not None:
                 self.entry = Entry(self.id, self.version, decided.state)
         elif self.entry is not None and self.entry.ahead and not self.buffered:
@@ -213,6 +225,11 @@ class Lane(Generic[S, C]):
             if pending.refusal is None and pending.command is not None:
                 self.remember(pending.key, pending.version)
         return self.entry
+
+    def _size(self) -> int:
+        """About how large the state is: exact after each flush, a little more in between."""
+        exact = None if self.entry is None else self.entry.size
+        return self.size if exact is None else exact
 
     def reopen(self, decided: Decided[S, C], answered: Sequence[Pending[S, C]] = ()) -> None:
         """Put commands back, in order, to be decided again on a newer state."""

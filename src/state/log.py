@@ -85,6 +85,16 @@ class GroupCommit(Generic[S, C]):
         self._ready[lane.id] = lane
         self._wake.set()
 
+    def turn_away(self, lane: Lane[S, C]) -> None:
+        """Answer what waits in the queue of a lane that may not write now, or never again."""
+        if self._ready.get(lane.id) is lane:
+            del self._ready[lane.id]
+        while lane.queue:
+            error: StateError = OwnershipLost(lane.id)
+            if not lane.closed:
+                error = OwnershipUnknown(lane.id, "this server's beat is too old to act as owner")
+            self._fail(lane.queue.popleft(), error)
+
     def announce(self, change: Announcement) -> None:
         """Announce a version ahead of every answer still to come.
 
@@ -120,7 +130,7 @@ class GroupCommit(Generic[S, C]):
         while self._ready and events < _MAX_EVENTS and size < _MAX_BYTES:
             lane = self._ready.pop(next(iter(self._ready)))
             if lane.closed or not self._may_act():
-                self._turn_away(lane)
+                self.turn_away(lane)
                 continue
             decided = lane.decide(now, _MAX_EVENTS_PER_LANE)
             batch.append(decided)
@@ -130,13 +140,6 @@ class GroupCommit(Generic[S, C]):
                 self._ready[lane.id] = lane
                 break
         return batch
-
-    def _turn_away(self, lane: Lane[S, C]) -> None:
-        while lane.queue:
-            error: StateError = OwnershipLost(lane.id)
-            if not lane.closed:
-                error = OwnershipUnknown(lane.id, "this server's beat is too old to act as owner")
-            self._fail(lane.queue.popleft(), error)
 
     async def _commit(self, batch: list[Decided[S, C]]) -> None:
         """Send until the log has answered for every claim, then hand on to the announcements."""
@@ -153,11 +156,12 @@ class GroupCommit(Generic[S, C]):
 
     async def _send(self, batch: list[Decided[S, C]]) -> None:
         """One try. Leaves `batch` with only those aggregates that still have no answer."""
-        silent = [decided for decided in batch if not decided.events]
-        await self._settle(silent)
-        for decided in silent:
-            batch.remove(decided)
         while batch:
+            silent = [decided for decided in batch if not decided.events]
+            if silent:
+                await self._settle(silent)
+                batch[:] = [decided for decided in batch if decided.events]
+                continue
             try:
                 taken = await self._log.append(self._server_id(), [d.claim for d in batch])
             except DuplicateEvent:
@@ -202,21 +206,17 @@ class GroupCommit(Generic[S, C]):
             return
         for decided in list(batch):
             lane = decided.lane
-            known = {key: version for (id, key), version in repeated.items() if id == lane.id}
+            again = [p for p in decided.pendings if (lane.id, p.key) in repeated]
             fresh = [pair for pair in lane.buffered if (lane.id, pair[1].event_id) not in buffered]
-            if not known and len(fresh) == len(lane.buffered):
+            if not again and len(fresh) == len(lane.buffered):
                 continue
             batch.remove(decided)
             lane.buffered = fresh
-            # Decided again, the repeats are answered from memory and the rest build on the state.
-            for key, version in known.items():
-                lane.remember(key, version)
+            # Decided again, the repeats have their answers and the rest build on the state.
+            for pending in again:
+                pending.known = repeated[lane.id, pending.key]
             lane.reopen(decided)
-            again = lane.decide(self._clock.now(), _MAX_EVENTS_PER_LANE)
-            if again.events:
-                batch.append(again)
-            else:
-                await self._settle([again])
+            batch.append(lane.decide(self._clock.now(), _MAX_EVENTS_PER_LANE))
 
     async def _isolate(self, batch: list[Decided[S, C]], error: UnfitEvent) -> None:
         """Halve until the aggregate at fault stands alone; only its commands fail."""
@@ -241,11 +241,9 @@ class GroupCommit(Generic[S, C]):
 
     def _lose(self, decided: Decided[S, C]) -> None:
         decided.lane.in_flight = False
-        decided.lane.closed = True
-        self._lost(decided.lane)
         for pending in decided.pendings:
             self._fail(pending, OwnershipLost(decided.lane.id))
-        self._turn_away(decided.lane)
+        self._lost(decided.lane)
 
     async def _settle(self, batch: list[Decided[S, C]]) -> None:
         """Fold what was logged into the lanes and pass it on; look refused keys up first."""
@@ -263,17 +261,18 @@ class GroupCommit(Generic[S, C]):
 
     async def _look_up_refused(self, batch: list[Decided[S, C]]) -> None:
         """A repeat of a command that was taken once is not refused: it gets its first answer."""
-        refused = {
-            (decided.lane.id, pending.key): pending
+        refused = [
+            ((decided.lane.id, pending.key), pending)
             for decided in batch
             for pending in decided.pendings
             if pending.refusal is not None
-        }
+        ]
         if not refused:
             return
-        for name, version in (await self._repeats.results(list(refused))).items():
-            pending = refused[name]
-            pending.version, pending.repeated, pending.refusal = version, True, None
+        results = await self._repeats.results([name for name, _ in refused])
+        for name, pending in refused:
+            if name in results:
+                pending.version, pending.repeated, pending.refusal = results[name], True, None
 
     # -- stage two: announce and answer ----------------------------------------------------------
 

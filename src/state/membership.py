@@ -55,6 +55,7 @@ class Membership:
         """Called with the id of a server that was found dead."""
         self._watched: dict[str, tuple[int, float]] = {}
         self._last_poll = float("-inf")
+        self._left = False
         self.timeline = 0
         self.sees_others = True
         """Whether the last look at L3 was answered."""
@@ -67,7 +68,7 @@ class Membership:
 
     async def beat_for_ever(self) -> None:
         """Beat until cancelled. A beat that finds us dead makes this process a new server."""
-        while True:
+        while not self._left:
             await self._clock.sleep(self._beat_s)
             sent = self._clock.monotonic()
             try:
@@ -84,7 +85,7 @@ class Membership:
         self.lease.until = float("inf") if not self._guards.epoch else sent + self._deadline_s
 
     async def _begin_again(self) -> None:
-        if not self._guards.epoch:
+        if self._left or not self._guards.epoch:
             return
         log.warning("server.deposed", server=self.id)
         self.lease.until = float("-inf")
@@ -142,11 +143,16 @@ class Membership:
         return None if peer is None or peer.dead else peer.url
 
     def silent(self) -> tuple[str, ...]:
-        """Living servers whose announcements do not reach Redis."""
-        return tuple(p.id for p in self.peers.values() if not p.dead and not p.announces)
+        """Servers, dead ones included, whose announcements Redis may have missed."""
+        return tuple(p.id for p in self.peers.values() if not p.announces)
+
+    def died_silent(self) -> tuple[str, ...]:
+        """Those of them that can no longer make good for it themselves."""
+        return tuple(p.id for p in self.peers.values() if p.dead and not p.announces)
 
     async def leave(self) -> None:
         """Say goodbye, so that nobody has to wait for a silence."""
+        self._left = True
         self.lease.until = float("-inf")
         await self._registry.leave(self.id)
 

@@ -92,6 +92,11 @@ class Entry(msgspec.Struct, Generic[S], frozen=True, gc=False):
         return self._body  # type: ignore[return-value]  # set above; mypy keeps the first type
 
     @property
+    def size(self) -> int | None:
+        """Bytes of the state's JSON; None until somebody asked for it."""
+        return None if self._body is None else len(self._body)
+
+    @property
     def etag(self) -> str:
         """A strong HTTP entity tag: changes whenever the state does."""
         suffix = f"+{self.ahead}" if self.ahead else ""

@@ -190,6 +190,7 @@ class Pulled(msgspec.Struct, frozen=True, gc=False):
     changes: tuple[Announcement, ...]
     """Config changes committed since the last pull."""
     outbox_position: int
+    """Where to go on; lower than asked for when the outbox itself went back (a restore)."""
     timeline: int
 
 
@@ -205,8 +206,8 @@ class Registry(Protocol):
     async def declare_dead(self, server_id: str, beat: int) -> bool:
         """Declare a server dead if its beat is still this one; False when it moved."""
 
-    async def set_announces(self, server_id: str, announces: bool) -> None:
-        """Say whether this server's announcements reach Redis."""
+    async def set_announces(self, server_id: str, announces: bool) -> bool:
+        """Say whether a server's announcements reach Redis; False when there is no such server."""
 
     async def pull(self, outbox_after: int) -> Pulled:
         """Read the living servers, the outbox beyond that position, and the timeline."""

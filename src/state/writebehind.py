@@ -122,8 +122,17 @@ class WriteBehind(Generic[S]):
             DurableTierUnavailable: PostgreSQL did not answer; everything is still dirty.
         """
         await self._log_what_is_buffered(float("inf"))
-        while self._guards.flush and (self._by_first or self._flushing):
-            await self._flush(list(self._by_first)[: self._batch])
+        await self.flush([*self._flushing, *self._by_first])
+
+    async def flush(self, ids: Sequence[str]) -> None:
+        """Flush these now, as far as they are dirty; what becomes dirty meanwhile waits.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL did not answer; everything is still dirty.
+        """
+        if self._guards.flush:
+            for start in range(0, len(ids), self._batch):
+                await self._flush(ids[start : start + self._batch])
 
     async def _wait_until_due(self) -> None:
         now = self._clock.monotonic()
@@ -194,12 +203,12 @@ class WriteBehind(Generic[S]):
         except BaseException:
             self._put_back(batch)
             raise
-        for id in batch:
-            del self._flushing[id]
+        # What was lost meanwhile is another server's: a body of ours could be older than its own.
+        ours = [snapshot for snapshot in snapshots if self._flushing.pop(snapshot.id, None)]
         self.flushes += 1
         self.snapshots += len(batch)
         try:
-            await self._shared.put(self._kind.name, snapshots)
+            await self._shared.put(self._kind.name, ours)
         except SharedTierUnavailable as error:
             log.warning("l2.flush_failed", error=str(error))
 
@@ -217,8 +226,8 @@ class WriteBehind(Generic[S]):
 
     def _put_back(self, batch: dict[str, Dirty[S]]) -> None:
         """Join what could not be written with what came since, at its place in both orders."""
+        batch = {id: old for id, old in batch.items() if self._flushing.pop(id, None)}
         for id, old in batch.items():
-            del self._flushing[id]
             new = self._by_first.pop(id, None)
             if new is not None:
                 del self._by_last[id]
@@ -235,4 +244,5 @@ class WriteBehind(Generic[S]):
         self._by_first.pop(id, None)
         self._by_last.pop(id, None)
         self._full.pop(id, None)
+        self._flushing.pop(id, None)
         self._buffered.pop(id, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import NoReturn
 
 import aiohttp
 import msgspec
@@ -26,6 +27,8 @@ from src.swarm.commands import Command
 from src.swarm.internal_tokens import InternalTokens
 
 NOT_OWNER = 421
+_NOT_TAKEN = frozenset((401, 403, 413))
+"""The owner's edge turned the request away before anybody looked at the command."""
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
@@ -104,9 +107,8 @@ def encode_refusal(error: StateError) -> bytes:
     return _encoder.encode(Refusal(codes.get(type(error), "ownership_unknown"), str(error)))
 
 
-def raise_refusal(conversation_id: str, body: bytes) -> None:
+def raise_refusal(conversation_id: str, no: Refusal, status: int) -> NoReturn:
     """Raise the owner's error here."""
-    no = _refusals.decode(body)
     if no.code == "not_owner":
         raise NotOwner(conversation_id, no.owner or "")
     if no.code == "version_conflict":
@@ -121,6 +123,9 @@ def raise_refusal(conversation_id: str, body: bytes) -> None:
         raise EventRefused(conversation_id, no.detail)
     if no.code == "ownership_unknown":
         raise OwnershipUnknown(conversation_id, no.detail)
+    if status >= 500:
+        # It broke on the way: what it had done by then only the log can say.
+        raise OutcomeUnknown(conversation_id)
     raise Refused(no.code, no.detail, field=no.field)
 
 
@@ -164,11 +169,13 @@ class Forwarder:
             raise OutcomeUnknown(conversation_id) from error
         if status == 200:
             return _receipts.decode(answer)
+        if status in _NOT_TAKEN:
+            raise OwnershipUnknown(conversation_id, f"its owner answered {status}")
         try:
-            raise_refusal(conversation_id, answer)
+            no = _refusals.decode(answer)
         except msgspec.MsgspecError as error:
-            raise OwnershipUnknown(conversation_id, f"its owner answered {status}") from error
-        raise OwnershipUnknown(conversation_id, f"its owner answered {status}")
+            raise OutcomeUnknown(conversation_id) from error
+        raise_refusal(conversation_id, no, status)
 
 
 @asynccontextmanager

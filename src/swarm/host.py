@@ -43,14 +43,13 @@ Submit = Callable[[str, Command, str, str], Awaitable[object]]
 
 
 class _Room:
-    """The turns of one conversation that are still to be considered."""
+    """The turns of one conversation that are still to be considered; it is gone when none is."""
 
-    __slots__ = ("busy", "floor", "turns")
+    __slots__ = ("floor", "turns")
 
     def __init__(self) -> None:
         self.turns: deque[Message] = deque(maxlen=_MAX_WAITING_TURNS)
         self.floor = Floor()
-        self.busy = False
 
 
 class Host:
@@ -86,7 +85,10 @@ class Host:
     def logged(self, entry: Entry[ConversationState], events: Sequence[Event]) -> None:
         """Consider the turns that were just logged."""
         if entry.state.status != "running":
-            self._rooms.pop(entry.id, None)
+            room = self._rooms.get(entry.id)
+            if room is not None:
+                # Its reply under way ends by itself, and so does the room then.
+                room.turns.clear()
             return
         seqs = {event.version.seq for event in events if event.type == MESSAGE_ADDED}
         fresh = [turn for turn in entry.state.messages if turn.seq in seqs]
@@ -97,13 +99,13 @@ class Host:
     def _consider(self, conversation_id: str, turns: Sequence[Message]) -> None:
         if self._tasks is None or not turns:
             return
-        room = self._rooms.setdefault(conversation_id, _Room())
-        room.turns.extend(turns)
-        if not room.busy:
-            room.busy = True
+        room = self._rooms.get(conversation_id)
+        if room is None:
+            room = self._rooms[conversation_id] = _Room()
             task = self._tasks.create_task(self._run(conversation_id, room))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
+        room.turns.extend(turns)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -129,9 +131,7 @@ class Host:
             # A defect in one room, or in a plugin that it uses, is not the other rooms' affair.
             log.exception("room.failed", conversation_id=conversation_id)
         finally:
-            room.busy = False
-            if not room.turns or not self._owns(conversation_id):
-                self._rooms.pop(conversation_id, None)
+            del self._rooms[conversation_id]
 
     async def _answer(self, conversation_id: str, room: _Room, turn: Message) -> None:
         state = await self._state(conversation_id)

@@ -7,7 +7,7 @@ block it drains, flushes, gives up what it owned and says goodbye.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
 from typing import Any
@@ -53,6 +53,7 @@ from src.swarm.status import Status
 log = structlog.get_logger(__name__)
 
 _DRAIN_S = 10.0
+_LEAVE_S = 2.0
 _NO_PROVIDERS: Mapping[str, Provider] = MappingProxyType({})
 
 
@@ -118,7 +119,7 @@ async def open_runtime(
         )
         bus = RedisBus(announcing, pulls, state)
         notices = PostgresNotices(notice_line, state)
-        announcer = Announcer(bus, notices, registry, membership)
+        announcer = Announcer(bus, notices, registry, membership, clock)
 
         def store_of(kind: Any, source: Any) -> Store[Any]:
             return Store(
@@ -203,7 +204,9 @@ async def open_runtime(
         status.ping_redis, status.ping_postgres = redis.ping, registry.timeline
 
         await membership.join()
-        await stack.enter_async_context(_beating(membership))
+        await stack.enter_async_context(
+            _background(membership.beat_for_ever(), announcer.heal_for_ever())
+        )
         await stack.enter_async_context(conversations.running())
         await stack.enter_async_context(_filling(config_stores))
         await stack.enter_async_context(listener.running())
@@ -214,24 +217,23 @@ async def open_runtime(
 
 
 @asynccontextmanager
-async def _beating(membership: Membership) -> AsyncIterator[None]:
+async def _background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run these for the length of the block; if one fails, so does the block."""
     async with asyncio.TaskGroup() as tasks:
-        beat = tasks.create_task(membership.beat_for_ever(), name="membership.beat")
+        started = [tasks.create_task(coroutine) for coroutine in work]
         try:
             yield
         finally:
-            beat.cancel()
+            for task in started:
+                task.cancel()
 
 
 @asynccontextmanager
 async def _filling(stores: Mapping[str, Store[Any]]) -> AsyncIterator[None]:
-    async with asyncio.TaskGroup() as tasks:
-        fills = [tasks.create_task(store.fills.run()) for store in stores.values()]
+    async with _background(*(store.fills.run() for store in stores.values())):
         try:
             yield
         finally:
-            for fill in fills:
-                fill.cancel()
             for store in stores.values():
                 await store.aclose()
 
@@ -240,15 +242,25 @@ async def _filling(stores: Mapping[str, Store[Any]]) -> AsyncIterator[None]:
 async def _farewell(
     conversations: Aggregates[Any, Any], membership: Membership
 ) -> AsyncIterator[None]:
-    """At the end: drain, so that nobody has to wait for a silence."""
+    """At the end: drain and say goodbye, so that nobody has to wait for a silence.
+
+    When something failed there is nobody left to drain: then only the goodbye is said.
+    """
+    drain = False
     try:
         yield
+        drain = True
     finally:
         try:
             async with asyncio.timeout(_DRAIN_S):
-                await conversations.drain()
-                await membership.leave()
-            log.info("server.left", server=membership.id)
+                if drain:
+                    await conversations.drain()
         except (StateError, TimeoutError) as error:
             # The log has everything acknowledged; what is left is for the next owner to derive.
             log.warning("drain.incomplete", server=membership.id, error=str(error))
+        try:
+            async with asyncio.timeout(_LEAVE_S):
+                await membership.leave()
+            log.info("server.left", server=membership.id)
+        except (StateError, TimeoutError) as error:
+            log.warning("leave.unheard", server=membership.id, error=str(error))

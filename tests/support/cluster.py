@@ -107,7 +107,7 @@ class Server:
         self.membership = Membership(
             self.registry, given, clock, f"http://{name}", self.owned_lease, guards=guards
         )
-        self.announcer = Announcer(self.bus, self.notices, self.registry, self.membership)
+        self.announcer = Announcer(self.bus, self.notices, self.registry, self.membership, clock)
         self.log = MemoryLog(kind, database, trip=self.log_link.trip, guards=guards)
         self.source: LogSource[Notebook] = LogSource(
             kind, MemoryLog(kind, database, trip=self.read_link.trip)
@@ -226,20 +226,22 @@ class Server:
     async def running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await self.membership.join()
-            await stack.enter_async_context(_beating(self.membership))
+            await stack.enter_async_context(_beating(self.membership, self.announcer))
             await stack.enter_async_context(self.notebooks.running())
             await stack.enter_async_context(self.listener.running())
             yield
 
 
 @asynccontextmanager
-async def _beating(membership: Membership) -> AsyncIterator[None]:
+async def _beating(membership: Membership, announcer: Announcer) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as tasks:
         beat = tasks.create_task(membership.beat_for_ever())
+        heal = tasks.create_task(announcer.heal_for_ever())
         try:
             yield
         finally:
             beat.cancel()
+            heal.cancel()
 
 
 class Cluster:

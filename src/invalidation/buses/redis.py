@@ -14,12 +14,14 @@ from redis.asyncio.client import PubSub
 
 from src.invalidation.messages import Message, decode_message, encode_changes
 from src.invalidation.protocols import Position
+from src.state.errors import SharedTierUnavailable
 from src.state.keys import PARTITIONS, body_key, bus_key, partition_of, sortable, stream_key
 from src.state.models import Announcement
 from src.state.settings import StateSettings
 from src.state.tiers.redis import Script, answering, run_scripts
 
 _ANNOUNCE = Script.read("src.invalidation.buses", "announce.lua")
+_RENEW = Script.read("src.invalidation.buses", "renew.lua")
 _KEPT = 10_000
 _POLL_S = 10.0
 """How long one wait for a message lasts; a silent break is the pull's to find."""
@@ -61,6 +63,13 @@ class RedisBus:
         if calls:
             await run_scripts(self._line, _ANNOUNCE, calls)
 
+    async def renew(self) -> None:
+        calls = [
+            ([bus_key(partition), stream_key(partition)], [next(self._names)])
+            for partition in range(PARTITIONS)
+        ]
+        await run_scripts(self._pulls, _RENEW, calls)
+
     async def positions(self) -> Sequence[Position]:
         with answering():
             pipeline = self._pulls.pipeline(transaction=False)
@@ -70,6 +79,8 @@ class RedisBus:
                 pipeline.hsetnx(bus_key(partition), "inc", next(self._names))
                 pipeline.hmget(bus_key(partition), "inc", "n")
             replies = await pipeline.execute()
+        if any(incarnation is None for incarnation, _ in replies[2::2]):
+            raise SharedTierUnavailable("Redis was cleared while it was asked; ask again")
         run_id = replies[0]["run_id"]
         positions = []
         for incarnation, n in replies[2::2]:

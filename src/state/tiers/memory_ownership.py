@@ -87,10 +87,12 @@ class MemoryRegistry:
                 self._servers[server_id].dead = True
         return still
 
-    async def set_announces(self, server_id: str, announces: bool) -> None:
+    async def set_announces(self, server_id: str, announces: bool) -> bool:
         async with self._trip():
-            if server_id in self._servers:
-                self._servers[server_id].announces = announces
+            row = self._servers.get(server_id)
+            if row is not None:
+                row.announces = announces
+            return row is not None
 
     async def pull(self, outbox_after: int) -> Pulled:
         async with self._trip():

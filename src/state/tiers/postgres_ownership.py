@@ -119,11 +119,14 @@ class PostgresRegistry:
             )
         return found is not None
 
-    async def set_announces(self, server_id: str, announces: bool) -> None:
+    async def set_announces(self, server_id: str, announces: bool) -> bool:
         async with self._beat_line.use() as connection:
-            await connection.execute(
-                "UPDATE servers SET announces = $2 WHERE id = $1", server_id, announces
+            found = await connection.fetchval(
+                "UPDATE servers SET announces = $2 WHERE id = $1 RETURNING id",
+                server_id,
+                announces,
             )
+        return found is not None
 
     async def pull(self, outbox_after: int) -> Pulled:
         async with self._pull_line.use() as connection:
@@ -132,11 +135,14 @@ class PostgresRegistry:
                 "SELECT id, url, beat, announces, dead_at IS NOT NULL AS dead FROM servers"
             )
             changes = await connection.fetch(_CHANGES, outbox_after)
-            timeline = await connection.fetchval(f"SELECT {_TIMELINE}")
+            ends = await connection.fetch(
+                f"SELECT coalesce((SELECT max(position) FROM outbox), 0), {_TIMELINE}"
+            )
+            end, timeline = ends[0]
         return Pulled(
             tuple(Peer(*row) for row in peers),
             tuple(Announcement(row[1], row[2], Version(0, row[3])) for row in changes),
-            changes[-1][0] if changes else outbox_after,
+            changes[-1][0] if changes else min(outbox_after, end),
             timeline,
         )
 
