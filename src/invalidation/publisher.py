@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 
 _HEAL_S = 0.5
 _MAX_UNTOLD = 10_000
+_NOBODY = ""
 
 
 class Announcer:
@@ -99,6 +100,8 @@ class Announcer:
             untold = [Announcement(*name, version) for name, version in self._untold.items()]
             await self._bus.publish(self._membership.id, untold)
             self._untold.clear()
+            # Without an answer nobody knows what the row says: the next fall-back writes it anew.
+            self._silent_as = _NOBODY
             await self._registry.set_announces(self._membership.id, True)
             self._silent_as = None
             log.info("announce.recovered", changes=len(untold))

@@ -136,6 +136,18 @@ async def test_first_announcement_after_a_clear_begins_the_life_that_pulls_find(
     assert after.incarnation.startswith(f"{message.incarnation}:")
 
 
+async def test_renewed_bus_is_in_another_life_with_nothing_kept(shared: Shared) -> None:
+    await shared.bus.publish("server-a", [change(1)])
+    before = await shared.bus.positions()
+    await shared.bus.renew()
+    after = await shared.bus.positions()
+    assert [position.n for position in after] == [0] * PARTITIONS
+    lives = {position.incarnation for position in before}
+    assert not lives & {position.incarnation for position in after}
+    await shared.bus.publish("server-a", [change(2)])
+    assert [m.changes for m in await shared.bus.replay(P, 0, 1) or ()] == [(change(2),)]
+
+
 async def test_counter_that_is_lost_alone_begins_anew(shared: Shared) -> None:
     for seq in (1, 2):
         await shared.bus.publish("server-a", [change(seq)])
