@@ -1,9 +1,9 @@
 """Counts what the servers do without asking them: from PostgreSQL, from Redis, from the log.
 
-PostgreSQL's counters are pg_stat_user_tables. A backend that was idle for a second reports at the
-end of its first statement; one that reported within the last second may keep its next counts for
-up to 10 s. So each measurement begins with `quiet`, after which "none at all" can be believed, and
-sums over many reads are waited for.
+PostgreSQL's counters are pg_stat_user_tables. A backend reports at the end of a statement, but at
+most once a second; what it keeps back it reports with its next statement, or when it was idle for
+10 s. So a measurement begins when all is `settled`: then the first statement of any backend shows
+at once, "none at all" can be believed, and sums over many reads are waited for.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from src.demo.client import Acked
 from src.demo.errors import NotAnswered
 from src.state.keys import body_key
 
-_STATISTICS_S = 1.2
-"""Longer than the second for which a backend may keep its counts."""
+_REPORT_S = 1.2
+"""A backend that reported this long ago reports its next statement at once."""
+_SETTLED_S = 10.5
+"""A backend that is idle has reported everything after this long."""
 _POLL_S = 0.02
 _COUNT_SNAPSHOT_WRITES = """
 CREATE TABLE demo_snapshot_writes (conversation_id text NOT NULL);
@@ -77,10 +79,26 @@ class Outside:
 
     # -- counters --------------------------------------------------------------------------------
 
-    async def quiet(self) -> Counts:
-        """Wait until every backend would report its next statement at once; return the counts."""
-        await asyncio.sleep(_STATISTICS_S)
+    async def settled(self, patience_s: float) -> Counts:
+        """Wait until no backend keeps anything back; return the counts.
+
+        Raises:
+            NotAnswered: somebody goes on working.
+        """
+        deadline = time.perf_counter() + patience_s
+        counts, since = await self.counts(), time.perf_counter()
+        while time.perf_counter() - since < _SETTLED_S:
+            if time.perf_counter() > deadline:
+                raise NotAnswered(f"the database was not left alone for {patience_s:.0f} s")
+            await asyncio.sleep(_REPORT_S / 4)
+            latest = await self.counts()
+            if latest.database_reads != counts.database_reads:
+                counts, since = latest, time.perf_counter()
         return await self.counts()
+
+    async def pause(self) -> None:
+        """Wait until every backend would report its next statement at once."""
+        await asyncio.sleep(_REPORT_S)
 
     async def counts(self) -> Counts:
         """Return the counts of now."""
@@ -171,6 +189,11 @@ class Outside:
             Logged(row["epoch"], row["seq"], row["event_id"], row["type"], row["text"] or "")
             for row in rows
         ]
+
+    async def all_flushed(self, patience_s: float) -> bool:
+        """Wait until no conversation has events beyond its snapshot."""
+        ids = [row["id"] for row in await self._database.fetch("SELECT id FROM conversations")]
+        return await self.snapshots_at_head(ids, patience_s)
 
     async def in_l2(self, ids: Sequence[str], patience_s: float) -> bool:
         """Wait until Redis holds the bodies of all these conversations."""

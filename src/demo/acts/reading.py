@@ -17,6 +17,7 @@ _READERS = 1000
 _SAMPLES = 10
 _FLUSHED_WITHIN_S = 8.0
 _COUNTED_WITHIN_S = 12.0
+_SETTLED_WITHIN_S = 40.0
 
 
 async def read_on_the_other_server(stage: Stage) -> Promise:
@@ -73,10 +74,13 @@ async def tiers_cost_what_they_should(stage: Stage) -> Promise:
     shared = [f"demo-l2-{number}" for number in range(_SAMPLES)]
     cold = [f"demo-l3-{number}" for number in range(_SAMPLES + 1)]
     await asyncio.gather(*(stage.a.begin(room, PEOPLE) for room in (*shared, *cold)))
-    if not await stage.outside.snapshots_at_head((*shared, *cold), _FLUSHED_WITHIN_S):
+    # All, those of earlier acts too: a flush in the middle would be counted.
+    if not await stage.outside.all_flushed(_FLUSHED_WITHIN_S):
         raise NotAnswered("conversations were not flushed, so no tier below L1 could be filled")
     await stage.outside.in_l2((*shared, *cold), _FLUSHED_WITHIN_S)
     await stage.outside.drop_from_l2(cold)
+    stage.audience.note("tiers: wait until PostgreSQL's statistics are complete (10 s)")
+    await stage.outside.settled(_SETTLED_WITHIN_S)
     results = [await _l2(stage, shared), await _l1(stage, shared[0])]
     stampede, l3 = await _l3(stage, cold)
     results.append(l3)
@@ -103,7 +107,7 @@ async def tiers_cost_what_they_should(stage: Stage) -> Promise:
 async def _l2(stage: Stage, rooms: list[str]) -> Latency:
     """The first read on a server that never saw the conversation."""
     stage.audience.note("L2: first reads on server B")
-    before = await stage.outside.quiet()
+    before = await stage.outside.counts()
     seconds = [await _seconds(stage.b, room) for room in rooms]
     counted = (await stage.outside.counts()).since(before)
     return Latency(
@@ -114,7 +118,7 @@ async def _l2(stage: Stage, rooms: list[str]) -> Latency:
 async def _l1(stage: Stage, room: str) -> Latency:
     """Reads of what the server has in its own memory."""
     stage.audience.note(f"L1: {_WARM_READS} reads on server B")
-    before = await stage.outside.quiet()
+    before = await stage.outside.counts()
     seconds = [await _seconds(stage.b, room) for _ in range(_WARM_READS)]
     counted = (await stage.outside.counts()).since(before)
     return Latency(
@@ -125,14 +129,15 @@ async def _l1(stage: Stage, room: str) -> Latency:
 async def _l3(stage: Stage, rooms: list[str]) -> tuple[int, Latency]:
     """Return the loads that a stampede on the first room made, and what the others took."""
     stage.audience.note(f"L3: {_READERS} concurrent reads of one cold conversation on server B")
-    before = await stage.outside.quiet()
+    before = await stage.outside.counts()
     await _stampede(stage.b, rooms[0], _READERS)
     await stage.outside.until_read(before, 1, _COUNTED_WITHIN_S)
-    between = await stage.outside.quiet()
+    await stage.outside.pause()
+    between = await stage.outside.counts()
     alone = rooms[1:]
     seconds = [await _seconds(stage.b, room) for room in alone[:-1]]
     # Its backend reports what it kept back with the first statement after a pause.
-    await stage.outside.quiet()
+    await stage.outside.pause()
     seconds.append(await _seconds(stage.b, alone[-1]))
     total = await stage.outside.until_read(before, 1 + len(alone), _COUNTED_WITHIN_S)
     commands = (await stage.outside.counts()).since(between).redis_commands
