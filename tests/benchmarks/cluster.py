@@ -89,7 +89,7 @@ class Cluster:
 @asynccontextmanager
 async def open_two(servers: Servers, folder: Path) -> AsyncIterator[Cluster]:
     """Start A and B; drain and end them at the end of the block."""
-    stores = Stores(servers, folder, _SECRET)
+    stores = Stores(servers, folder, _SECRET, settings={})
     connector = aiohttp.TCPConnector(limit=0)
     async with (
         open_cluster(stores, free_ports(2)) as (a, b),
