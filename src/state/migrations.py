@@ -21,6 +21,9 @@ _ROLE_LIMITS = {
     "lock_timeout": "1s",
     "idle_in_transaction_session_timeout": "2s",
     "default_transaction_isolation": "read committed",
+    # Every hot statement goes by key: planning it anew each time, which PostgreSQL prefers for the
+    # partitioned log, costs more than running it.
+    "plan_cache_mode": "force_generic_plan",
 }
 
 

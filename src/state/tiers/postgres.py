@@ -71,9 +71,6 @@ async def connect(settings: StateSettings) -> Connection:
             url.get_secret_value(),
             timeout=settings.connect_timeout.total_seconds(),
             command_timeout=settings.statement_timeout.total_seconds(),
-            # The few statements of a line never change their plan: planning the append anew each
-            # time costs more than running it.
-            server_settings={"plan_cache_mode": "force_generic_plan"},
         )
     except NO_ANSWER as error:
         raise unreachable(url.get_secret_value(), error) from error
