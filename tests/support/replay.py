@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -88,10 +88,9 @@ class Replay:
     async def _catch_breath(self, due: float) -> None:
         left = due - asyncio.get_running_loop().time()
         if left > 0:
-            try:
-                await asyncio.wait_for(self._all_at_once.wait(), left)
-            except TimeoutError:
-                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._all_at_once.wait()
 
     async def _say(self, conversation: str, key: str, people: dict[str, str], said: Said) -> None:
         speaker = people[said.speaker]

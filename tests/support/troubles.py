@@ -28,7 +28,7 @@ CROWD = 50
 """Turns that must be in flight for a moment to count."""
 _ARRIVALS_S = 0.03
 """Time for acks that had left the frozen server to reach the client."""
-_AIMS = 200
+_TRIES = 200
 
 
 class Kill(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +65,8 @@ class Troubles:
         self.kills: list[Kill] = []
         self.flushes: list[int] = []
         """Turns in flight at each FLUSHALL."""
+        self.pauses: list[int] = []
+        """The same at each SIGSTOP."""
 
     async def crowd(self) -> None:
         """Return at a drawn moment of a burst in which a crowd is in flight."""
@@ -101,11 +103,28 @@ class Troubles:
             await restarted
         self.kills.append(Kill(victim.name, aimed, in_flight, epochs, again_s))
 
+    async def pause(self) -> None:
+        """Stop the server that owns the most in its tracks until all that was in flight was acked
+        elsewhere, then let it go on with what it had begun.
+        """
+        victim, _ = await self._moment()
+        in_flight = tuple(self._replay.in_flight)
+        victim.pause()
+        try:
+            await eventually(
+                lambda: self._replay.in_flight.keys().isdisjoint(in_flight),
+                60,
+                what="the survivor takes what was in flight at a pause",
+            )
+        finally:
+            victim.resume()
+        self.pauses.append(len(in_flight))
+
     async def _moment(self) -> tuple[ServerProcess, Mapping[str, int]]:
         """Return at a drawn moment of a burst in which a crowd is in flight, with the server that
         owns the most then, and what it owns.
         """
-        while True:
+        for _ in range(_TRIES):
             await self.crowd()
             victim = await self._cluster.busiest()
             if victim is None:
@@ -113,16 +132,17 @@ class Troubles:
             epochs = await self._cluster.owned_by(victim)
             if len(self._replay.in_flight) >= CROWD:
                 return victim, epochs
+        raise AssertionError(f"no crowd in flight at a living owner in {_TRIES} tries")
 
     async def _freeze_between_commit_and_ack(self) -> tuple[ServerProcess, Mapping[str, int]]:
-        for _ in range(_AIMS):
+        for _ in range(_TRIES):
             victim, epochs = await self._moment()
             victim.pause()
             await asyncio.sleep(_ARRIVALS_S)
             if len(self._replay.in_flight) >= CROWD and await self._owes_an_ack(victim, epochs):
                 return victim, epochs
             victim.resume()
-        raise AssertionError(f"no moment between commit and ack in {_AIMS} tries")
+        raise AssertionError(f"no moment between commit and ack in {_TRIES} tries")
 
     async def _owes_an_ack(self, frozen: ServerProcess, owned: Mapping[str, int]) -> bool:
         """Say whether the log has a turn, of what the server owns, for whose ack from this very
