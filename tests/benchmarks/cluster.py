@@ -90,7 +90,9 @@ class Cluster:
 async def open_two(servers: Servers, folder: Path) -> AsyncIterator[Cluster]:
     """Start A and B; drain and end them at the end of the block."""
     stores = Stores(servers, folder, _SECRET, settings={})
-    connector = aiohttp.TCPConnector(limit=0)
+    # The servers close a connection that is idle for 5 s; a client that keeps it longer may write
+    # into one that is just being closed.
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
     async with (
         open_cluster(stores, free_ports(2)) as (a, b),
         aiohttp.ClientSession(connector=connector) as session,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -15,6 +16,9 @@ from tests.benchmarks.lab import open_lab
 from tests.benchmarks.row import Outcome, Row, Sample
 
 console = Console(stderr=True)
+
+_ROUND_S = 90.0
+"""No row's round takes nearly as long; one that waits for ever shall be named."""
 
 
 async def run(
@@ -46,7 +50,8 @@ async def run(
                     continue
                 progress.update(task, description=f"round {number + 1}: {one.name}")
                 gc.collect()
-                samples[one.name].append(await measures[one.name]())
-                await lab.settle()
+                async with asyncio.timeout(_ROUND_S):
+                    samples[one.name].append(await measures[one.name]())
+                    await lab.settle()
                 progress.advance(task)
     return [Outcome(one, tuple(samples[one.name])) for one in rows]
