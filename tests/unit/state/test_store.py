@@ -4,13 +4,16 @@ import asyncio
 from typing import Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from src.state.errors import Behind, DurableTierUnavailable
 from src.state.guards import Guards
 from src.state.models import ZERO, Entry, Read, Version, Where
 from src.state.protocols import Snapshot
 from src.state.tiers.memory_database import Head
-from tests.support.clock import advance, jump, settle, virtual_time
+from tests.support.clock import VirtualLoop, advance, jump, settle, virtual_time
 from tests.support.cluster import Cluster, Server
 from tests.support.kinds import NOTEBOOKS, Notebook, claim, notebook
 
@@ -595,3 +598,179 @@ async def test_json_is_made_once_per_entry() -> None:
         bodies = [(await lab.read("n")).entry.body(encode) for _ in range(5)]
         assert {id(body) for body in bodies} == {id(bodies[0])}
         assert made == 0
+
+
+# -- against a model -----------------------------------------------------------------------------
+
+_IDS = st.sampled_from("ab")
+
+
+class Reads(RuleBasedStateMachine):
+    """Events are logged by nobody in particular, told sooner or later, and read all the time.
+
+    What a read must contain is what had been told when it began; what it may contain is what had
+    been logged when it ended. Loads are held up at will, so that everything overtakes everything.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner(loop_factory=VirtualLoop)
+        self.told = dict.fromkeys("ab", 0)
+        self.reading: list[tuple[str, int, Any]] = []
+        self.runner.run(self.begin())
+
+    async def begin(self) -> None:
+        self.cluster = Cluster(l1_entries=1, tail_interval=0.0)
+        self.server = self.cluster.server()
+        self.store = self.server.store
+        self.fills = asyncio.ensure_future(self.store.fills.run())
+        await self.pull()
+
+    async def pull(self) -> None:
+        for partition, position in enumerate(await self.server.bus.positions()):
+            if self.server.incarnations.learn(partition, position.incarnation):
+                self.server.doubt(partition)
+        self.server.heard_lease.until = float("inf")
+
+    def logged(self, id: str) -> int:
+        head = self.cluster.database.heads["conversations"].get(id)
+        return 0 if head is None else head.seq
+
+    # -- what happens ----------------------------------------------------------------------------
+
+    @rule(id=_IDS)
+    def log(self, id: str) -> None:
+        head = self.cluster.database.heads["conversations"].setdefault(id, Head("other", EPOCH))
+        sent = claim(id, EPOCH, head.seq, f"line {head.seq + 1}")
+        self.cluster.database.events["events"][id].extend(sent.events)
+        head.seq += 1
+
+    @rule(id=_IDS)
+    def write(self, id: str) -> None:
+        """Log and tell in one go."""
+        self.log(id)
+        self.tell(id)
+
+    @rule(id=_IDS)
+    def tell(self, id: str) -> None:
+        """As an owner does: heads in L2 first, then who listens."""
+        version = Version(EPOCH, self.logged(id))
+
+        async def tell() -> None:
+            now = self.server.clock.monotonic()
+            self.cluster.space.raise_head("notebook", id, version, now, 900)
+            self.store.invalidate(id, version)
+
+        if version.seq:
+            self.runner.run(tell())
+            self.told[id] = version.seq
+
+    @rule()
+    def doubt(self) -> None:
+        """Messages were missed: all that is logged by now may have been told."""
+        for id in self.told:
+            version = Version(EPOCH, self.logged(id))
+
+            async def raise_head(id: str = id, version: Version = version) -> None:
+                now = self.server.clock.monotonic()
+                self.cluster.space.raise_head("notebook", id, version, now, 900)
+
+            if version.seq:
+                self.runner.run(raise_head())
+                self.told[id] = version.seq
+        self.store.clear(lambda _: True)
+
+    @rule()
+    def clear_redis(self) -> None:
+        self.cluster.space.clear()
+        self.runner.run(self.pull())
+
+    @rule(id=_IDS, behind=st.integers(0, 2))
+    def flush_to_l2(self, id: str, behind: int) -> None:
+        """Somebody puts a body, perhaps a late one."""
+        seq = self.logged(id) - behind
+        if seq < 1:
+            return
+        lines = tuple(f"line {n}" for n in range(1, seq + 1))
+        body = NOTEBOOKS.encode_state(Notebook(lines))
+        # Late bodies were taken before their head was announced, so the head is known by now.
+        snapshot = Snapshot(
+            id, Version(EPOCH, seq), NOTEBOOKS.schema, body, self.server.incarnations.of(id)
+        )
+
+        async def put() -> None:
+            now = self.server.clock.monotonic()
+            head = Version(EPOCH, max(seq, self.told[id]))
+            self.cluster.space.raise_head("notebook", id, head, now, 900)
+            await self.server.shared.put("notebook", [snapshot])
+
+        self.runner.run(put())
+
+    @rule()
+    def read_all(self) -> None:
+        for id in self.told:
+            self.read(id)
+
+    @rule(id=_IDS)
+    def read(self, id: str) -> None:
+        """Begin to read."""
+
+        async def begin() -> Any:
+            task = asyncio.ensure_future(self.store.get(id))
+            await settle()
+            return task
+
+        self.reading.append((id, self.told[id], self.runner.run(begin())))
+        self.check()
+
+    @rule()
+    def hold(self) -> None:
+        self.server.read_link.hold_answers()
+
+    @rule()
+    def release(self) -> None:
+        self.server.read_link.release()
+        self.runner.run(advance(0.01))
+        self.check()
+
+    @rule()
+    def wait(self) -> None:
+        self.runner.run(advance(1.1))
+
+    # -- what must hold --------------------------------------------------------------------------
+
+    def check(self) -> None:
+        waiting = []
+        for id, told, task in self.reading:
+            if not task.done():
+                waiting.append((id, told, task))
+                continue
+            read = task.result()
+            seq = 0 if read is None else read.entry.version.seq
+            assert told <= seq <= self.logged(id), f"{id}: read {seq}, told {told}"
+            if read is not None:
+                lines = tuple(f"line {n}" for n in range(1, seq + 1))
+                assert read.entry.state.lines == lines
+        self.reading = waiting
+
+    @invariant()
+    def hits_contain_all_that_was_told(self) -> None:
+        async def peek() -> None:
+            for id, told in self.told.items():
+                entry = self.store.peek(id)
+                assert entry is None or entry.version.seq >= told
+
+        self.runner.run(peek())
+
+    @invariant()
+    def l1_is_bounded(self) -> None:
+        assert self.store.counts()["l1_entries"] <= 1
+
+    def teardown(self) -> None:
+        self.release()
+        self.fills.cancel()
+        self.runner.close()
+
+
+TestReads = Reads.TestCase
+TestReads.settings = hypothesis_settings(max_examples=80, stateful_step_count=30, deadline=None)
