@@ -59,6 +59,7 @@ class Holdings(Generic[S, C]):
         self._lanes: dict[str, Lane[S, C]] = {}
         self._acquiring: SingleFlight[Lane[S, C]] = SingleFlight()
         self._deaths: asyncio.Queue[str] = asyncio.Queue()
+        self._half_taken: dict[str, None] = {}
         self.owned: list[Callable[[Entry[S]], None]] = []
         """Called when this server becomes the owner of something that exists."""
         self.takeovers = 0
@@ -147,16 +148,20 @@ class Holdings(Generic[S, C]):
     async def _take_over(self, dead: str) -> None:
         while True:
             orphans = await self._ownership.orphans(dead, _ORPHANS_PER_PASS)
-            taken = [id for id in orphans if await self._take(id)]
+            wanted = dict.fromkeys([*self._half_taken, *orphans])
+            taken = [id for id in wanted if await self._take(id)]
             if not taken:
                 return
             self.takeovers += len(taken)
             await self._writebehind.flush(taken)
 
     async def _take(self, id: str) -> bool:
+        self._half_taken.pop(id, None)
         try:
             await self.acquire(id, create=False)
         except DurableTierUnavailable:
+            # Its row may name this server already: then nobody finds an orphan in it any more.
+            self._half_taken[id] = None
             raise
         except (NotOwner, NotFound, OwnershipLost):
             # Another survivor was faster, which is as good.

@@ -1,0 +1,181 @@
+"""A server as a whole: nothing that fails behind the scenes ends it, holds it up, or lies later."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.state.errors import Undecodable, UnfitEvent
+from src.state.models import Entry
+from src.state.tiers.memory_log import MemoryLog
+from tests.support.clock import advance, settle, virtual_time
+from tests.support.cluster import Cluster
+from tests.support.kinds import NOTEBOOKS, Written, decode_event
+
+
+class Saves:
+    """The saves of one log: what they had, and what a test does before they are made."""
+
+    def __init__(self, log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._save = log.save
+        self._free = asyncio.Event()
+        self.seen: list[list[str]] = []
+        self.unfit: set[str] = set()
+        self.release()
+        monkeypatch.setattr(log, "save", self.save)
+
+    def hold(self) -> None:
+        self._free.clear()
+
+    def release(self) -> None:
+        self._free.set()
+
+    async def save(self, entries: Sequence[Entry[Any]]) -> None:
+        self.seen.append([entry.id for entry in entries])
+        if self.unfit & {entry.id for entry in entries}:
+            raise UnfitEvent("a value out of range")
+        await self._free.wait()
+        await self._save(entries)
+
+
+# -- what is written behind ----------------------------------------------------------------------
+
+
+@virtual_time
+async def test_flush_of_everything_beside_the_loop_is_taken_in_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A takeover or a drain flushes what the loop is just writing an older state of."""
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        saves = Saves(a.log, monkeypatch)
+        await a.write("n", "one")
+        saves.hold()
+        await advance(2.1)
+        assert saves.seen == [["n"]]
+        await a.write("n", "two")
+        everything = asyncio.ensure_future(a.notebooks.writebehind.flush_all())
+        await settle()
+        assert saves.seen == [["n"]]
+        saves.release()
+        await everything
+        assert saves.seen == [["n"], ["n"]]
+        copy = await a.shared.get("notebook", "n")
+        assert copy is not None
+        assert (copy.snapshot.version.seq, copy.current) == (2, True)
+        # The loop goes on.
+        ack = await a.write("n", "three")
+        await advance(2.1)
+        assert cluster.snapshot("n") == ack.version
+
+
+@virtual_time
+async def test_flush_of_everything_ends_while_others_go_on_writing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        saves = Saves(a.log, monkeypatch)
+        await a.write("n", "one")
+        saves.hold()
+        everything = asyncio.ensure_future(a.notebooks.writebehind.flush_all())
+        for line in range(20):
+            await a.write(f"m{line}", "of the traffic")
+        saves.release()
+        await everything
+        assert saves.seen == [["n"]]
+        assert len(a.notebooks.writebehind) == 20
+
+
+@virtual_time
+async def test_state_that_never_fits_does_not_end_its_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        saves = Saves(a.log, monkeypatch)
+        saves.unfit = {"bad"}
+        for id in ("good", "bad", "better"):
+            await a.write(id, "one")
+        await advance(6)
+        assert (cluster.snapshot("bad"), len(a.notebooks.writebehind)) == (None, 0)
+        assert None not in (cluster.snapshot("good"), cluster.snapshot("better"))
+        saves.unfit.clear()
+        await a.write("bad", "and now it does")
+        await advance(6)
+        snapshot = cluster.snapshot("bad")
+        assert snapshot is not None
+        assert snapshot.seq == 2
+
+
+@virtual_time
+async def test_late_flush_of_a_former_owner_is_no_answer_after_redis_was_cleared() -> None:
+    """Its write failed, it was deposed meanwhile, and L2 has forgotten what is newer."""
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", "one")
+        a.log_link.hold()
+        await advance(2.1)
+        cluster.database.servers[a.id].dead = True
+        await advance(2.1)
+        assert a.notebooks.holdings.find("n") is None
+        await b.write("n", "two")
+        await advance(3)
+        cluster.space.clear()
+        await advance(1)
+        a.log_link.up = False
+        a.log_link.release()
+        await settle()
+        a.log_link.up = True
+        await advance(6)
+        async with cluster.open("c") as [c]:
+            read = await c.read("n")
+    assert (read.entry.state.lines, read.stale_s) == (("one", "two"), None)
+
+
+# -- what dead servers left ----------------------------------------------------------------------
+
+
+@virtual_time
+async def test_history_that_cannot_be_read_keeps_no_other_an_orphan() -> None:
+    """A newer release logged it and died; the survivor is of an older one."""
+
+    def older(type: str, schema: int, body: bytes) -> Written:
+        if b"of a newer release" in body:
+            raise Undecodable("event", "of a newer release")
+        return decode_event(type, schema, body)
+
+    cluster = Cluster()
+    async with cluster.open("b", kind=replace(NOTEBOOKS, decode_event=older)) as [b]:
+        a = cluster.server("a", offset_s=50.0)
+        async with a.running():
+            await a.write("l", "of a newer release")
+            await a.write("m", "plain")
+            await a.write("n", "of a newer release")
+            a.freeze()
+            await advance(12)
+            assert b.notebooks.holdings.ids() == ["m"]
+            assert b.notebooks.holdings.takeovers == 1
+            assert cluster.snapshot("m") is not None
+            assert (await b.write("other", "still taken")).version.seq == 1
+            a.thaw()
+
+
+@virtual_time
+async def test_takeover_that_could_not_read_what_it_took_reads_it_later() -> None:
+    """Its row names the new owner already, so nobody would find an orphan in it any more."""
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        for id in ("l", "m", "n"):
+            await a.write(id, "one")
+        a.freeze()
+        b.read_link.up = False
+        await advance(12)
+        assert len(b.notebooks.holdings) == 0
+        b.read_link.up = True
+        await advance(2)
+        assert sorted(b.notebooks.holdings.ids()) == ["l", "m", "n"]
+        assert None not in [cluster.snapshot(id) for id in ("l", "m", "n")]
+        a.thaw()
