@@ -80,7 +80,7 @@ class Program:
         self._patience_s = sum(patience_s for _, patience_s in order.stop) + 5.0
         with order.log.open("ab") as log:
             self._warden = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(WARDEN), order.as_json(keep)],
+                [sys.executable, "-I", "-S", str(WARDEN)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -89,6 +89,9 @@ class Program:
                 # drain.
                 start_new_session=True,
             )
+        lifeline = _stream(self._warden.stdin)
+        lifeline.write(order.as_json(keep).encode() + b"\n")
+        lifeline.flush()
         line = _stream(self._warden.stdout).readline()
         if not line.strip():
             self.wait()

@@ -1,9 +1,10 @@
 """Runs one program and ends it when the process that asked for it is gone.
 
-Started as `python -I -S warden.py ORDER` with one end of a pipe as its standard input: the
-lifeline. The other end is held by the process that wants the program; whatever kills that process
-closes it, on every system and however it dies. ORDER is JSON, see `Order` in process.py. The
-first line of output is the program's pid; the exit code is the program's (128 + signal for a
+Started as `python -I -S warden.py` with one end of a pipe as its standard input: the lifeline. The
+other end is held by the process that wants the program; whatever kills that process closes it, on
+every system and however it dies. Its first line is the order, JSON, see `Order` in process.py: an
+argument could be read by every user of the machine, and the order may hold a password. The first
+line of output is the program's pid; the exit code is the program's (128 + signal for a
 killed one).
 
 Standard library only, one small process for one server: so it can change its identity, or enter a
@@ -104,8 +105,19 @@ def stop_when_alone(program: "subprocess.Popen[bytes]", steps: list[tuple[int, f
     program.kill()
 
 
+def read_order() -> Any:
+    """Read the first line, and not a byte more: the rest of the pipe is the lifeline."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            raise EOFError("the process that wanted the program was gone before it said which")
+        line += byte
+    return json.loads(line)
+
+
 def main() -> int:
-    order = json.loads(sys.argv[1])
+    order = read_order()
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     with open(order["log"], "ab") as log:

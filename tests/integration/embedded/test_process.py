@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -59,3 +60,13 @@ def test_folder_is_refused_while_another_process_has_it(data_dir: Path) -> None:
     ):
         pytest.fail("two processes have the servers open")
     assert holder.leave() == 0
+
+
+def test_password_stands_in_no_command_line(data_dir: Path) -> None:
+    holder = Holder(data_dir)
+    password = urlsplit(holder.held.database_url).password
+    pids = (*(parent_of(pid) for pid in holder.held.pids), *holder.held.pids)
+    commands = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids)
+    assert b"warden.py" in commands
+    assert password is not None
+    assert password.encode() not in commands
