@@ -44,7 +44,7 @@ async def test_kills_with_the_beats_of_the_release_lose_double_and_reorder_no_tu
 
 @pytest.mark.prove
 @pytest.mark.parametrize("seed", range(5))
-async def test_two_hundred_kills_of_the_owner_lose_double_and_reorder_no_turn(
+async def test_forty_kills_of_the_owner_lose_double_and_reorder_no_turn(
     stage_of: OpenStage, tell: Tell, seed: int
 ) -> None:
     async with stage_of(seed=seed, words=12_000, settings=QUICK) as stage:
