@@ -7,7 +7,6 @@ recent may copies of what others own be answered as fresh.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,6 +14,7 @@ import structlog
 
 from src.invalidation.messages import Message
 from src.invalidation.protocols import Bus, Notices, Position, Subscriber
+from src.state.background import background
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, Undecodable
 from src.state.incarnations import Incarnations
 from src.state.keys import PARTITIONS
@@ -201,15 +201,8 @@ class Listener:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Hear everything for the length of the block; on entry the first pull was made."""
-        async with asyncio.TaskGroup() as tasks:
-            await self.pull()
-            started = [
-                tasks.create_task(self.subscribe_for_ever(), name="invalidation.subscribe"),
-                tasks.create_task(self.hear_notices_for_ever(), name="invalidation.notices"),
-                tasks.create_task(self.pull_for_ever(), name="invalidation.pull"),
-            ]
-            try:
-                yield
-            finally:
-                for task in started:
-                    task.cancel()
+        await self.pull()
+        async with background(
+            self.subscribe_for_ever(), self.hear_notices_for_ever(), self.pull_for_ever()
+        ):
+            yield

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
+from src.state.background import background
 from src.state.errors import (
     DurableTierUnavailable,
     OutcomeUnknown,
@@ -215,26 +216,19 @@ class Aggregates(Generic[S, C]):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the background tasks of this kind for the length of the block."""
-        async with asyncio.TaskGroup() as tasks:
-            work = {
-                "commit": self.commit.commit_for_ever(),
-                "announce": self.commit.announce_for_ever(),
-                "flush": self.writebehind.run(),
-                "take_over": self.holdings.take_over_for_ever(),
-                "release_idle": self.holdings.release_idle_for_ever(),
-                "fill": self.store.fills.run(),
-            }
-            started = [
-                tasks.create_task(coroutine, name=f"{self.kind.name}.{name}")
-                for name, coroutine in work.items()
-            ]
-            try:
+        try:
+            async with background(
+                self.commit.commit_for_ever(),
+                self.commit.announce_for_ever(),
+                self.writebehind.run(),
+                self.holdings.take_over_for_ever(),
+                self.holdings.release_idle_for_ever(),
+                self.store.fills.run(),
+            ):
                 yield
-            finally:
-                for task in started:
-                    task.cancel()
-                await self.holdings.aclose()
-                await self.store.aclose()
+        finally:
+            await self.holdings.aclose()
+            await self.store.aclose()
 
 
 def _give_up(answer: asyncio.Future[Any], id: str) -> None:

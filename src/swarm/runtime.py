@@ -7,7 +7,7 @@ block it drains, flushes, gives up what it owned and says goodbye.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,7 @@ from src.invalidation.buses.redis import RedisBus
 from src.invalidation.listener import Listener
 from src.invalidation.publisher import Announcer
 from src.state.aggregates import Aggregates
+from src.state.background import background
 from src.state.clock import SystemClock
 from src.state.configs import Configs, ConfigSource, Record
 from src.state.errors import StateError
@@ -205,7 +206,7 @@ async def open_runtime(
 
         await membership.join()
         await stack.enter_async_context(
-            _background(membership.beat_for_ever(), announcer.heal_for_ever())
+            background(membership.beat_for_ever(), announcer.heal_for_ever())
         )
         await stack.enter_async_context(conversations.running())
         await stack.enter_async_context(_filling(config_stores))
@@ -217,20 +218,8 @@ async def open_runtime(
 
 
 @asynccontextmanager
-async def _background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run these for the length of the block; if one fails, so does the block."""
-    async with asyncio.TaskGroup() as tasks:
-        started = [tasks.create_task(coroutine) for coroutine in work]
-        try:
-            yield
-        finally:
-            for task in started:
-                task.cancel()
-
-
-@asynccontextmanager
 async def _filling(stores: Mapping[str, Store[Any]]) -> AsyncIterator[None]:
-    async with _background(*(store.fills.run() for store in stores.values())):
+    async with background(*(store.fills.run() for store in stores.values())):
         try:
             yield
         finally:
