@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 
 _MAX_WAITING = 1000
 _BATCH = 64
+_GATHER_S = 0.01
 
 
 class Fills(Generic[S]):
@@ -38,6 +39,8 @@ class Fills(Generic[S]):
         """Fill until cancelled."""
         while True:
             await self._wake.wait()
+            # Readers that miss come in crowds: one write for those of a moment.
+            await asyncio.sleep(_GATHER_S)
             self._wake.clear()
             while self._waiting:
                 ids = list(self._waiting)[:_BATCH]

@@ -59,6 +59,10 @@ async def _check(connection: Connection) -> None:
         )
 
 
+async def _leave_as_it_is(_: Connection) -> None:
+    """Spare the trip that resets a session: nothing here ever changes one."""
+
+
 async def connect(settings: StateSettings) -> Connection:
     """Open one connection of its own, for work that must not wait behind other work.
 
@@ -104,6 +108,7 @@ async def open_pool(settings: StateSettings) -> AsyncIterator[Pool]:
             timeout=settings.connect_timeout.total_seconds(),
             command_timeout=settings.statement_timeout.total_seconds(),
             init=_check,
+            reset=_leave_as_it_is,
         )
     except NO_ANSWER as error:
         raise unreachable(url, error) from error

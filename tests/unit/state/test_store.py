@@ -89,7 +89,7 @@ async def test_miss_goes_down_and_fills_upwards() -> None:
         assert await lab.where("n") == (Where.L1, ("one",), True)
         assert lab.loads == 1
         fills = asyncio.ensure_future(lab.store.fills.run())
-        await settle()
+        await advance(0.1)
         fills.cancel()
         copy = await lab.server.shared.get("notebook", "n")
         assert copy is not None
@@ -413,7 +413,7 @@ async def test_fill_of_another_life_of_redis_is_no_answer() -> None:
         lab.server.read_link.release()
         await reader
         fills = asyncio.ensure_future(lab.store.fills.run())
-        await settle()
+        await advance(0.1)
         fills.cancel()
         copy = await lab.server.shared.get("notebook", "n")
         assert copy is not None
