@@ -118,15 +118,18 @@ class Feed:
                     continue
 
     async def _tail(self, conversation_id: str, channel: _Channel, after: int) -> Sequence[Event]:
-        try:
-            events = await self._tails.do(
-                f"{conversation_id}:{after}", lambda: self._log.tail(conversation_id, after + 1)
-            )
-        except DurableTierUnavailable:
-            await asyncio.sleep(_RETRY_S)
-            return []
-        channel.keep(events)
-        return events
+        while True:
+            # A read begun before something newer was heard of is no answer to who has heard of it.
+            flight = f"{conversation_id}:{after}:{channel.newest}"
+            try:
+                events = await self._tails.do(
+                    flight, lambda: self._log.tail(conversation_id, after + 1)
+                )
+            except DurableTierUnavailable:
+                await asyncio.sleep(_RETRY_S)
+                continue
+            channel.keep(events)
+            return events
 
     async def aclose(self) -> None:
         """Cancel reads that are under way."""

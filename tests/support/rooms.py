@@ -1,0 +1,302 @@
+"""Servers on tiers in memory with the swarm room on top: service, feed, host and configs.
+
+The parts are put together as the composition root does it. What one server sends another goes as
+the same bytes as over HTTP, only without a socket, so all of it runs in virtual time.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any, Literal, cast
+
+import msgspec
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from src.state.aggregates import Aggregates
+from src.state.configs import Record
+from src.state.errors import OutcomeUnknown, OwnershipUnknown, StateError
+from src.state.lists import ConversationLists
+from src.state.models import Entry, Event, Version
+from src.state.store import Store
+from src.state.tiers.memory_log import MemoryLog
+from src.swarm.codec import decode_event
+from src.swarm.commands import ChangeStatus, Command, Create, NewParticipant, PostMessage, Speaker
+from src.swarm.config_service import BOTS, ConfigService
+from src.swarm.configs import BotConfig, ProviderNames
+from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
+from src.swarm.events import ConversationEvent, MessageAdded
+from src.swarm.feed import Feed
+from src.swarm.forwarding import (
+    Forwarder,
+    Receipt,
+    Refusal,
+    decode_forwarded,
+    encode_refusal,
+    raise_refusal,
+)
+from src.swarm.host import Host
+from src.swarm.models import Config, ConversationState, Message
+from src.swarm.providers import Provider, ReplyPart, ReplyRequest, Text
+from src.swarm.providers.registry import Registry
+from src.swarm.service import SwarmService
+from tests.support.clock import BEGAN
+from tests.support.cluster import Cluster, Server
+from tests.support.cluster_settings import NOWHERE
+
+ADA = NewParticipant("ada", "person", "Ada")
+SCOUT = NewParticipant("scout", "bot", "Scout")
+TUTOR = NewParticipant("tutor", "bot", "Tutor")
+
+
+class BotRows:
+    """The bots' rows: `Source` of every server's store of them."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Entry[Record[BotConfig]]] = {}
+
+    def put(self, id: str, config: BotConfig) -> Version:
+        """Commit the next version."""
+        row = self._rows.get(id)
+        version = Version(0, 1 if row is None else row.version.seq + 1)
+        record = Record("bot", id, version.seq, config, False, "ada", BEGAN)
+        self._rows[id] = Entry(id, version, record)
+        return version
+
+    async def load(
+        self, id: str, base: Entry[Record[BotConfig]] | None
+    ) -> Entry[Record[BotConfig]] | None:
+        await asyncio.sleep(0)
+        return self._rows.get(id)
+
+
+class Voice:
+    """A provider that says what a test gives it, and counts how many replies it makes at once."""
+
+    def __init__(
+        self, *parts: ReplyPart, says: Callable[[ReplyRequest], str] | None = None
+    ) -> None:
+        self._parts = parts
+        self._says = says
+        self._free = asyncio.Event()
+        self.requests: list[ReplyRequest] = []
+        self.now = self.most = 0
+        self.before: Exception | None = None
+        """Raised before the first part ..."""
+        self.after: Exception | None = None
+        """... or after the last."""
+        self.release()
+
+    def hold(self) -> None:
+        """Let every reply wait for its first part until `release`."""
+        self._free.clear()
+
+    def release(self) -> None:
+        self._free.set()
+
+    async def generate(self, request: ReplyRequest) -> AsyncIterator[ReplyPart]:
+        self.requests.append(request)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await self._free.wait()
+            if self.before is not None:
+                raise self.before
+            for part in self._parts:
+                yield part
+            if self._says is not None:
+                yield Text(self._says(request))
+            if self.after is not None:
+                raise self.after
+        finally:
+            self.now -= 1
+
+
+class Wire(Forwarder):
+    """The way from one server to the others."""
+
+    def __init__(self, swarm: "Swarm") -> None:
+        self._swarm = swarm
+        self.forwarded = 0
+        self.lost_answers = 0
+        """So many of the next commands are taken, and their answers never come."""
+
+    async def send(self, url: str, conversation_id: str, body: bytes) -> Receipt:
+        self.forwarded += 1
+        owner = self._swarm.at(url)
+        if not owner.reachable:
+            raise OwnershipUnknown(conversation_id, "its owner cannot be reached")
+        command, asked = decode_forwarded(body)
+        owner.asked += 1
+        try:
+            receipt = await owner.service.submit_here(
+                conversation_id,
+                command,
+                key=asked.key,
+                actor=asked.actor,
+                if_seq=asked.if_seq,
+                durability=asked.durability,
+                create=asked.create,
+            )
+        except StateError as error:
+            refusal = msgspec.json.decode(encode_refusal(error), type=Refusal)
+            raise_refusal(conversation_id, refusal, 409)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise OutcomeUnknown(conversation_id)
+        return receipt
+
+
+class SwarmServer:
+    """One process: a server of the state, and the swarm room on it."""
+
+    def __init__(
+        self,
+        swarm: "Swarm",
+        state: Server,
+        providers: Mapping[str, Provider],
+        ack: Literal["logged", "buffered"],
+    ) -> None:
+        self.state = state
+        self.reachable = True
+        self.asked = 0
+        """Commands that other servers sent here."""
+        self.wire = Wire(swarm)
+        # A `Server` is written for notebooks and holds whatever kind it was given.
+        conversations = cast("Aggregates[ConversationState, Command]", state.notebooks)
+        read_log = MemoryLog(CONVERSATIONS, swarm.cluster.database, trip=state.read_link.trip)
+        self.bots: Store[Record[BotConfig]] = Store(
+            BOTS,
+            swarm.bots,
+            state.shared,
+            swarm.cluster.settings,
+            state.clock,
+            owned=state.owned_lease,
+            heard=state.heard_lease,
+            incarnations=state.incarnations,
+        )
+        configs = ConfigService({}, {"bot": self.bots})
+        self.feed = Feed(read_log)
+        # Never connected: lists are SQL and have their tests on the real thing.
+        nowhere = create_async_engine(f"postgresql+asyncpg://nobody@{NOWHERE}/none")
+        self.service = SwarmService(
+            conversations,
+            read_log,
+            ConversationLists(nowhere, MESSAGE_ADDED),
+            self.feed,
+            self.wire,
+            state.membership,
+            configs,
+            swarm.patience,
+            ack,
+        )
+        self.host = Host(
+            conversations.read,
+            conversations.holdings.owns,
+            lambda name, command, key, actor: self.service.submit(
+                name, command, key=key, actor=actor
+            ),
+            configs,
+            Registry(providers),
+            swarm.reply_timeout,
+        )
+        conversations.logged += [self.feed.logged, self.host.logged]
+        conversations.holdings.owned.append(self.host.owned)
+        conversations.store.listeners.append(self.feed.heard)
+
+    @property
+    def url(self) -> str:
+        return self.state.membership.url
+
+    def freeze(self) -> None:
+        """Let nothing of this server reach anybody: to the others it is a paused process."""
+        self.reachable = False
+        self.state.freeze()
+
+    def thaw(self) -> None:
+        self.reachable = True
+        self.state.thaw()
+
+    async def submit(self, command: Command, *, key: str, **options: Any) -> Receipt:
+        """Submit a command of Ada's to the conversation "c"."""
+        return await self.service.submit("c", command, key=key, actor="ada", **options)
+
+    async def begin(self, *bots: NewParticipant, config: Config = Config()) -> None:
+        """Make the conversation "c" of Ada and these bots, and start it."""
+        new = Create("c", config=config, participants=(ADA, *bots))
+        await self.submit(new, key="create", create=True)
+        await self.submit(ChangeStatus("start"), key="start")
+
+    async def say(self, text: str, *, key: str | None = None) -> Receipt:
+        """Let Ada say something, by default under a key made of it."""
+        return await self.submit(PostMessage(Speaker("person", "ada"), text), key=key or text)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.feed.aclose)
+            stack.push_async_callback(self.bots.aclose)
+            await stack.enter_async_context(self.state.running())
+            await stack.enter_async_context(self.host.running())
+            yield
+
+
+class Swarm:
+    """Servers on one database and one space, the bots' configs, and what the log says."""
+
+    def __init__(
+        self,
+        *,
+        patience_s: float = 3.0,
+        reply_timeout_s: float = 60.0,
+        ack: Literal["logged", "buffered"] = "logged",
+        **changes: Any,
+    ) -> None:
+        self.cluster = Cluster(**changes)
+        self.bots = BotRows()
+        self.patience = timedelta(seconds=patience_s)
+        self.reply_timeout = timedelta(seconds=reply_timeout_s)
+        self._ack = ack
+        self._servers: list[SwarmServer] = []
+
+    def at(self, url: str) -> SwarmServer:
+        return next(server for server in self._servers if server.url == url)
+
+    def edit(self, id: str, llm: str, *fallback: str, name: str = "") -> None:
+        """Save a bot that speaks by this provider, and tell all servers, as the outbox would."""
+        config = BotConfig(name or id.title(), providers=ProviderNames(llm=llm, fallback=fallback))
+        version = self.bots.put(id, config)
+        for server in self._servers:
+            server.bots.invalidate(id, version)
+
+    @asynccontextmanager
+    async def open(
+        self, *names: str, **providers: Provider
+    ) -> AsyncIterator[Sequence[SwarmServer]]:
+        """Run servers. A provider given as `voice` goes by the name `test/voice`."""
+        known = {f"test/{name}": provider for name, provider in providers.items()}
+        async with AsyncExitStack() as stack:
+            for place, name in enumerate(names):
+                state = self.cluster.server(
+                    name, offset_s=100.0 * place, kind=cast("Any", CONVERSATIONS)
+                )
+                server = SwarmServer(self, state, known, self._ack)
+                self._servers.append(server)
+                await stack.enter_async_context(server.running())
+            yield self._servers
+
+    def log(self) -> list[Event]:
+        """What the log has of the conversation "c"."""
+        return list(self.cluster.database.events["events"]["c"])
+
+    def facts(self) -> list[ConversationEvent]:
+        """The same, decoded."""
+        return [decode_event(event.type, event.schema, event.body) for event in self.log()]
+
+    def turns(self) -> list[Message]:
+        """The turns in the log, in order."""
+        return [fact.message for fact in self.facts() if isinstance(fact, MessageAdded)]
+
+    def said(self) -> list[tuple[str, str]]:
+        """Who said what, in order."""
+        return [(turn.author.id, turn.text) for turn in self.turns()]
