@@ -232,6 +232,10 @@ class GroupCommit(Generic[S, C]):
         decided = batch.pop()
         lane = decided.lane
         log.error("event.unfit", kind=self._kind.name, id=lane.id, why=error.why)
+        try:
+            await self._log.quarantine(decided.events, error.why)
+        except StateError as failure:
+            log.warning("quarantine.failed", id=lane.id, error=str(failure))
         lane.in_flight = False
         if lane.buffered:
             # What was shown of them must go: whoever needs the aggregate next reads the log.

@@ -162,6 +162,13 @@ class EventLog(Protocol):
     async def tail(self, id: str, from_seq: int, limit: int = PAGE) -> Sequence[Event]:
         """Return events with seq >= from_seq, in order."""
 
+    async def quarantine(self, events: Sequence[Event], why: str) -> None:
+        """Keep events that the log can never take where an operator finds them.
+
+        Characters that no text column can hold are replaced in their names; bodies stay as they
+        are.
+        """
+
     async def save(self, entries: Sequence[Entry[Any]]) -> None:
         """Write snapshots and read models in one transaction, each unless a newer one is there."""
 

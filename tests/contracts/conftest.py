@@ -62,6 +62,10 @@ class Durable(ABC):
         """The read model's row: seq and last line."""
 
     @abstractmethod
+    async def quarantined(self) -> list[tuple[bytes, str]]:
+        """Body and cause of what stands there."""
+
+    @abstractmethod
     async def commit_change(self, change: Announcement) -> None:
         """Have a config change in the outbox."""
 
@@ -85,6 +89,9 @@ class InMemory(Durable):
     async def summary(self, id: str) -> tuple[int, str] | None:
         row = self.database.read_models["conversation_summaries"].get(id)
         return None if row is None else (row[1], row[7])
+
+    async def quarantined(self) -> list[tuple[bytes, str]]:
+        return [(event.body, why) for event, why in self.database.quarantine]
 
     async def commit_change(self, change: Announcement) -> None:
         self.database.outbox.append(change)
@@ -112,6 +119,10 @@ class InPostgres(Durable):
             "SELECT seq, last_text FROM conversation_summaries WHERE conversation_id = $1", id
         )
         return None if row is None else (row[0], row[1])
+
+    async def quarantined(self) -> list[tuple[bytes, str]]:
+        rows = await self._pool.fetch("SELECT body, why FROM quarantine ORDER BY position")
+        return [(row["body"], row["why"]) for row in rows]
 
     async def commit_change(self, change: Announcement) -> None:
         await self._pool.execute(

@@ -137,6 +137,13 @@ async def test_event_that_never_fits_is_told_apart_from_an_outage(
     assert await log.append(ME, [claim("other", other, 0, "y")]) == {"other"}
 
 
+@pytest.mark.parametrize("text", ["plain", "a\x00b", "a\ud800b"])
+async def test_quarantine_keeps_what_no_column_of_the_log_can(durable: Durable, text: str) -> None:
+    event = written("n", 1, 1, key=text)
+    await durable.log().quarantine([event], f"because of {text[:1]}")
+    assert await durable.quarantined() == [(event.body, f"because of {text[:1]}")]
+
+
 async def test_switched_off_epoch_guard_lets_a_stranger_write(durable: Durable) -> None:
     epoch = (await acquired(durable, "n")).epoch
     log = durable.log(guards=Guards(epoch=False))

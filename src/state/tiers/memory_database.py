@@ -59,6 +59,7 @@ class MemoryDatabase:
     servers: dict[str, ServerRow] = field(default_factory=dict)
     outbox: list[Announcement] = field(default_factory=list)
     """Committed config changes; the first is at position 1."""
+    quarantine: list[tuple[Event, str]] = field(default_factory=list)
     listeners: set[asyncio.Queue[bytes | None]] = field(default_factory=set)
     """Who hears notifications; None ends a session."""
 

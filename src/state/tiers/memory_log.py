@@ -28,6 +28,7 @@ class MemoryLog:
         self._events = database.events[kind.events]
         self._snapshots = database.snapshots[kind.snapshots]
         self._read_models = database.read_models
+        self._quarantine = database.quarantine
         self._trip = trip or database.trip
         self._guards = guards
 
@@ -78,6 +79,10 @@ class MemoryLog:
     def _tail(self, id: str, from_seq: int, limit: int) -> Sequence[Event]:
         events = self._events.get(id, [])
         return [event for event in events if event.version.seq >= from_seq][:limit]
+
+    async def quarantine(self, events: Sequence[Event], why: str) -> None:
+        async with self._trip():
+            self._quarantine.extend((event, why) for event in events)
 
     async def save(self, entries: Sequence[Entry[Any]]) -> None:
         kind = self._kind

@@ -75,6 +75,11 @@ SELECT conversation_id, event_id, epoch, seq FROM {events}
 WHERE (conversation_id, event_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 """
 
+_QUARANTINE = """
+INSERT INTO quarantine (kind, aggregate_id, event_id, type, body, why)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
+
 _SAVE = """
 INSERT INTO {snapshots} AS old (conversation_id, epoch, seq, schema, body)
 VALUES ($1, $2, $3, $4, $5)
@@ -92,6 +97,10 @@ def _read_model_statement(model: ReadModel[Any]) -> str:
         f"INSERT INTO {model.table} AS old ({columns}) VALUES ({places}) "
         f"ON CONFLICT ({model.columns[0]}) DO UPDATE SET {assignments} WHERE old.seq < excluded.seq"
     )
+
+
+def _storable(text: str) -> str:
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
 def _event(id: str, row: asyncpg.Record) -> Event:
@@ -189,6 +198,21 @@ class PostgresLog:
         with answering():
             rows = await self._pool.fetch(self._tail, id, from_seq, limit)
         return [_event(id, row) for row in rows]
+
+    async def quarantine(self, events: Sequence[Event], why: str) -> None:
+        rows = [
+            (
+                self._kind.name,
+                _storable(event.aggregate_id),
+                _storable(event.event_id),
+                _storable(event.type),
+                event.body,
+                _storable(why),
+            )
+            for event in events
+        ]
+        with answering():
+            await self._pool.executemany(_QUARANTINE, rows)
 
     async def save(self, entries: Sequence[Entry[Any]]) -> None:
         # In id order, so that two servers flushing the same rows cannot block each other for good.

@@ -248,6 +248,7 @@ async def test_event_that_never_fits_fails_only_its_aggregate() -> None:
         ]
         assert failed == ["n5"]
         assert isinstance(answers[5], EventRefused)
+        assert [event.aggregate_id for event, _ in cluster.database.quarantine] == ["n5"]
         # Its owner goes on where the log stands.
         assert (await a.write("n5", "two")).version.seq == 2
         assert await a.lines("n5") == ("zero", "two")
