@@ -152,6 +152,11 @@ class Host:
             room.floor = floor.grant(room.floor, bot_id)
             try:
                 await self._reply(state, turn, bot_id, records.get(bot_id))
+            except Exception as error:
+                # Whatever a provider's library raises: that one bot says nothing, the others do.
+                log.warning(
+                    "reply.failed", conversation_id=conversation_id, bot=bot_id, error=repr(error)
+                )
             finally:
                 room.floor = floor.release(room.floor, bot_id)
 
@@ -212,8 +217,8 @@ class Host:
                 async for part in self._registry.get(name).generate(request):
                     begun = True
                     yield part
-            except (SwarmError, StateError, OSError, TimeoutError) as error:
-                log.warning("provider.failed", provider=name, bot=request.bot_id, error=str(error))
+            except Exception as error:
+                log.warning("provider.failed", provider=name, bot=request.bot_id, error=repr(error))
                 if begun or name == names[-1]:
                     raise
             else:

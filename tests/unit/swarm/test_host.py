@@ -1,0 +1,390 @@
+"""The text room: bots answer on the owner, once, one at a time, whatever becomes of providers."""
+
+import asyncio
+
+import pytest
+from msgspec import Raw
+
+from src.swarm.commands import ChangeStatus, PassBaton, SaveTurn
+from src.swarm.errors import UnknownProvider
+from src.swarm.events import BatonPassed, ConfigVersionReported
+from src.swarm.providers import ReplyRequest, Text, ToolCall
+from tests.support.clock import advance, settle, virtual_time
+from tests.support.rooms import SCOUT, TUTOR, Swarm, Voice
+
+
+class PluginError(Exception):
+    """What a provider's own library raises: nothing that this project knows."""
+
+
+def echo(request: ReplyRequest) -> str:
+    return f"{request.bot_id} on {request.turn.text}"
+
+
+# -- who answers, and where ----------------------------------------------------------------------
+
+
+@virtual_time
+async def test_bot_answers_on_the_owner_and_nowhere_else() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    async with swarm.open("a", "b", voice=voice) as [a, b]:
+        await a.begin(SCOUT)
+        await b.say("hello")
+        await advance(1)
+        assert (a.host.replies, b.host.replies) == (1, 0)
+    assert swarm.said() == [("ada", "hello"), ("scout", "scout on hello")]
+    question, answer = swarm.turns()
+    assert (answer.reply_to, answer.author.kind, answer.config_version) == (question.id, "bot", 1)
+
+
+@virtual_time
+async def test_bot_without_a_config_says_what_the_script_says() -> None:
+    swarm = Swarm()
+    async with swarm.open("a") as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await advance(1)
+    assert [who for who, _ in swarm.said()] == ["ada", "scout"]
+
+
+@virtual_time
+async def test_bots_answer_one_after_the_other_and_hear_each_other() -> None:
+    swarm = Swarm()
+    for bot in ("scout", "tutor"):
+        swarm.edit(bot, "test/voice")
+    voice = Voice(Text("Hello yourself."))
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT, TUTOR)
+        await a.say("@all hello")
+        await advance(1)
+    assert voice.most == 1
+    heard = [[turn.author.id for turn in request.state.messages] for request in voice.requests]
+    assert heard == [["ada"], ["ada", "scout"]]
+    assert [who for who, _ in swarm.said()] == ["ada", "scout", "tutor"]
+
+
+@virtual_time
+async def test_turns_are_answered_in_order() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        for text in ("one", "two", "three"):
+            await a.say(text)
+        await settle()
+        voice.release()
+        await advance(1)
+    answers = [text for who, text in swarm.said() if who == "scout"]
+    assert answers == ["scout on one", "scout on two", "scout on three"]
+    assert voice.most == 1
+
+
+@virtual_time
+async def test_exchange_that_was_saved_whole_is_not_answered_again() -> None:
+    swarm = Swarm()
+    async with swarm.open("a") as [a]:
+        # With two bots nobody says which of them it was.
+        await a.begin(SCOUT, TUTOR)
+        await a.submit(SaveTurn("hello", "hello yourself"), key="saved")
+        await advance(1)
+    assert swarm.said() == [("ada", "hello"), ("assistant", "hello yourself")]
+
+
+# -- starting and pausing ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["stop", "pause", "suspend", "complete"])
+@virtual_time
+async def test_conversation_that_does_not_run_is_silent(action: str) -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        await a.say("one")
+        await a.say("two")
+        await settle()
+        await a.submit(ChangeStatus(action), key=action)  # type: ignore[arg-type]  # one of them
+        if action != "complete":
+            await a.say("three")
+        voice.release()
+        await advance(1)
+        assert len(a.host) == 0
+    # The reply that was under way ends by itself; what waited is not answered.
+    assert [request.turn.text for request in voice.requests] == ["one"]
+
+
+@virtual_time
+async def test_conversation_that_was_paused_and_started_again_has_one_voice() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        await a.say("one")
+        await a.say("waits and is dropped")
+        await settle()
+        for action in ("pause", "resume", "start"):
+            await a.submit(ChangeStatus(action), key=f"again {action}")
+        await a.say("two")
+        await settle()
+        assert voice.now == 1
+        voice.release()
+        await advance(1)
+        await a.say("three")
+        await advance(1)
+        assert len(a.host) == 0
+    assert voice.most == 1
+    assert [text for who, text in swarm.said() if who == "scout"] == [
+        "scout on one",
+        "scout on two",
+        "scout on three",
+    ]
+
+
+# -- the next owner ------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_next_owner_goes_on_with_the_open_turn() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", "b", voice=voice) as [a, b]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await settle()
+        a.freeze()
+        await advance(12)
+        assert b.state.notebooks.holdings.ids() == ["c"]
+        voice.release()
+        await advance(1)
+        assert b.host.replies == 1
+        a.thaw()
+        await advance(8)
+    # The former owner was in the middle of the same reply, and its key is the same.
+    assert swarm.said() == [("ada", "hello"), ("scout", "scout on hello")]
+
+
+@virtual_time
+async def test_next_owner_does_not_answer_what_was_answered() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    async with swarm.open("a", "b", voice=voice) as [a, b]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await settle(200)
+        a.freeze()
+        await advance(12)
+        assert b.state.notebooks.holdings.ids() == ["c"]
+        assert len(voice.requests) == 1
+        await b.say("and you?")
+        await advance(1)
+        a.thaw()
+    assert [text for who, text in swarm.said() if who == "scout"] == [
+        "scout on hello",
+        "scout on and you?",
+    ]
+
+
+@virtual_time
+async def test_reply_that_was_logged_without_an_answer_is_there_once() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await settle()
+        a.state.log_link.lost_answers = 3
+        voice.release()
+        await advance(10)
+    assert swarm.said() == [("ada", "hello"), ("scout", "scout on hello")]
+
+
+@virtual_time
+async def test_server_that_ends_gives_up_its_replies() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await settle()
+        assert (len(a.host), voice.now) == (1, 1)
+        ended = asyncio.get_running_loop().time()
+    assert (len(a.host), voice.now) == (0, 0)
+    assert asyncio.get_running_loop().time() - ended < 1
+
+
+# -- configs -------------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_edit_is_obeyed_by_the_next_reply_which_says_so() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/calm")
+    async with swarm.open("a", calm=Voice(Text("I see.")), loud=Voice(Text("WHAT?"))) as [a]:
+        await a.begin(SCOUT)
+        await a.say("one")
+        await advance(1)
+        swarm.edit("scout", "test/loud")
+        await a.say("two")
+        await advance(1)
+        await a.say("three")
+        await advance(1)
+    answers = [turn for turn in swarm.turns() if turn.author.id == "scout"]
+    said = [(turn.text, turn.config_version) for turn in answers]
+    assert said == [("I see.", 1), ("WHAT?", 2), ("WHAT?", 2)]
+    reports = [fact.version for fact in swarm.facts() if isinstance(fact, ConfigVersionReported)]
+    assert reports == [1, 2]
+
+
+# -- providers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("no route"),
+        TimeoutError(),
+        UnknownProvider("test/first", (), "add it"),
+        PluginError("quota"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@virtual_time
+async def test_provider_that_fails_before_its_first_word_is_passed_over(error: Exception) -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/first", "test/missing", "test/second")
+    first, second = Voice(Text("never said")), Voice(Text("the second speaks"))
+    first.before = error
+    async with swarm.open("a", first=first, second=second) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await advance(1)
+    assert (len(first.requests), len(second.requests)) == (1, 1)
+    assert swarm.said() == [("ada", "hello"), ("scout", "the second speaks")]
+
+
+@pytest.mark.parametrize("error", [OSError("reset"), PluginError("quota")])
+@virtual_time
+async def test_provider_that_fails_in_its_reply_is_not_continued_by_another(
+    error: Exception,
+) -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/first", "test/second")
+    first, second = Voice(Text("half a ")), Voice(Text("sentence"))
+    first.after = error
+    async with swarm.open("a", first=first, second=second) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await advance(1)
+        first.after = None
+        await a.say("again")
+        await advance(1)
+    assert swarm.said() == [("ada", "hello"), ("ada", "again"), ("scout", "half a ")]
+    assert second.requests == []
+
+
+@virtual_time
+async def test_provider_that_hangs_is_given_up_and_the_next_turn_is_answered() -> None:
+    swarm = Swarm(reply_timeout_s=5)
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        await a.say("one")
+        await a.say("two")
+        await advance(4.9)
+        assert [request.turn.text for request in voice.requests] == ["one"]
+        await advance(0.2)
+        voice.release()
+        await advance(1)
+    assert swarm.said() == [("ada", "one"), ("ada", "two"), ("scout", "scout on two")]
+
+
+@virtual_time
+async def test_bot_whose_provider_fails_silences_no_other_bot() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/broken")
+    swarm.edit("tutor", "test/voice")
+    broken = Voice()
+    broken.before = PluginError("quota")
+    async with swarm.open("a", broken=broken, voice=Voice(says=echo)) as [a]:
+        await a.begin(SCOUT, TUTOR)
+        await a.say("@all hello")
+        await advance(1)
+    assert [who for who, _ in swarm.said()] == ["ada", "tutor"]
+
+
+@virtual_time
+async def test_provider_with_nothing_to_say_adds_no_turn() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", voice=Voice()) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await advance(1)
+        assert a.host.replies == 0
+    assert swarm.said() == [("ada", "hello")]
+
+
+@virtual_time
+async def test_pieces_make_one_turn() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", voice=Voice(Text("Good "), Text("morning"), Text("."))) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await advance(1)
+    assert swarm.said()[1:] == [("scout", "Good morning.")]
+
+
+# -- tools ---------------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_call_of_a_tool_becomes_a_command_and_a_refused_one_ends_nothing() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(
+        ToolCall("pass_baton", Raw(b'{"to": "nobody there"}')),
+        ToolCall("pass_baton", Raw(b'{"to": "tutor"}')),
+        Text("Tutor, go on."),
+    )
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT, TUTOR)
+        await a.say("@scout hello")
+        await advance(1)
+    passed = [fact.to for fact in swarm.facts() if isinstance(fact, BatonPassed)]
+    assert passed == ["tutor"]
+    assert ("scout", "Tutor, go on.") in swarm.said()
+
+
+@virtual_time
+async def test_commands_go_on_while_a_bot_thinks() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await settle()
+        await a.submit(PassBaton("scout"), key="baton")
+        assert voice.now == 1
+        voice.release()
+        await advance(1)
+    assert ("scout", "scout on hello") in swarm.said()
