@@ -202,7 +202,7 @@ async def keep_busy(service: SwarmService, id: str) -> float:
 
 async def longest_wait_for_a_flush(database: asyncpg.Connection, conversations: int) -> float:
     """Watch until all turns are logged; return for how long, in seconds, the most neglected
-    conversation's snapshot stood still while it was behind its log.
+    conversation's snapshot stood still from when it was first seen behind its log.
     """
     behind_since: dict[str, tuple[int, float]] = {}
     longest = 0.0
@@ -214,9 +214,9 @@ async def longest_wait_for_a_flush(database: asyncpg.Connection, conversations: 
         now = time.monotonic()
         for id, seq, flushed in rows:
             before, since = behind_since.get(id, (-1, now))
-            if flushed != before:
+            if flushed == seq or flushed != before:
                 behind_since[id] = flushed, now
-            elif flushed < seq:
+            else:
                 longest = max(longest, now - since)
         if len(rows) == conversations and all(row["seq"] > _TURNS for row in rows):
             return longest
