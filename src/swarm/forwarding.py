@@ -167,11 +167,11 @@ class Forwarder:
             ) from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise OutcomeUnknown(conversation_id) from error
-        if status == 200:
-            return _receipts.decode(answer)
         if status in _NOT_TAKEN:
             raise OwnershipUnknown(conversation_id, f"its owner answered {status}")
         try:
+            if status == 200:
+                return _receipts.decode(answer)
             no = _refusals.decode(answer)
         except msgspec.MsgspecError as error:
             raise OutcomeUnknown(conversation_id) from error
