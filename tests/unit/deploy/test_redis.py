@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import redis
 from ruamel.yaml import YAML
 
 from src.embedded.binaries import find_redis
+from src.embedded.service import wait_until
 from tests.unit.deploy.names import ROOT
 
 PASSWORD = "c0ffee" * 8
@@ -33,18 +33,17 @@ def socket(tmp_path: Path) -> Iterator[Path]:
         .replace("/etc/redis.conf", str(conf))
         .replace("redis-server", str(find_redis().path))
     )
-    with subprocess.Popen(
-        [*service["entrypoint"], command],
-        env={"REDISCLI_AUTH": PASSWORD, "PATH": os.environ["PATH"]},
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        deadline = time.monotonic() + START_WITHIN_S
-        for line in process.stdout:
-            if b"Ready to accept connections" in line:
-                break
-            assert time.monotonic() < deadline
+    with (
+        (tmp_path / "redis.log").open("wb") as log,
+        subprocess.Popen(
+            [*service["entrypoint"], command],
+            env={"REDISCLI_AUTH": PASSWORD, "PATH": os.environ["PATH"]},
+            stdout=log,
+        ) as process,
+    ):
         try:
+            # Not the log's words, which differ between Redis 7.0, its successors and Valkey.
+            assert wait_until(socket.exists, START_WITHIN_S), (tmp_path / "redis.log").read_text()
             yield socket
         finally:
             process.kill()
