@@ -16,7 +16,6 @@ REQUEST_ID = b"x-request-id"
 VERSION = b"x-swarm-version"
 TIER = b"x-swarm-tier"
 FRESHNESS = b"x-swarm-freshness"
-DURABILITY = b"x-swarm-durability"
 FRESH = b"fresh"
 
 SECURITY: Headers = [

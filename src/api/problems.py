@@ -36,7 +36,7 @@ from src.state.errors import (
     VersionConflict,
 )
 from src.swarm.errors import NotAServer, SwarmError
-from src.swarm.forwarding import encode_refusal
+from src.swarm.forwarding import NOT_OWNER, encode_refusal
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -183,7 +183,7 @@ async def _answer(connection: Request | WebSocket, error: Exception) -> Response
         await connection.send_denial_response(response)
         return None
     if connection.url.path.startswith("/internal/") and isinstance(error, StateError):
-        status = 421 if isinstance(error, NotOwner) else problem.status
+        status = NOT_OWNER if isinstance(error, NotOwner) else problem.status
         return Response(encode_refusal(error), status, media_type="application/json")
     return response
 

@@ -68,8 +68,7 @@ class Store(Generic[S]):
         self.fills = Fills(kind, shared)
         self.listeners: list[Callable[[str, Version], None]] = []
         """Called with (id, version) when this server hears of a version, its own included."""
-        self.hits = {Where.L1: 0, Where.L2: 0, Where.L3: 0}
-        self._l1_hits = 0
+        self._l1_hits = self._l2_hits = self._l3_loads = 0
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -127,7 +126,7 @@ class Store(Generic[S]):
             current = current and began < self._heard.until
             if base is not None and current and base.version >= self._watermarks.of(id):
                 self._keep(base, self._heard, generation, began)
-                self.hits[Where.L2] += 1
+                self._l2_hits += 1
                 return Read(base, Where.L2)
         try:
             entry = await self._source.load(id, base)
@@ -140,7 +139,7 @@ class Store(Generic[S]):
             if stale is None:
                 raise
             return Read(stale, Where.L1 if slot else Where.L2, self._age(began))
-        self.hits[Where.L3] += 1
+        self._l3_loads += 1
         if entry is None:
             self._note_missing(id, generation)
             return None
@@ -251,8 +250,8 @@ class Store(Generic[S]):
         """Return what the metrics show of this store."""
         return {
             "l1_hits": self._l1_hits,
-            "l2_hits": self.hits[Where.L2],
-            "l3_loads": self.hits[Where.L3],
+            "l2_hits": self._l2_hits,
+            "l3_loads": self._l3_loads,
             "l1_entries": len(self._l1),
             "l1_bytes": self._l1.bytes,
             "l1_evictions": self._l1.evictions,

@@ -9,7 +9,7 @@ the whole of that alive.
 from __future__ import annotations
 
 import re
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard
 
 import msgspec
 from msgspec import Raw
@@ -17,7 +17,6 @@ from msgspec import Raw
 from src.state.errors import Refused
 from src.swarm.bounds import VALUE_BYTES
 
-T = TypeVar("T")
 Json = Any  # The values of JSON itself: what a decoder without a type returns.
 
 EMPTY = Raw(b"{}")
@@ -38,11 +37,6 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 def read(raw: Raw) -> Json:
     """Return the value; a new one at each call, so that changing it changes nothing here."""
     return _decode(raw)
-
-
-def read_as(raw: Raw, kind: type[T]) -> T:
-    """Return the value as `kind`; for maps that were accepted with the same kind."""
-    return msgspec.json.decode(raw, type=kind)
 
 
 def write(value: object) -> Raw:
