@@ -16,6 +16,7 @@ from src.invalidation.messages import Message
 from src.invalidation.protocols import Bus, Notices, Position, Subscriber
 from src.state.background import background
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, Undecodable
+from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
 from src.state.keys import PARTITIONS
 from src.state.membership import Membership
@@ -45,6 +46,7 @@ class Listener:
         *,
         heard: Lease,
         outbox_position: int = 0,
+        guards: Guards = ALL_ON,
     ) -> None:
         self._bus, self._notices, self._registry = bus, notices, registry
         self._membership = membership
@@ -52,6 +54,7 @@ class Listener:
         self._incarnations = incarnations
         self._clock = clock
         self._heard = heard
+        self._guards = guards
         self._pull_s = settings.pull_interval.total_seconds()
         self._trust_s = settings.pull_deadline.total_seconds()
         self._positions = [_UNKNOWN] * PARTITIONS
@@ -94,6 +97,9 @@ class Listener:
 
     async def _close_gap(self, partition: int, known: Position, upto: int) -> None:
         self.gaps += 1
+        if not self._guards.replay:
+            self._positions[partition] = Position(known.incarnation, upto)
+            return
         try:
             missed = await self._bus.replay(partition, known.n, upto)
         except (SharedTierUnavailable, Undecodable):
@@ -141,7 +147,7 @@ class Listener:
             if self._incarnations.learn(partition, now.incarnation):
                 self._positions[partition] = now
                 self._doubt(partition)
-            elif now.n > known.n:
+            elif now.n > known.n and self._guards.pull:
                 await self._close_gap(partition, known, now.n)
         return True
 

@@ -66,6 +66,7 @@ class Aggregates(Generic[S, C]):
         self._membership = membership
         self._settings = settings
         self._clock = clock
+        self._guards = guards
         self._submit_timeout_s = settings.submit_timeout.total_seconds()
         self.commit = GroupCommit(
             kind,
@@ -100,13 +101,14 @@ class Aggregates(Generic[S, C]):
             self.commit,
             self.writebehind,
             settings.idle_release,
+            guards=guards,
         )
 
     # -- reading ---------------------------------------------------------------------------------
 
     async def read(self, id: str, *, at_least: Version | None = None) -> Read[S] | None:
         """Return the state, labelled; None when there is none. Raises what `Store.get` raises."""
-        lane = self.holdings.find(id)
+        lane = self.holdings.find(id) if self._guards.pinning else None
         if lane is not None and lane.entry is not None and self.holdings.may_act():
             entry = lane.entry
             if at_least is None or entry.version >= at_least:

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from src.state.errors import DurableTierUnavailable, NotFound, NotOwner, OwnershipLost
+from src.state.guards import ALL_ON, Guards
 from src.state.lane import Lane
 from src.state.log import GroupCommit
 from src.state.membership import Membership
@@ -46,6 +47,8 @@ class Holdings(Generic[S, C]):
         commit: GroupCommit[S, C],
         writebehind: WriteBehind[S],
         idle_release: timedelta,
+        *,
+        guards: Guards = ALL_ON,
     ) -> None:
         self._kind = kind
         self._ownership = ownership
@@ -55,6 +58,7 @@ class Holdings(Generic[S, C]):
         self._clock = clock
         self._commit = commit
         self._writebehind = writebehind
+        self._guards = guards
         self._idle_s = idle_release.total_seconds()
         self._lanes: dict[str, Lane[S, C]] = {}
         self._acquiring: SingleFlight[Lane[S, C]] = SingleFlight()
@@ -109,11 +113,14 @@ class Holdings(Generic[S, C]):
         if lane is not None:
             return lane
         me = self._membership.id
+        early = None if self._guards.fence else await self._source.load_with_tail(id)
         held = await self._ownership.acquire(me, id, create=create)
         if held is None:
             raise NotFound(self._kind.name, id)
         if isinstance(held, OwnedBy):
             raise NotOwner(id, held.server_id)
+        if early is not None:
+            return self._open(id, held, early)
         loaded = await self._source.load_with_tail(id)
         seq = 0 if loaded.entry is None else loaded.entry.version.seq
         if seq != held.seq or me != self._membership.id:

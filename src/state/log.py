@@ -147,7 +147,11 @@ class GroupCommit(Generic[S, C]):
             self.batches += 1
         try:
             await self._send(batch)
-        except TierUnavailable:
+        except TierUnavailable as error:
+            if not self._guards.resend:
+                for decided in batch:
+                    self._fail_all(decided, error)
+                return
             self.answering = False
             async for attempt in _until_answered():
                 with attempt:
@@ -180,7 +184,7 @@ class GroupCommit(Generic[S, C]):
 
     async def _landed_before(self, missed: list[Decided[S, C]]) -> set[str]:
         """Of claims that matched no row, those that an earlier, unanswered try had put in."""
-        if not missed:
+        if not missed or not self._guards.lookup:
             return set()
         first = [(d.claim.aggregate_id, d.events[0].event_id) for d in missed]
         found = await self._log.find(first)
@@ -236,17 +240,13 @@ class GroupCommit(Generic[S, C]):
             await self._log.quarantine(decided.events, error.why)
         except StateError as failure:
             log.warning("quarantine.failed", id=lane.id, error=str(failure))
-        lane.in_flight = False
+        self._fail_all(decided, EventRefused(lane.id, error.why))
         if lane.buffered:
             # What was shown of them must go: whoever needs the aggregate next reads the log.
             self._lost(lane)
-        for pending in decided.pendings:
-            self._fail(pending, EventRefused(lane.id, error.why))
 
     def _lose(self, decided: Decided[S, C]) -> None:
-        decided.lane.in_flight = False
-        for pending in decided.pendings:
-            self._fail(pending, OwnershipLost(decided.lane.id))
+        self._fail_all(decided, OwnershipLost(decided.lane.id))
         self._lost(decided.lane)
 
     async def _settle(self, batch: list[Decided[S, C]]) -> None:
@@ -271,7 +271,7 @@ class GroupCommit(Generic[S, C]):
             for pending in decided.pendings
             if pending.refusal is not None
         ]
-        if not refused:
+        if not refused or not self._guards.lookup:
             return
         results = await self._repeats.results([name for name, _ in refused])
         for name, pending in refused:
@@ -292,10 +292,12 @@ class GroupCommit(Generic[S, C]):
                 for decided, _ in settled
                 if decided.events
             ]
+            if not self._guards.ack:
+                self._answer(settled)
+                settled = []
             if changes and self._guards.announce:
                 await self._tell(changes)
-            for decided, entry in settled:
-                self._answer(decided, entry)
+            self._answer(settled)
 
     async def _tell(self, changes: Sequence[Announcement]) -> None:
         try:
@@ -305,17 +307,23 @@ class GroupCommit(Generic[S, C]):
                 with attempt:
                     await self._publisher.publish(changes)
 
-    def _answer(self, decided: Decided[S, C], entry: Entry[S] | None) -> None:
+    def _answer(self, settled: Sequence[tuple[Decided[S, C], Entry[S] | None]]) -> None:
+        for decided, entry in settled:
+            for pending in decided.pendings:
+                self.waiting -= 1
+                if pending.answer.done():
+                    continue
+                if pending.refusal is not None:
+                    pending.answer.set_exception(pending.refusal)
+                elif entry is None:
+                    pending.answer.set_exception(OwnershipLost(decided.lane.id))
+                else:
+                    pending.answer.set_result(decided.lane.ack(pending, entry))
+
+    def _fail_all(self, decided: Decided[S, C], error: StateError) -> None:
+        decided.lane.in_flight = False
         for pending in decided.pendings:
-            self.waiting -= 1
-            if pending.answer.done():
-                continue
-            if pending.refusal is not None:
-                pending.answer.set_exception(pending.refusal)
-            elif entry is None:
-                pending.answer.set_exception(OwnershipLost(decided.lane.id))
-            else:
-                pending.answer.set_result(decided.lane.ack(pending, entry))
+            self._fail(pending, error)
 
     def _fail(self, pending: Pending[S, C], error: StateError) -> None:
         self.waiting -= 1

@@ -100,14 +100,18 @@ class Membership:
     def note_failed_pull(self) -> None:
         """Start every count anew: while we could not look, others may have beaten."""
         self.sees_others = False
-        self._watched.clear()
+        self._recount()
+
+    def _recount(self) -> None:
+        if self._guards.recount:
+            self._watched.clear()
 
     async def watch(self, pulled: Pulled) -> None:
         """Take note of the servers' beats and declare dead who stood still for too long."""
         now = self._clock.monotonic()
         if now - self._last_poll > self._first_poll_gap_s:
             # We were blocked or suspended: what stood still may have been we.
-            self._watched.clear()
+            self._recount()
         self._last_poll = now
         self.timeline = pulled.timeline
         self.sees_others = True

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from src.state.errors import Undecodable
+from src.state.guards import ALL_ON, Guards
 from src.state.models import Entry, Event, Version
 from src.state.protocols import PAGE, EventLog, Kind, Snapshot, Stored
 
@@ -45,9 +46,10 @@ class Loaded(msgspec.Struct, Generic[S], frozen=True, gc=False):
 class LogSource(Generic[S]):
     """Folds the tail of the log onto a base or onto the snapshot."""
 
-    def __init__(self, kind: Kind[S, Any], log: EventLog) -> None:
+    def __init__(self, kind: Kind[S, Any], log: EventLog, *, guards: Guards = ALL_ON) -> None:
         self._kind = kind
         self._log = log
+        self._guards = guards
         self.loads = 0
 
     async def load(self, id: str, base: Entry[S] | None) -> Entry[S] | None:
@@ -55,7 +57,7 @@ class LogSource(Generic[S]):
         if base is not None:
             # From the base's own event on, inclusive: it must still be the one it was built on.
             events = await self._log.tail(id, base.version.seq)
-            if events and events[0].version == base.version:
+            if self._continues(base, events):
                 return (await self._complete(id, base, events, 1))[0]
         return (await self.load_with_tail(id)).entry
 
@@ -63,7 +65,7 @@ class LogSource(Generic[S]):
         """Return the state together with what an owner must know of its newest events."""
         snapshot, events = await self._log.load(id)
         base = None if snapshot is None else self._decode(snapshot)
-        if base is not None and not (events and events[0].version == base.version):
+        if base is not None and not self._continues(base, events):
             # A snapshot of a lost branch (restored database).
             base = None
         if snapshot is not None and base is None:
@@ -74,6 +76,12 @@ class LogSource(Generic[S]):
         seq = 0 if entry is None else entry.version.seq
         unsnapshotted = seq - (0 if base is None else base.version.seq)
         return Loaded(entry, unsnapshotted, None if last is None else last.at)
+
+    def _continues(self, base: Entry[S], events: Sequence[Event]) -> bool:
+        """Whether events from the base's seq on begin with the one that it was built on."""
+        if not self._guards.inclusive:
+            return True
+        return bool(events) and events[0].version == base.version
 
     def _decode(self, snapshot: Snapshot) -> Entry[S] | None:
         """Read a snapshot; None when this release cannot: it is derived, the log is not."""

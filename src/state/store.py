@@ -157,7 +157,8 @@ class Store(Generic[S]):
         if copy is None or copy.snapshot.schema > self.kind.schema:
             return None, False
         try:
-            return decode_entry(self.kind, copy.snapshot), copy.current
+            current = copy.current or not self._guards.head
+            return decode_entry(self.kind, copy.snapshot), current
         except Undecodable as error:
             log.warning("l2.undecodable", kind=self.kind.name, id=id, error=str(error))
             return None, False
@@ -170,6 +171,8 @@ class Store(Generic[S]):
         )
 
     def _mark(self) -> tuple[int, int]:
+        if not self._guards.token:
+            return 0, 0
         return self._generation, self._watermarks.generation
 
     def _age(self, now: float) -> float:
@@ -188,11 +191,14 @@ class Store(Generic[S]):
     ) -> None:
         """Put a loaded entry into L1. One that an invalidation overtook is a base, no answer."""
         slot = self._lookup(entry.id)
-        if slot is not None and (slot.lease is self._owned or slot.entry.version > entry.version):
+        if slot is not None and (slot.lease is self._owned or self._is_newer(slot.entry, entry)):
             return
         behind = self._overtaken(entry.id, entry, generation)
         size = len(entry.body(self.kind.encode_state))
         self._l1.put(entry.id, Slot(entry, lease, size, behind, checked))
+
+    def _is_newer(self, held: Entry[S], loaded: Entry[S]) -> bool:
+        return self._guards.newer and held.version > loaded.version
 
     def put_owned(self, entry: Entry[S], size: int) -> None:
         """Keep what this server, as the owner, has just made; `size` in bytes, about."""

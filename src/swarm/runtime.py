@@ -32,7 +32,7 @@ from src.state.models import Announcement
 from src.state.protocols import Clock
 from src.state.source import LogSource
 from src.state.store import Store
-from src.state.tiers.memory import Lease
+from src.state.tiers.memory import open_lease
 from src.state.tiers.postgres import Line, open_engine, open_pool
 from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
@@ -111,9 +111,9 @@ async def open_runtime(
             stack.push_async_callback(line.aclose)
         append_line, beat_line, pull_line, notice_line = lines
 
-        owned, heard = Lease(), Lease()
+        owned, heard = open_lease(clock, guards), open_lease(clock, guards)
         incarnations = Incarnations()
-        shared = RedisTier(redis, incarnations, state)
+        shared = RedisTier(redis, incarnations, state, guards=guards)
         registry = PostgresRegistry(beat_line, pull_line)
         membership = Membership(
             registry, state, clock, settings.swarm.server_url, owned, guards=guards
@@ -136,7 +136,7 @@ async def open_runtime(
             )
 
         event_log = PostgresLog(CONVERSATIONS, pool, append_line, guards=guards)
-        source = LogSource(CONVERSATIONS, event_log)
+        source = LogSource(CONVERSATIONS, event_log, guards=guards)
         store: Store[ConversationState] = store_of(CONVERSATIONS, source)
         conversations: Aggregates[ConversationState, Command] = Aggregates(
             CONVERSATIONS,
@@ -173,6 +173,7 @@ async def open_runtime(
             clock,
             heard=heard,
             outbox_position=await registry.outbox_end(),
+            guards=guards,
         )
         tokens = InternalTokens(settings.swarm.internal_secret.get_secret_value())
         forwarder = await stack.enter_async_context(

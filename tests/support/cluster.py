@@ -23,7 +23,7 @@ from src.state.protocols import Clock, Kind
 from src.state.settings import StateSettings
 from src.state.source import LogSource
 from src.state.store import Store
-from src.state.tiers.memory import Lease
+from src.state.tiers.memory import open_lease
 from src.state.tiers.memory_database import MemoryDatabase, Trip
 from src.state.tiers.memory_log import MemoryLog
 from src.state.tiers.memory_ownership import MemoryOwnership, MemoryRegistry
@@ -96,10 +96,10 @@ class Server:
         self.notice_link = Link(database.trip, DurableTierUnavailable)
         self.shared_link = Link(space.trip, SharedTierUnavailable)
         self.bus_link = Link(space.trip, SharedTierUnavailable)
-        self.owned_lease, self.heard_lease = Lease(), Lease()
+        self.owned_lease, self.heard_lease = open_lease(clock, guards), open_lease(clock, guards)
         self.incarnations = Incarnations()
         self.shared = MemoryShared(
-            space, self.incarnations, given, clock, trip=self.shared_link.trip
+            space, self.incarnations, given, clock, trip=self.shared_link.trip, guards=guards
         )
         self.bus = MemoryBus(space, given, clock, trip=self.bus_link.trip)
         self.notices = MemoryNotices(database, trip=self.notice_link.trip)
@@ -110,7 +110,7 @@ class Server:
         self.announcer = Announcer(self.bus, self.notices, self.registry, self.membership, clock)
         self.log = MemoryLog(kind, database, trip=self.log_link.trip, guards=guards)
         self.source: LogSource[Notebook] = LogSource(
-            kind, MemoryLog(kind, database, trip=self.read_link.trip)
+            kind, MemoryLog(kind, database, trip=self.read_link.trip), guards=guards
         )
         self.store: Store[Notebook] = Store(
             kind,
@@ -147,6 +147,7 @@ class Server:
             given,
             clock,
             heard=self.heard_lease,
+            guards=guards,
         )
 
     # -- Subscriber ------------------------------------------------------------------------------

@@ -6,12 +6,15 @@ what is not written yet is held by its lane and by the write-behind buffer (I8).
 
 from __future__ import annotations
 
+import asyncio
 from typing import Generic, TypeVar
 
 import msgspec
 from cachetools import Cache, LRUCache
 
+from src.state.guards import Guards
 from src.state.models import Entry
+from src.state.protocols import Clock
 
 S = TypeVar("S")
 
@@ -28,6 +31,38 @@ class Lease:
 
     def __init__(self) -> None:
         self.until = float("-inf")
+
+
+class _Flag(Lease):
+    """What stands in for a lease when nobody compares the clock."""
+
+    __slots__ = ("_clock", "_timer", "_up")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._up = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def until(self) -> float:
+        return float("inf") if self._up else float("-inf")
+
+    @until.setter
+    def until(self, until: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        left = max(0.0, until - self._clock.monotonic())
+        self._up = left > 0
+        if left not in (0.0, float("inf")):
+            self._timer = asyncio.get_running_loop().call_later(left, self._lower)
+
+    def _lower(self) -> None:
+        self._up = False
+
+
+def open_lease(clock: Clock, guards: Guards) -> Lease:
+    """Return a lease that has run out, as everything begins."""
+    return Lease() if guards.clock else _Flag(clock)
 
 
 class Slot(msgspec.Struct, Generic[S], gc=False):

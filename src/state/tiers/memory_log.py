@@ -36,26 +36,34 @@ class MemoryLog:
         async with self._trip():
             _check_storable(claims)
             fitting = [claim for claim in claims if self._stands(server_id, claim)]
-            for claim in fitting:
-                self._check_new(claim)
-            for claim in fitting:
+            fresh = [self._new_of(claim) for claim in fitting]
+            for claim, events in zip(fitting, fresh, strict=True):
                 self._heads[claim.aggregate_id].seq += len(claim.events)
-                self._events[claim.aggregate_id].extend(claim.events)
+                self._events[claim.aggregate_id].extend(events)
             return frozenset(claim.aggregate_id for claim in fitting)
 
     def _stands(self, server_id: str, claim: Claim) -> bool:
         head = self._heads.get(claim.aggregate_id)
-        if head is None or head.seq != claim.base_seq:
+        if head is None:
             return False
         owned = head.owner_id == server_id and head.epoch == claim.epoch
-        return owned or not self._guards.epoch
+        in_place = head.seq == claim.base_seq
+        return (owned or not self._guards.epoch) and (in_place or not self._guards.seq)
 
-    def _check_new(self, claim: Claim) -> None:
-        known = {event.event_id for event in self._events[claim.aggregate_id]}
+    def _new_of(self, claim: Claim) -> list[Event]:
+        """Return the events to insert, which both unique constraints allow."""
+        present = self._events[claim.aggregate_id]
+        names = {event.event_id for event in present}
+        places = {event.version.seq for event in present}
+        fresh = []
         for event in claim.events:
-            if event.event_id in known:
+            if event.event_id not in names and event.version.seq not in places:
+                fresh.append(event)
+            elif self._guards.whole:
                 raise DuplicateEvent(f"{claim.aggregate_id}: {event.event_id} is in the log")
-            known.add(event.event_id)
+            names.add(event.event_id)
+            places.add(event.version.seq)
+        return fresh
 
     async def find(self, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Version]:
         async with self._trip():
@@ -95,13 +103,16 @@ class MemoryLog:
             for snapshot in fresh:
                 old = self._snapshots.get(snapshot.id)
                 if old is None or (
-                    old.version < snapshot.version and old.schema <= snapshot.schema
+                    self._is_newer(old.version < snapshot.version) and old.schema <= snapshot.schema
                 ):
                     self._snapshots[snapshot.id] = snapshot
             for table, row in rows:
                 present = self._read_models[table].get(row[0])
-                if present is None or present[1] < row[1]:
+                if present is None or self._is_newer(present[1] < row[1]):
                     self._read_models[table][row[0]] = row
+
+    def _is_newer(self, newer: bool) -> bool:
+        return newer or not self._guards.newer
 
 
 def _check_storable(claims: Sequence[Claim]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
 from src.state.protocols import Clock, SharedCopy, Snapshot
 from src.state.settings import StateSettings
@@ -22,12 +23,14 @@ class MemoryShared:
         clock: Clock,
         *,
         trip: Trip | None = None,
+        guards: Guards = ALL_ON,
     ) -> None:
         self._space = space
         self._incarnations = incarnations
         self._clock = clock
         self._ttl_s = settings.l2_ttl.total_seconds()
         self._trip = trip or space.trip
+        self._guards = guards
 
     async def get(self, kind: str, id: str) -> SharedCopy | None:
         async with self._trip():
@@ -48,15 +51,16 @@ class MemoryShared:
         now = self._clock.monotonic()
         cell = self._space.cell(kind, fresh.id, now)
         old = None if cell is None else cell.snapshot
-        if old is not None and (
-            old.schema > fresh.schema
-            or old.version > fresh.version
-            or (old.version == fresh.version and old.incarnation == fresh.incarnation)
-        ):
+        if old is not None and (old.schema > fresh.schema or not self._is_newer(old, fresh)):
             return False
         cell = self._space.raise_head(kind, fresh.id, fresh.version, now, self._ttl_s)
         cell.snapshot = fresh
         return True
+
+    def _is_newer(self, old: Snapshot, fresh: Snapshot) -> bool:
+        if not self._guards.newer or old.version < fresh.version:
+            return True
+        return old.version == fresh.version and old.incarnation != fresh.incarnation
 
     async def delete(self, kind: str, ids: Sequence[str]) -> None:
         async with self._trip():

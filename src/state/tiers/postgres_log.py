@@ -24,7 +24,7 @@ WITH claim AS (
         AS claim(id, epoch, seq, grows)
 ), held AS MATERIALIZED (
     SELECT head.id, claim.grows FROM {heads} head JOIN claim ON claim.id = head.id
-    WHERE {fence} head.seq = claim.seq
+    WHERE {fence}
     ORDER BY head.id FOR NO KEY UPDATE OF head
 ), moved AS (
     UPDATE {heads} head SET seq = head.seq + held.grows FROM held WHERE head.id = held.id
@@ -34,7 +34,7 @@ WITH claim AS (
     SELECT fresh.* FROM unnest($6::text[], $7::bigint[], $8::bigint[], $9::text[], $10::text[],
         $11::int[], $12::bytea[], $13::text[], $14::timestamptz[])
         AS fresh(id, seq, epoch, event_id, type, schema, body, actor, occurred_at)
-    JOIN held ON held.id = fresh.id
+    JOIN held ON held.id = fresh.id {conflicts}
 )
 SELECT id FROM held
 """
@@ -44,11 +44,11 @@ SELECT id FROM held
 _APPEND_ONE = """
 WITH held AS (
     UPDATE {heads} head SET seq = head.seq + 1
-    WHERE head.id = $2 AND {fence} head.seq = $4 RETURNING head.id
+    WHERE head.id = $2 AND {fence} RETURNING head.id
 )
 INSERT INTO {events}
     (conversation_id, seq, epoch, event_id, type, schema, body, actor, occurred_at)
-SELECT held.id, $4 + 1, $3, $5, $6, $7, $8, $9, $10 FROM held
+SELECT held.id, $4 + 1, $3, $5, $6, $7, $8, $9, $10 FROM held {conflicts}
 RETURNING conversation_id
 """
 
@@ -85,17 +85,30 @@ INSERT INTO {snapshots} AS old (conversation_id, epoch, seq, schema, body)
 VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (conversation_id) DO UPDATE
     SET epoch = excluded.epoch, seq = excluded.seq, schema = excluded.schema, body = excluded.body
-    WHERE (old.epoch, old.seq) < (excluded.epoch, excluded.seq) AND old.schema <= excluded.schema
+    WHERE {newer} old.schema <= excluded.schema
 """
 
 
-def _read_model_statement(model: ReadModel[Any]) -> str:
+_NEWER = "(old.epoch, old.seq) < (excluded.epoch, excluded.seq) AND"
+
+
+def _fence(guards: Guards, *, epoch: str, seq: str) -> str:
+    """Return what the ownership row must say for a claim to stand."""
+    owner = f"head.owner_id = $1 AND head.epoch = {epoch}"
+    if not guards.epoch:
+        owner = f"$1::text IS NOT NULL AND {epoch}::bigint IS NOT NULL"
+    place = f"head.seq = {seq}" if guards.seq else f"{seq}::bigint IS NOT NULL"
+    return f"{owner} AND {place}"
+
+
+def _read_model_statement(model: ReadModel[Any], guards: Guards) -> str:
     columns = ", ".join(model.columns)
     places = ", ".join(f"${n}" for n in range(1, len(model.columns) + 1))
     assignments = ", ".join(f"{name} = excluded.{name}" for name in model.columns[1:])
     return (
         f"INSERT INTO {model.table} AS old ({columns}) VALUES ({places}) "
-        f"ON CONFLICT ({model.columns[0]}) DO UPDATE SET {assignments} WHERE old.seq < excluded.seq"
+        f"ON CONFLICT ({model.columns[0]}) DO UPDATE SET {assignments}"
+        f"{' WHERE old.seq < excluded.seq' if guards.newer else ''}"
     )
 
 
@@ -123,19 +136,21 @@ class PostgresLog:
         self, kind: Kind[Any, Any], pool: Pool, line: Line, *, guards: Guards = ALL_ON
     ) -> None:
         names = {"heads": kind.heads, "events": kind.events, "snapshots": kind.snapshots}
-        fence = "head.owner_id = $1 AND head.epoch = {epoch} AND"
-        if not guards.epoch:
-            fence = "$1::text IS NOT NULL AND {epoch}::bigint IS NOT NULL AND"
+        conflicts = "" if guards.whole else "ON CONFLICT DO NOTHING"
         self._kind = kind
         self._pool = pool
         self._line = line
-        self._append = _APPEND.format(fence=fence.format(epoch="claim.epoch"), **names)
-        self._append_one = _APPEND_ONE.format(fence=fence.format(epoch="$3"), **names)
+        self._append = _APPEND.format(
+            fence=_fence(guards, epoch="claim.epoch", seq="claim.seq"), conflicts=conflicts, **names
+        )
+        self._append_one = _APPEND_ONE.format(
+            fence=_fence(guards, epoch="$3", seq="$4"), conflicts=conflicts, **names
+        )
         self._tail = _TAIL.format(**names)
         self._load = _LOAD.format(**names)
         self._find = _FIND.format(**names)
-        self._save = _SAVE.format(**names)
-        self._models = [(model, _read_model_statement(model)) for model in kind.read_models]
+        self._save = _SAVE.format(newer=_NEWER if guards.newer else "", **names)
+        self._models = [(model, _read_model_statement(model, guards)) for model in kind.read_models]
 
     async def append(self, server_id: str, claims: Sequence[Claim]) -> frozenset[str]:
         events = [event for claim in claims for event in claim.events]

@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from src.state.errors import SharedTierUnavailable
+from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
 from src.state.keys import body_key, from_sortable, partition_of, sortable
 from src.state.protocols import SharedCopy, Snapshot
@@ -113,14 +114,23 @@ async def open_redis(settings: StateSettings, *, alone: bool = False) -> AsyncIt
 
 
 _PUT = Script.read("src.state.tiers", "put.lua")
+_PUT_ANY = Script(_PUT.source.replace("local newer =", "local newer = true or"))
 _FIELDS = ("v", "head", "inc", "schema", "body")
 
 
 class RedisTier:
     """`SharedTier` on one Redis."""
 
-    def __init__(self, client: Client, incarnations: Incarnations, settings: StateSettings) -> None:
+    def __init__(
+        self,
+        client: Client,
+        incarnations: Incarnations,
+        settings: StateSettings,
+        *,
+        guards: Guards = ALL_ON,
+    ) -> None:
         self._client = client
+        self._put = _PUT if guards.newer else _PUT_ANY
         self._incarnations = incarnations
         self._ttl_ms = int(settings.l2_ttl.total_seconds() * 1000)
 
@@ -148,7 +158,7 @@ class RedisTier:
             )
             for part in parts.values()
         ]
-        return sum(await run_scripts(self._client, _PUT, calls)) if calls else 0
+        return sum(await run_scripts(self._client, self._put, calls)) if calls else 0
 
     async def delete(self, kind: str, ids: Sequence[str]) -> None:
         with answering():
