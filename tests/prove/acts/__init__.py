@@ -1,0 +1,1 @@
+"""The acts of the proof by topic; each module has `ACTS`."""
