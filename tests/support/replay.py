@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from src.state.models import Version
+from src.state.models import Durability, Version
 from tests.support.ledger import Acked, Ledger, Posted, Unknown, digest
 from tests.support.meetings import Meeting, Said
 
@@ -94,7 +95,8 @@ class Replay:
 
     async def _say(self, conversation: str, key: str, people: dict[str, str], said: Said) -> None:
         speaker = people[said.speaker]
-        self._ledger.write(Posted(conversation, key, speaker, digest(said.text)))
+        text = digest(said.text)
+        self._ledger.write(Posted(conversation, key, speaker, text, time.monotonic()))
         turn = Turn(conversation, key)
         body = {"author": {"kind": "person", "id": speaker}, "text": said.text}
         answered = await self._until_answered(f"/{conversation}/messages", key, body, turn)
@@ -102,8 +104,17 @@ class Replay:
             self._ledger.write(Unknown(conversation, key, 0))
             raise Refusal(f"{conversation} {key}: no ack within {_ACKED_WITHIN_S:.0f} s")
         answer, attempts = answered
-        version = Version.parse(answer["version"])
-        self._ledger.write(Acked(conversation, key, version, answer["repeated"], attempts))
+        self._ledger.write(
+            Acked(
+                conversation,
+                key,
+                Version.parse(answer["version"]),
+                answer["repeated"],
+                attempts,
+                time.monotonic(),
+                Durability(answer["durability"]),
+            )
+        )
         del self.in_flight[turn]
         self.acked += 1
 
