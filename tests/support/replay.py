@@ -48,7 +48,7 @@ class Replay:
     def __init__(
         self, session: aiohttp.ClientSession, urls: Sequence[str], ledger: Ledger, seed: int
     ) -> None:
-        self._session = session
+        self.session = session
         self._urls = urls
         self._ledger = ledger
         self._chance = random.Random(seed)
@@ -56,6 +56,8 @@ class Replay:
         self.in_flight: dict[Turn, str] = {}
         """Turns posted and not acked, with the server whose answer they wait for."""
         self.acked = 0
+        self.versions: dict[str, Version] = {}
+        """The last acked one of each conversation; last in line is who was acked last."""
 
     def burst(self) -> None:
         """Have everybody who is still catching breath say the next turn now."""
@@ -104,11 +106,14 @@ class Replay:
             self._ledger.write(Unknown(conversation, key, 0))
             raise Refusal(f"{conversation} {key}: no ack within {_ACKED_WITHIN_S:.0f} s")
         answer, attempts = answered
+        version = Version.parse(answer["version"])
+        self.versions.pop(conversation, None)
+        self.versions[conversation] = version
         self._ledger.write(
             Acked(
                 conversation,
                 key,
-                Version.parse(answer["version"]),
+                version,
                 answer["repeated"],
                 attempts,
                 time.monotonic(),
@@ -139,7 +144,7 @@ class Replay:
 
     async def _attempt(self, url: str, key: str, content: bytes) -> dict[str, Any] | None:
         try:
-            async with self._session.post(
+            async with self.session.post(
                 url, data=content, headers={"Idempotency-Key": key}
             ) as response:
                 answer = await response.read()

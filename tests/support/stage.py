@@ -18,6 +18,7 @@ from tests.support.evidence import all_flushed, disagreements, events_of, fold, 
 from tests.support.history import Logged, Violation, check, speakers
 from tests.support.ledger import Ledger, Line, Posted
 from tests.support.meetings import Meeting, meetings
+from tests.support.readers import Readers
 from tests.support.replay import Replay, open_replay
 from tests.support.troubles import Troubles
 
@@ -41,13 +42,16 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     conversations: int
     cached: int
     """Conversations whose L2 body is at the end of the log."""
+    reads: tuple[int, int, int]
+    """Answered fresh, answered with a label, and not answered."""
     ledger: Sequence[Line]
     log: Sequence[Logged]
 
     def __str__(self) -> str:
         return (
             f"{self.turns} turns of {self.conversations} conversations, {self.cached} of them in "
-            f"L2 as of their last turn; {len(self.violations)} violations, "
+            f"L2 as of their last turn; {self.reads} reads (fresh, labelled, unanswered); "
+            f"{len(self.violations)} violations, "
             f"{len(self.miscounted)} miscounted, {len(self.disagreements)} disagreements"
         )
 
@@ -60,11 +64,13 @@ class Stage:
         cluster: Cluster,
         replay: Replay,
         troubles: Troubles,
+        readers: Readers,
         ledger: Ledger,
         played: Sequence[Meeting],
     ) -> None:
         self.cluster = cluster
         self._replay = replay
+        self.readers = readers
         self.troubles = troubles
         self._ledger = ledger
         self._meetings = played
@@ -82,6 +88,7 @@ class Stage:
                 tasks.create_task(self._whole(meeting))
             for seat in range(_COMPANY):
                 tasks.create_task(self._keep_company(seat))
+            tasks.create_task(self.readers.read_until(lambda: self._over))
             await trouble
             self._over = True
 
@@ -114,6 +121,7 @@ class Stage:
             differing,
             len(self._played),
             cached,
+            self.readers.counts,
             ledger,
             log,
         )
@@ -163,7 +171,8 @@ async def open_stage(
             open_replay(cluster.urls, cluster.token, ledger, seed=seed) as replay,
         ):
             troubles = Troubles(cluster, replay, seed)
-            yield Stage(cluster, replay, troubles, ledger, played)
+            readers = Readers(replay.session, cluster.urls, ledger, replay.versions, seed)
+            yield Stage(cluster, replay, troubles, readers, ledger, played)
 
 
 def assert_kept(verdict: Verdict) -> None:
