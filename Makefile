@@ -8,8 +8,9 @@ WORKERS ?= 2
 ARGS ?=
 INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.installed-bench
+MUTATE_INSTALLED := .venv/.installed-mutate
 
-.PHONY: help install run demo test check bench lock format clean
+.PHONY: help install run demo test check bench mutate lock format clean
 
 help: ## List the doors
 	@echo "swarmstate: the state backbone of multi-bot LiveKit voice rooms"
@@ -30,6 +31,10 @@ $(BENCH_INSTALLED): $(INSTALLED) requirements-bench.txt
 	@scripts/install.sh requirements-dev.txt requirements-bench.txt
 	@touch $@
 
+$(MUTATE_INSTALLED): $(INSTALLED) requirements-mutate.txt
+	@scripts/install.sh requirements-dev.txt requirements-mutate.txt
+	@touch $@
+
 run: install ## Two servers with their own PostgreSQL and Redis; Ctrl-C drains and stops
 	@$(BIN)/swarmstate dev $(ARGS)
 
@@ -47,6 +52,9 @@ check: install ## Lint, format, types and import rules
 
 bench: $(BENCH_INSTALLED) ## Measure against the bare parts and the peers, into docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+mutate: $(MUTATE_INSTALLED) ## Change the code on purpose and see which test notices, into docs/mutation.md
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 lock: install ## Pin the dependencies of pyproject.toml again (UPGRADE=1: newest versions)
 	@scripts/lock.sh

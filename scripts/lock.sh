@@ -15,4 +15,5 @@ resolve() {
 resolve pyproject.toml -o requirements.txt
 resolve pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 resolve --group pyproject.toml:bench -c requirements-dev.txt -o requirements-bench.txt
+resolve --group pyproject.toml:mutate -c requirements-dev.txt -o requirements-mutate.txt
 resolve --group pyproject.toml:uv -o requirements-uv.txt

@@ -105,6 +105,7 @@ def test_requirements_are_pinned_and_hashed_and_name_no_address(file: Path) -> N
         ("requirements-dev.txt", PROJECT["project"]["dependencies"]),
         ("requirements-dev.txt", PROJECT["dependency-groups"]["dev"]),
         ("requirements-bench.txt", PROJECT["dependency-groups"]["bench"]),
+        ("requirements-mutate.txt", PROJECT["dependency-groups"]["mutate"]),
     ],
 )
 def test_requirements_follow_the_project(file: str, names: list[str]) -> None:

@@ -1,0 +1,1 @@
+"""`make mutate`: change the code on purpose, and see which test notices."""

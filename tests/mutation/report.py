@@ -1,0 +1,48 @@
+"""docs/mutation.md: per module how many mutants lived, and each survivor with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.mutation.reasons import Reason, Survivor, reason_for
+from tests.mutation.session import Session
+
+_HEAD = """\
+# Mutation testing
+
+`make mutate` changes `src/state` and `src/invalidation` one small step at a time (a comparison
+turned round, a number off by one, a loop that does nothing, a condition negated) and runs the
+hermetic tests on each mutant. A mutant that lives is a line that no test holds, unless the change
+makes no difference: every survivor needs a reason in `tests/mutation/survivors.toml`.
+
+| module | mutants | tried | survived | without a reason |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def write(document: Path, sessions: Sequence[Session], reasons: Sequence[Reason]) -> list[Survivor]:
+    """Write the report; return the survivors that nobody explained."""
+    rows, listed, unexplained = [], [], []
+    for session in sessions:
+        if not len(session):
+            continue
+        survivors = session.survivors()
+        open_ones = [one for one in survivors if reason_for(one, reasons) is None]
+        unexplained += open_ones
+        rows.append(
+            f"| {session.module} | {len(session)} | {session.done} | {len(survivors)} "
+            f"| {len(open_ones)} |\n"
+        )
+        listed += [
+            f"| `{one.module}` | `{_cell(one.line)}` | {one.operator.removeprefix('core/')} "
+            f"| {reason_for(one, reasons) or 'none yet'} |\n"
+            for one in survivors
+        ]
+    table = "\n## Survivors\n\n| module | line | change | reason |\n| --- | --- | --- | --- |\n"
+    document.write_text(_HEAD + "".join(rows) + table + "".join(listed), encoding="utf-8")
+    return unexplained
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
