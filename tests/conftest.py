@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from src.embedded import EmbeddedError, Servers
 from src.embedded.binaries import find_postgres, find_redis
@@ -16,6 +17,10 @@ for name in list(os.environ):
         ("SWARMSTATE_EMBEDDED_", "SWARMSTATE_TEST_")
     ):
         del os.environ[name]
+
+# How long an example takes is the machine's business.
+hypothesis_settings.register_profile("swarmstate", deadline=None)
+hypothesis_settings.load_profile("swarmstate")
 
 TESTS = Path(__file__).parent
 WITH_SERVERS = (TESTS / "integration", TESTS / "acceptance")

@@ -166,10 +166,14 @@ class Shared(ABC):
 
     def __init__(self) -> None:
         self.incarnations = Incarnations()
+        self._tier = self.made()
+
+    @abstractmethod
+    def made(self, guards: Guards = ALL_ON) -> SharedTier: ...
 
     @property
-    @abstractmethod
-    def tier(self) -> SharedTier: ...
+    def tier(self) -> SharedTier:
+        return self._tier
 
     @property
     @abstractmethod
@@ -202,14 +206,12 @@ class Shared(ABC):
 
 class SharedInMemory(Shared):
     def __init__(self) -> None:
-        super().__init__()
         self.space = MemorySpace()
-        self._tier = MemoryShared(self.space, self.incarnations, settings(), SystemClock())
         self._bus = MemoryBus(self.space, settings(), SystemClock())
+        super().__init__()
 
-    @property
-    def tier(self) -> SharedTier:
-        return self._tier
+    def made(self, guards: Guards = ALL_ON) -> SharedTier:
+        return MemoryShared(self.space, self.incarnations, settings(), SystemClock(), guards=guards)
 
     @property
     def bus(self) -> Bus:
@@ -235,14 +237,12 @@ class SharedInMemory(Shared):
 
 class SharedInRedis(Shared):
     def __init__(self, client: Redis, pulls: Redis) -> None:
-        super().__init__()
         self._client, self._pulls = client, pulls
-        self._tier = RedisTier(client, self.incarnations, settings())
         self._bus = RedisBus(client, pulls, settings())
+        super().__init__()
 
-    @property
-    def tier(self) -> SharedTier:
-        return self._tier
+    def made(self, guards: Guards = ALL_ON) -> SharedTier:
+        return RedisTier(self._client, self.incarnations, settings(), guards=guards)
 
     @property
     def bus(self) -> Bus:

@@ -1,8 +1,10 @@
 """What `EventLog` promises, in memory and in PostgreSQL."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from src.state.errors import DuplicateEvent, DurableTierUnavailable, UnfitEvent
 from src.state.guards import Guards
@@ -148,6 +150,41 @@ async def test_switched_off_epoch_guard_lets_a_stranger_write(durable: Durable) 
     epoch = (await acquired(durable, "n")).epoch
     log = durable.log(guards=Guards(epoch=False))
     assert await log.append("stranger", [claim("n", epoch - 1, 0, "x")]) == {"n"}
+
+
+@pytest.mark.parametrize("lines", [("x",), ("x", "y")], ids=["one event", "two events"])
+async def test_switched_off_seq_guard_lets_a_claim_beyond_the_end_in(
+    durable: Durable, lines: Sequence[str]
+) -> None:
+    epoch = (await acquired(durable, "n")).epoch
+    beyond = claim("n", epoch, 4, *lines)
+    assert await durable.log().append(ME, [beyond]) == frozenset()
+    assert await durable.log(guards=Guards(seq=False)).append(ME, [beyond]) == {"n"}
+    assert await durable.log().tail("n", 1) == list(beyond.events)
+
+
+async def test_switched_off_whole_guard_lets_a_part_of_a_claim_in(durable: Durable) -> None:
+    epoch = (await acquired(durable, "n")).epoch
+    log = durable.log(guards=Guards(whole=False))
+    assert await log.append(ME, [claim("n", epoch, 0, "x")]) == {"n"}
+    again = replace(claim("n", epoch, 0, "x").events[0], version=Version(epoch, 2))
+    fresh = written("n", epoch, 3, "y")
+    with pytest.raises(DuplicateEvent):
+        await durable.log().append(ME, [Claim("n", epoch, 1, (again, fresh))])
+    assert await log.append(ME, [Claim("n", epoch, 1, (again, fresh))]) == {"n"}
+    assert [event.version.seq for event in await log.tail("n", 1)] == [1, 3]
+
+
+async def test_switched_off_newer_guard_puts_an_older_snapshot_over_a_newer_one(
+    durable: Durable,
+) -> None:
+    log = durable.log(guards=Guards(newer=False))
+    for seq in (3, 2):
+        await log.save([notebook("n", Version(7, seq), f"state {seq}")])
+    snapshot, _ = await log.load("n")
+    assert snapshot is not None
+    assert snapshot.version == Version(7, 2)
+    assert await durable.summary("n") == (2, "state 2")
 
 
 async def test_find_gives_versions_of_what_is_in(durable: Durable) -> None:

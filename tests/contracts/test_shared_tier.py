@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from src.state.errors import SharedTierUnavailable
+from src.state.guards import Guards
 from src.state.models import Announcement, Version
 from src.state.protocols import SharedCopy, Snapshot
 from tests.contracts.conftest import Shared
@@ -47,6 +48,16 @@ async def test_only_newer_is_stored(
     assert await shared.tier.put(K, [kept]) == 1
     assert await shared.tier.put(K, [body(shared, second[1], epoch=second[0])]) == 0
     assert await shared.tier.get(K, "n") == SharedCopy(kept, True)
+
+
+async def test_switched_off_newer_guard_puts_an_older_body_over_a_newer_one(
+    shared: Shared,
+) -> None:
+    await shared.learn()
+    await shared.tier.put(K, [body(shared, 5)])
+    assert await shared.made(Guards(newer=False)).put(K, [body(shared, 4)]) == 1
+    # The head is a guard of its own: readers still see that something newer was there.
+    assert await shared.tier.get(K, "n") == SharedCopy(body(shared, 4), False)
 
 
 async def test_newer_replaces(shared: Shared) -> None:

@@ -5,7 +5,7 @@ it, without the rooms above. All servers of a `Cluster` share one database and o
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -58,6 +58,12 @@ class Link:
     def release(self) -> None:
         self._there.set()
         self._back.set()
+
+    def strand(self) -> Callable[[], None]:
+        """Keep those who are on their way back there and let others pass; return what ends that."""
+        stranded, self._back = self._back, asyncio.Event()
+        self._back.set()
+        return stranded.set
 
     @asynccontextmanager
     async def trip(self) -> AsyncIterator[None]:

@@ -34,7 +34,7 @@ class Broken(StrEnum):
     TORN = "the events of one command are not in the log together (I1)"
     FOREIGN = "the log has a turn that nobody posted"
     ALTERED = "a turn in the log differs from what was posted"
-    TAKEN = "a turn is in the log whose client was told that nothing was changed"
+    TAKEN = "a turn is in the log whose client was told that nothing was changed (I1)"
     HOLE = "seq is not dense (I2)"
     EPOCH_BACK = "an epoch is lower than the one before it (I3)"
     REORDERED = "a turn comes before another that was acked before it was posted"
@@ -46,6 +46,13 @@ class Broken(StrEnum):
     BEHIND = "an answer is older than the version that was asked for"
     LOGGED_NOWHERE = "a turn was acked as logged while PostgreSQL was away (I10)"
     UNREADABLE = "a cached conversation could not be read while PostgreSQL was away (I10)"
+    UNLIKE = "a place that is at rest is not what the log makes of it (I4)"
+    EVICTED = "the owner's answer lacks what it acked from memory (I8)"
+    OLDER = "something older was put over something newer (I9)"
+
+
+BESIDE = frozenset({Broken.UNLIKE, Broken.EVICTED, Broken.OLDER})
+"""What no history of clients shows: whoever looks into the places themselves says it."""
 
 
 class Logged(msgspec.Struct, frozen=True, gc=False):

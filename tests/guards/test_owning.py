@@ -1,0 +1,51 @@
+"""The guards of ownership: a new owner knows everything, and a living one is left alone."""
+
+import asyncio
+from collections.abc import Sequence
+
+from src.state.guards import Guards
+from src.state.models import Durability
+from tests.guards.table import without
+from tests.guards.witness import Witness
+from tests.support.clock import advance, settle
+from tests.support.cluster import Cluster
+from tests.support.history import Broken, Violation
+
+
+@without("fence", Broken.STALE)
+async def test_new_owner_reads_after_nobody_else_can_write(guards: Guards) -> Sequence[Violation]:
+    """Between its two steps the old owner acks a last write and lets go."""
+    cluster = Cluster()
+    witness = Witness(cluster)
+    async with cluster.open("a", "b", guards=guards) as [a, b]:
+        await witness.write(a, "n", "one")
+        b.owner_link.hold()
+        acquired = asyncio.ensure_future(b.notebooks.holdings.acquire("n", create=False))
+        await settle()
+        await witness.write(a, "n", "two")
+        await a.notebooks.drain()
+        b.owner_link.release()
+        await acquired
+        await advance(2.1)
+        await witness.read(b, "n")
+    return witness.verdict()
+
+
+@without("recount", Broken.LOST)
+async def test_outage_of_the_database_makes_nobody_dead(guards: Guards) -> Sequence[Violation]:
+    """It is over before the owner beats again, and what that one acked from memory is not logged.
+
+    The owner was past its deadline when that was due, and nobody has died.
+    """
+    cluster = Cluster(flush_debounce=4.5)
+    witness = Witness(cluster)
+    async with cluster.open("a", "b", guards=guards) as [a, b]:
+        await witness.write(a, "n", "one")
+        await advance(9.9)
+        await witness.write(a, "n", "from memory", durability=Durability.BUFFERED)
+        cluster.database.available = False
+        await advance(8.2)
+        cluster.database.available = True
+        await advance(12)
+        await witness.read(b, "n")
+    return witness.verdict()
