@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 
 from src.state.models import ZERO, Version
-from tests.support.ledger import Ledger, Seen, Unseen
+from tests.support.ledger import Ledger, Line, Seen, Unseen
 
 NO_ANSWER = "no_answer"
 """The code of a read whose connection broke or whose time was up."""
@@ -101,14 +101,16 @@ class Readers:
         self, client: str, url: str, over: Callable[[], bool], pause_s: float
     ) -> None:
         while not over():
+            line = None
             conversation = self._any()
             if conversation is not None:
-                await self.read(client, url, conversation)
-            await asyncio.sleep(self._chance.uniform(0, 2 * pause_s))
+                line = await self.read(client, url, conversation)
+            await self._breathe(pause_s, line)
 
     async def _roaming(self, client: str, over: Callable[[], bool], pause_s: float) -> None:
         known: dict[str, Version] = {}
         while not over():
+            line = None
             conversation = self._any()
             if conversation is not None:
                 asked = max(known.get(conversation, ZERO), self._acked[conversation])
@@ -116,7 +118,12 @@ class Readers:
                 line = await self.read(client, url, conversation, asked)
                 if isinstance(line, Seen):
                     known[conversation] = max(asked, line.version)
-            await asyncio.sleep(self._chance.uniform(0, 2 * pause_s))
+            await self._breathe(pause_s, line)
+
+    async def _breathe(self, pause_s: float, line: Line | None) -> None:
+        """Wait before the next read, longer for a server that is not there."""
+        gone = isinstance(line, Unseen) and line.code == NO_ANSWER
+        await asyncio.sleep(self._chance.uniform(0, 20 if gone else 2) * pause_s)
 
     def _any(self) -> str | None:
         known = list(self._acked)

@@ -17,6 +17,7 @@ from tests.support.cluster_processes import DEFAULTS, Cluster, open_cluster
 from tests.support.evidence import all_flushed, disagreements, events_of, fold, history_of
 from tests.support.history import Logged, Violation, check, speakers
 from tests.support.ledger import Ledger, Line, Posted
+from tests.support.linearizability import Searched, search
 from tests.support.meetings import Meeting, meetings
 from tests.support.readers import Readers
 from tests.support.replay import Replay, open_replay
@@ -44,6 +45,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """Conversations whose L2 body is at the end of the log."""
     reads: tuple[int, int, int]
     """Answered fresh, answered with a label, and not answered."""
+    searched: Searched
     ledger: Sequence[Line]
     log: Sequence[Logged]
 
@@ -51,6 +53,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
         return (
             f"{self.turns} turns of {self.conversations} conversations, {self.cached} of them in "
             f"L2 as of their last turn; {self.reads} reads (fresh, labelled, unanswered); "
+            f"{self.searched.windows} windows searched, {self.searched.undecided} in vain; "
             f"{len(self.violations)} violations, "
             f"{len(self.miscounted)} miscounted, {len(self.disagreements)} disagreements"
         )
@@ -122,6 +125,7 @@ class Stage:
             len(self._played),
             cached,
             self.readers.counts,
+            search(ledger),
             ledger,
             log,
         )
@@ -178,5 +182,6 @@ async def open_stage(
 def assert_kept(verdict: Verdict) -> None:
     """Every acknowledged turn is there, once, in order, and all places tell the same."""
     assert [str(one) for one in verdict.violations] == []
+    assert verdict.searched.unexplained == ()
     assert verdict.miscounted == []
     assert verdict.disagreements == []
