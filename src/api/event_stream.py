@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from starlette.responses import Response
@@ -14,6 +14,8 @@ from src.api.schemas.answers import encode, event
 from src.state.models import Event
 
 _KEEP_ALIVE = b": keep-alive\n\n"
+_GOING_AWAY = b"retry: 100\n: this server is going away; connect again with Last-Event-ID\n\n"
+"""The standard's own hint: browsers come back after that many milliseconds."""
 
 
 class EventStream(Response):
@@ -25,12 +27,14 @@ class EventStream(Response):
         self,
         events: AsyncGenerator[Event | None, None],
         traffic: Traffic,
+        going_away: Callable[[], bool],
         status_code: int = 200,
     ) -> None:
         self.status_code = status_code
         self.background = None
         self._events = events
         self._traffic = traffic
+        self._going_away = going_away
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +58,8 @@ class EventStream(Response):
             async with aclosing(self._events) as events:
                 async for one in events:
                     await send(_chunk(_KEEP_ALIVE if one is None else _frame(one)))
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            last = _GOING_AWAY if self._going_away() else b""
+            await send({"type": "http.response.body", "body": last, "more_body": False})
         except OSError:
             # The client went away between two events.
             return

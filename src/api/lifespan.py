@@ -42,8 +42,12 @@ class Drain:
         self._future: asyncio.Future[None] | None = None
         self.begun = False
 
+    def announce(self) -> None:
+        """Say that this server is going away, and take no new streams; those there are go on."""
+        self.begun = True
+
     def begin(self) -> None:
-        """End all streams, and take no new ones. For signal handlers: it never waits."""
+        """End all streams, and take no new ones. It never waits."""
         self.begun = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._finish)

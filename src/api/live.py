@@ -39,6 +39,10 @@ GOING_AWAY = 1001
 TOO_SLOW = 1013
 ACCESS_ENDED = 1008
 
+_HINTS = {
+    GOING_AWAY: "this server is going away; connect again with after=<last seq>",
+    TOO_SLOW: "too slow to be waited for; connect again with after=<last seq>",
+}
 _Key = msgspec.json.Decoder(Id)
 _MAX_REF_CHARS = 128
 _GOODBYE_S = 5.0
@@ -120,7 +124,7 @@ class Session:
         try:
             # Who reads nothing does not take a goodbye either.
             async with asyncio.timeout(_GOODBYE_S):
-                await self._socket.close(self._close_code)
+                await self._socket.close(self._close_code, _HINTS.get(self._close_code))
         except (RuntimeError, OSError, WebSocketDisconnect):
             # It went away in the same moment; TimeoutError is an OSError.
             return

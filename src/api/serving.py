@@ -20,8 +20,10 @@ from pydantic import SecretStr
 from src.api.app import Api, create_app
 from src.api.lifespan import internal_secret
 from src.api.settings import ApiSettings
+from src.state.background import background
 from src.state.guards import ALL_ON, Guards
 from src.state.settings import StateSettings
+from src.swarm.handover import Handover
 from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 
@@ -29,8 +31,10 @@ log = structlog.get_logger(__name__)
 
 _BACKLOG = 2048
 _FILES = 65_536
-_LAST_ANSWERS_S = 10
-"""How long requests under way may take once the server was told to stop."""
+_HAND_OVER_S = 8.0
+"""How long a server that was told to stop may take to give what it owns to the others."""
+_LAST_ANSWERS_S = 8
+"""How long requests under way may take once it takes no new ones."""
 _ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared with, never listened on by default
 _STOP = (signal.SIGINT, signal.SIGTERM)
 
@@ -126,11 +130,34 @@ async def _serve(
     async with open_runtime(settings, guards=guards) as runtime:
         app = create_app(api, lambda: nullcontext(runtime))
         server = _Server(app)
+        told = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            # Told twice, it goes at once: what it owns is then given up after the last answer.
+            if told.is_set():
+                server.stop()
+            app.drain.announce()
+            told.set()
+
         for number in _STOP:
-            loop.add_signal_handler(number, server.stop)
-        log.info("server.listening", url=address(listener))
-        await server.serve(sockets=[listener])
+            loop.add_signal_handler(number, stop)
+        async with background(_leave_when_told(told, runtime.service.handover, server)):
+            log.info("server.listening", url=address(listener))
+            await server.serve(sockets=[listener])
+
+
+async def _leave_when_told(told: asyncio.Event, handover: Handover, server: _Server) -> None:
+    """Give everything to the others while requests are still answered, then stop."""
+    await told.wait()
+    try:
+        async with asyncio.timeout(_HAND_OVER_S):
+            await handover.leave()
+    except TimeoutError:
+        # The rest is given up after the last answer: its writers have to try again until then.
+        log.warning("handover.incomplete", seconds=_HAND_OVER_S)
+    finally:
+        server.stop()
 
 
 class _Server(uvicorn.Server):
@@ -155,6 +182,6 @@ class _Server(uvicorn.Server):
         yield
 
     def stop(self) -> None:
-        """End streams, finish what is under way, take nothing new."""
+        """End streams, finish what is under way, take no new connections."""
         self._app.drain.begin()
         self.should_exit = True

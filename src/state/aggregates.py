@@ -37,6 +37,7 @@ from src.state.protocols import ChangePublisher, Clock, EventLog, Kind, Ownershi
 from src.state.settings import StateSettings
 from src.state.source import LogSource
 from src.state.store import Store
+from src.state.takeover import Takeover
 from src.state.writebehind import WriteBehind
 
 S = TypeVar("S")
@@ -104,6 +105,8 @@ class Aggregates(Generic[S, C]):
             guards=guards,
         )
 
+        self.takeover: Takeover[S, C] = Takeover(kind, ownership, membership, self.holdings, clock)
+
     # -- reading ---------------------------------------------------------------------------------
 
     async def read(self, id: str, *, at_least: Version | None = None) -> Read[S] | None:
@@ -142,7 +145,7 @@ class Aggregates(Generic[S, C]):
         """
         self._check_load(id)
         lane = self.holdings.find(id) or await self.holdings.acquire(id, create=create)
-        if lane.closed:
+        if lane.closed or lane.retiring:
             raise OwnershipLost(id)
         if not self.holdings.may_act():
             raise OwnershipUnknown(id, "this server's beat is too old to act as owner")
@@ -178,14 +181,8 @@ class Aggregates(Generic[S, C]):
 
     async def _log_buffered(self, ids: Sequence[str]) -> None:
         """Log what is buffered of these, through the same queue as everything else."""
-        answers = []
-        for id in ids:
-            lane = self.holdings.find(id)
-            if lane is not None and lane.buffered:
-                answer: asyncio.Future[Ack[S]] = asyncio.get_running_loop().create_future()
-                self.commit.enqueue(lane, Pending(None, "", "", None, answer))
-                answers.append(answer)
-        await asyncio.gather(*answers, return_exceptions=True)
+        lanes = [lane for id in ids if (lane := self.holdings.find(id)) and lane.buffered]
+        await self.holdings.caught_up(lanes)
         for id in ids:
             lane = self.holdings.find(id)
             if lane is not None and lane.buffered:
@@ -223,7 +220,7 @@ class Aggregates(Generic[S, C]):
                 self.commit.commit_for_ever(),
                 self.commit.announce_for_ever(),
                 self.writebehind.run(),
-                self.holdings.take_over_for_ever(),
+                self.takeover.run(),
                 self.holdings.release_idle_for_ever(),
                 self.store.fills.run(),
             ):

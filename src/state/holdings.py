@@ -13,12 +13,18 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from src.state.errors import DurableTierUnavailable, NotFound, NotOwner, OwnershipLost
+from src.state.errors import (
+    DurableTierUnavailable,
+    NotFound,
+    NotOwner,
+    OwnershipLost,
+    OwnershipUnknown,
+)
 from src.state.guards import ALL_ON, Guards
-from src.state.lane import Lane
+from src.state.lane import Lane, Pending
 from src.state.log import GroupCommit
 from src.state.membership import Membership
-from src.state.models import Announcement, Entry, Held, OwnedBy, Version
+from src.state.models import Ack, Announcement, Entry, Held, OwnedBy, Version
 from src.state.protocols import Clock, Kind, Ownership
 from src.state.single_flight import SingleFlight
 from src.state.source import Loaded, LogSource
@@ -29,8 +35,6 @@ S = TypeVar("S")
 C = TypeVar("C")
 
 log = structlog.get_logger(__name__)
-
-_ORPHANS_PER_PASS = 500
 
 
 class Holdings(Generic[S, C]):
@@ -62,13 +66,9 @@ class Holdings(Generic[S, C]):
         self._idle_s = idle_release.total_seconds()
         self._lanes: dict[str, Lane[S, C]] = {}
         self._acquiring: SingleFlight[Lane[S, C]] = SingleFlight()
-        self._deaths: asyncio.Queue[str] = asyncio.Queue()
-        self._half_taken: dict[str, None] = {}
         self.owned: list[Callable[[Entry[S]], None]] = []
         """Called when this server becomes the owner of something that exists."""
-        self.takeovers = 0
         store.listeners.append(self._heard)
-        membership.on_death.append(self._deaths.put_nowait)
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -98,6 +98,7 @@ class Holdings(Generic[S, C]):
             NotFound: there is no such aggregate, and none was to be created.
             NotOwner: a living server owns it; it is named.
             OwnershipLost: it went to another server while its state was loaded.
+            OwnershipUnknown: this server is going away and takes nothing new.
             DurableTierUnavailable: PostgreSQL did not answer.
         """
         try:
@@ -112,6 +113,8 @@ class Holdings(Generic[S, C]):
         lane = self._lanes.get(id)
         if lane is not None:
             return lane
+        if self._membership.leaving and self._membership.others():
+            raise OwnershipUnknown(id, "this server is going away and takes nothing new")
         me = self._membership.id
         early = None if self._guards.fence else await self._source.load_with_tail(id)
         held = await self._ownership.acquire(me, id, create=create)
@@ -140,44 +143,6 @@ class Holdings(Generic[S, C]):
             for callback in self.owned:
                 callback(entry)
         return lane
-
-    async def take_over_for_ever(self) -> None:
-        """Take what dead servers left with unflushed events, until cancelled."""
-        while True:
-            dead = await self._deaths.get()
-            try:
-                await self._take_over(dead)
-            except DurableTierUnavailable as error:
-                log.warning("takeover.unanswered", server=dead, error=str(error))
-                self._deaths.put_nowait(dead)
-                await self._clock.sleep(1.0)
-
-    async def _take_over(self, dead: str) -> None:
-        while True:
-            orphans = await self._ownership.orphans(dead, _ORPHANS_PER_PASS)
-            wanted = dict.fromkeys([*self._half_taken, *orphans])
-            taken = [id for id in wanted if await self._take(id)]
-            if not taken:
-                return
-            self.takeovers += len(taken)
-            await self._writebehind.flush(taken)
-
-    async def _take(self, id: str) -> bool:
-        self._half_taken.pop(id, None)
-        try:
-            await self.acquire(id, create=False)
-        except DurableTierUnavailable:
-            # Its row may name this server already: then nobody finds an orphan in it any more.
-            self._half_taken[id] = None
-            raise
-        except (NotOwner, NotFound, OwnershipLost):
-            # Another survivor was faster, which is as good.
-            return False
-        except Exception:
-            # One history that this release cannot read must not keep the others orphans.
-            log.exception("takeover.failed", kind=self._kind.name, id=id)
-            return False
-        return True
 
     # -- going -----------------------------------------------------------------------------------
 
@@ -223,6 +188,45 @@ class Holdings(Generic[S, C]):
             DurableTierUnavailable: PostgreSQL did not answer; the rows still name this server.
         """
         await self._release(list(self._lanes.values()))
+
+    async def caught_up(self, lanes: Sequence[Lane[S, C]]) -> None:
+        """Return when all that these lanes hold now, buffered or queued, was logged or refused."""
+        answers = []
+        for lane in lanes:
+            answer: asyncio.Future[Ack[S]] = asyncio.get_running_loop().create_future()
+            self._commit.enqueue(lane, Pending(None, "", "", None, answer))
+            answers.append(answer)
+        await asyncio.gather(*answers, return_exceptions=True)
+
+    async def give_up(self, ids: Sequence[str], to: str | None = None) -> frozenset[str]:
+        """Take nothing new for these, log what waits, flush, and free the rows.
+
+        With `to`, the rows go to that server instead, if it lives; the ids of those that did are
+        returned.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL did not answer; what was not closed is still held.
+        """
+        lanes = [lane for id in ids if (lane := self._lanes.get(id)) is not None]
+        for lane in lanes:
+            lane.retiring = True
+        try:
+            await self.caught_up(lanes)
+            await self._writebehind.flush([lane.id for lane in lanes])
+        finally:
+            for lane in lanes:
+                lane.retiring = False
+        going = {lane.id: lane.epoch for lane in lanes if lane.idle and not lane.closed}
+        # Closed first: of the statement's outcome there may be no word.
+        for id in going:
+            self._close(self._lanes[id])
+        moved: frozenset[str] = frozenset()
+        if to is not None and going:
+            moved = await self._ownership.hand_over(self._membership.id, going, to)
+        free = {id: epoch for id, epoch in going.items() if id not in moved}
+        if free:
+            await self._ownership.release(self._membership.id, free)
+        return moved
 
     async def _release(self, lanes: Sequence[Lane[S, C]]) -> None:
         idle = [lane for lane in lanes if lane.idle]

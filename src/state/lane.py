@@ -102,6 +102,7 @@ class Lane(Generic[S, C]):
         "keys",
         "kind",
         "queue",
+        "retiring",
         "size",
         "state",
         "tip",
@@ -121,6 +122,8 @@ class Lane(Generic[S, C]):
         self.queue: deque[Pending[S, C]] = deque()
         self.in_flight = False
         self.closed = False
+        self.retiring = False
+        """Takes nothing new: what waits is logged, then the row goes to somebody else."""
         self.keys: OrderedDict[str, Version] = OrderedDict()
         self.size = 0 if entry is None else len(entry.body(kind.encode_state))
         self.used = used

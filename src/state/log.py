@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from src.state.errors import (
     DuplicateEvent,
@@ -28,6 +27,7 @@ from src.state.lane import Decided, Lane, Pending
 from src.state.models import Announcement, Entry, Event
 from src.state.protocols import ChangePublisher, Clock, EventLog, Kind
 from src.state.repeats import Repeats
+from src.state.retrying import until_answered
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -71,6 +71,7 @@ class GroupCommit(Generic[S, C]):
         self._unsaid: list[Announcement] = []
         self._announce = asyncio.Event()
         self._busy = 0
+        self._quiet = asyncio.Event()
         self.answering = True
         """False while the log gives no answer."""
         self.waiting = 0
@@ -107,7 +108,8 @@ class GroupCommit(Generic[S, C]):
     async def drained(self) -> None:
         """Return when nothing waits any more."""
         while self.waiting or self._busy:
-            await self._clock.sleep(0.005)
+            self._quiet.clear()
+            await self._quiet.wait()
 
     # -- stage one: decide and append ------------------------------------------------------------
 
@@ -122,6 +124,7 @@ class GroupCommit(Generic[S, C]):
                     await self._commit(self._form())
                 finally:
                     self._busy -= 1
+                    self._quiet.set()
 
     def _form(self) -> list[Decided[S, C]]:
         """Decide queues until the batch is full; what is left makes the next one."""
@@ -153,7 +156,7 @@ class GroupCommit(Generic[S, C]):
                     self._fail_all(decided, error)
                 return
             self.answering = False
-            async for attempt in _until_answered():
+            async for attempt in until_answered():
                 with attempt:
                     await self._send(batch)
             self.answering = True
@@ -298,12 +301,13 @@ class GroupCommit(Generic[S, C]):
             if changes and self._guards.announce:
                 await self._tell(changes)
             self._answer(settled)
+            self._quiet.set()
 
     async def _tell(self, changes: Sequence[Announcement]) -> None:
         try:
             await self._publisher.publish(changes)
         except TierUnavailable:
-            async for attempt in _until_answered():
+            async for attempt in until_answered():
                 with attempt:
                     await self._publisher.publish(changes)
 
@@ -327,20 +331,8 @@ class GroupCommit(Generic[S, C]):
 
     def _fail(self, pending: Pending[S, C], error: StateError) -> None:
         self.waiting -= 1
+        self._quiet.set()
         if not pending.answer.done():
             pending.answer.set_exception(error)
             # The caller may have gone away; its error is then nobody's.
             pending.answer.exception()
-
-
-def _until_answered() -> AsyncRetrying:
-    """Retry for ever with jittered, capped waits: data is not given up because a store is away."""
-    return AsyncRetrying(
-        retry=retry_if_exception_type(TierUnavailable),
-        wait=wait_random_exponential(multiplier=0.05, max=1.0),
-        before_sleep=lambda state: log.warning(
-            "log.unanswered",
-            attempt=state.attempt_number,
-            error=str(state.outcome.exception()) if state.outcome else "",
-        ),
-    )

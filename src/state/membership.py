@@ -56,6 +56,8 @@ class Membership:
         self._watched: dict[str, tuple[int, float]] = {}
         self._last_poll = float("-inf")
         self._left = False
+        self.leaving = False
+        """This server was told to stop: what it owns goes to the others while it still answers."""
         self.timeline = 0
         self.sees_others = True
         """Whether the last look at L3 was answered."""
@@ -140,6 +142,10 @@ class Membership:
     def _announce_death(self, server_id: str) -> None:
         for callback in self.on_death:
             callback(server_id)
+
+    def others(self) -> tuple[str, ...]:
+        """Return the living servers beside this one."""
+        return tuple(p.id for p in self.peers.values() if not p.dead and p.id != self.id)
 
     def url_of(self, server_id: str) -> str | None:
         """Return the address of a living server; None when it is dead or unknown."""

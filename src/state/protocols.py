@@ -45,6 +45,12 @@ class ReadModel(Generic[S]):
     table: str
     columns: tuple[str, ...]
     row: Callable[[Entry[S]], tuple[Any, ...]]
+    live: tuple[str, Any] | None = None
+    """(column, value) of an aggregate that needs an owner even while nobody writes to it."""
+
+    def shows_live(self, row: tuple[Any, ...]) -> bool:
+        """Whether this row is that of such an aggregate."""
+        return self.live is not None and row[self.columns.index(self.live[0])] == self.live[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,10 @@ class Kind(Generic[S, C]):
     describe_event: Callable[[Any], tuple[str, int]]
     """Give the type and the schema number under which an event is logged."""
     read_models: tuple[ReadModel[S], ...] = ()
+
+    def is_live(self, entry: Entry[S]) -> bool:
+        """Whether work is in progress that needs an owner even while nobody writes."""
+        return any(model.shows_live(model.row(entry)) for model in self.read_models)
 
 
 class Stored(Protocol[S]):
@@ -186,8 +196,18 @@ class Ownership(Protocol):
     async def release(self, server_id: str, held: Mapping[str, int]) -> None:
         """Give up rows (id -> epoch) that are still ours at that epoch."""
 
-    async def orphans(self, server_id: str, limit: int) -> Sequence[str]:
-        """Ids with unsnapshotted events whose owner is `server_id`."""
+    async def hand_over(self, server_id: str, held: Mapping[str, int], to: str) -> frozenset[str]:
+        """Give rows (id -> epoch) that are still ours at that epoch to a living server.
+
+        Each one's epoch rises by one. Returns the ids of those that moved; none does when `to` is
+        dead or gone.
+        """
+
+    async def orphans(self, server_id: str, after: str, limit: int) -> Sequence[str]:
+        """Ids > `after`, in order, whose owner is `server_id` and which cannot wait for use.
+
+        Those are the ones with unsnapshotted events and the live ones (`ReadModel.live`).
+        """
 
 
 class Pulled(msgspec.Struct, frozen=True, gc=False):

@@ -64,6 +64,7 @@ CONVERSATIONS: Kind[ConversationState, Command] = Kind(
                 "updated_at",
             ),
             row=_summary,
+            live=("status", "running"),
         ),
     ),
 )

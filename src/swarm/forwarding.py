@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import aiohttp
 import msgspec
@@ -48,6 +48,18 @@ class Forwarded(msgspec.Struct, frozen=True, gc=False):
     if_seq: int | None = None
     durability: Durability | None = None
     create: bool = False
+
+
+class AskedFor(msgspec.Struct, frozen=True, gc=False):
+    """A server asks for a conversation whose room it hosts."""
+
+    to: str
+
+
+class Given(msgspec.Struct, frozen=True, gc=False):
+    """A server that is going away names what it has given to another."""
+
+    ids: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)]
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -150,14 +162,38 @@ class Forwarder:
             and whatever the owner refused the command with.
         """
         self.forwarded += 1
-        target = f"{url}/internal/v1/conversations/{conversation_id}/commands"
+        path = f"conversations/{conversation_id}/commands"
+        answer = await self._post(url, path, conversation_id, body)
+        try:
+            return _receipts.decode(answer)
+        except msgspec.MsgspecError as error:
+            raise OutcomeUnknown(conversation_id) from error
+
+    async def ask_for(self, url: str, conversation_id: str, to: str) -> None:
+        """Have a conversation's owner give it to the server `to`.
+
+        Raises:
+            what `Handover.give` raises on the owner, and the errors of `send`.
+        """
+        path = f"conversations/{conversation_id}/give"
+        await self._post(url, path, conversation_id, _encoder.encode(AskedFor(to)))
+
+    async def tell_owner(self, url: str, ids: Sequence[str]) -> None:
+        """Tell a server that it owns these conversations now, so that it goes on with them.
+
+        Raises:
+            OwnershipUnknown, OutcomeUnknown: it was not reached, or did not answer.
+        """
+        await self._post(url, "given", ids[0], _encoder.encode(Given(tuple(ids))))
+
+    async def _post(self, url: str, path: str, conversation_id: str, body: bytes) -> bytes:
         headers = {
             "Authorization": f"Bearer {self._tokens.sign()}",
             "Content-Type": "application/json",
         }
         try:
             async with self._session.post(
-                target, data=body, headers=headers, timeout=self._timeout
+                f"{url}/internal/v1/{path}", data=body, headers=headers, timeout=self._timeout
             ) as response:
                 answer = await response.read()
                 status = response.status
@@ -169,9 +205,9 @@ class Forwarder:
             raise OutcomeUnknown(conversation_id) from error
         if status in _NOT_TAKEN:
             raise OwnershipUnknown(conversation_id, f"its owner answered {status}")
+        if status == 200:
+            return answer
         try:
-            if status == 200:
-                return _receipts.decode(answer)
             no = _refusals.decode(answer)
         except msgspec.MsgspecError as error:
             raise OutcomeUnknown(conversation_id) from error

@@ -75,6 +75,10 @@ class Host:
     def __len__(self) -> int:
         return len(self._rooms)
 
+    def hosts(self, conversation_id: str) -> bool:
+        """Whether bots are answering in a conversation here."""
+        return conversation_id in self._rooms
+
     # -- what wakes a room -----------------------------------------------------------------------
 
     def owned(self, entry: Entry[ConversationState]) -> None:

@@ -42,6 +42,7 @@ from src.swarm.config_service import KINDS, ConfigService
 from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
 from src.swarm.feed import Feed
 from src.swarm.forwarding import open_forwarder
+from src.swarm.handover import Handover
 from src.swarm.host import Host
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.models import ConversationState
@@ -179,17 +180,6 @@ async def open_runtime(
         forwarder = await stack.enter_async_context(
             open_forwarder(tokens, settings.swarm.forward_timeout)
         )
-        service = SwarmService(
-            conversations,
-            event_log,
-            ConversationLists(engine, MESSAGE_ADDED),
-            feed,
-            forwarder,
-            membership,
-            configs,
-            settings.swarm.patience,
-            state.ack,
-        )
         host = Host(
             conversations.read,
             conversations.holdings.owns,
@@ -197,6 +187,25 @@ async def open_runtime(
             configs,
             Registry(providers),
             settings.swarm.room_reply_timeout,
+        )
+        handover = Handover(
+            conversations,
+            forwarder,
+            membership,
+            host,
+            settings.swarm.patience.total_seconds(),
+        )
+        service = SwarmService(
+            conversations,
+            event_log,
+            ConversationLists(engine, MESSAGE_ADDED),
+            feed,
+            forwarder,
+            membership,
+            handover,
+            configs,
+            settings.swarm.patience,
+            state.ack,
         )
         conversations.logged += [feed.logged, host.logged]
         conversations.holdings.owned.append(host.owned)

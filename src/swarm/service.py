@@ -36,6 +36,7 @@ from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
 from src.swarm.events import MessageAdded
 from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder, Receipt, encode_forwarded
+from src.swarm.handover import Handover
 from src.swarm.models import ConversationState, Message
 
 _OWNER_HINTS = 50_000
@@ -76,6 +77,7 @@ class SwarmService:
         feed: Feed,
         forwarder: Forwarder,
         membership: Membership,
+        handover: Handover,
         configs: ConfigService,
         patience: timedelta,
         ack: Literal["logged", "buffered"],
@@ -86,6 +88,7 @@ class SwarmService:
         self._feed = feed
         self._forwarder = forwarder
         self._membership = membership
+        self.handover = handover
         self._patience_s = patience.total_seconds()
         self._owners: LRUCache[str, str] = LRUCache(_OWNER_HINTS)
         self._by_default = Durability.BUFFERED if ack == "buffered" else None
@@ -186,7 +189,7 @@ class SwarmService:
         deadline = loop.time() + self._patience_s
         body: bytes | None = None
         while True:
-            owner = self._owners.get(conversation_id)
+            owner = self._owners.get(conversation_id) or self.handover.heir(conversation_id)
             url = None if owner is None else self._membership.url_of(owner)
             try:
                 if url is None or owner == self._membership.id:

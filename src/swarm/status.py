@@ -87,7 +87,7 @@ class Status:
             "log_events": commit.events,
             "flushes": buffer.flushes,
             "snapshots": buffer.snapshots,
-            "takeovers": self._conversations.holdings.takeovers,
+            "takeovers": self._conversations.takeover.taken,
             "announcements": self._announcer.published,
             "announcement_fallbacks": self._announcer.fallbacks,
             "invalidations": self._listener.applied,

@@ -7,7 +7,7 @@ import pytest
 from src.state.errors import DurableTierUnavailable
 from src.state.models import Held, OwnedBy, Version
 from tests.contracts.conftest import Durable
-from tests.support.kinds import claim, notebook
+from tests.support.kinds import GOES_ON, claim, notebook
 
 A, B = "server-a", "server-b"
 
@@ -125,8 +125,45 @@ async def test_orphans_are_what_a_server_left_unsnapshotted(living: Durable) -> 
             await log.save([notebook(id, Version(epoch, 2), "x", "y")])
         if id == "older snapshot":
             await log.save([notebook(id, Version(epoch, 1), "x")])
-    assert list(await ownership.orphans(A, 10)) == ["dirty", "older snapshot"]
-    assert list(await ownership.orphans(A, 1)) == ["dirty"]
+    assert list(await ownership.orphans(A, "", 10)) == ["dirty", "older snapshot"]
+    assert list(await ownership.orphans(A, "", 1)) == ["dirty"]
+    assert list(await ownership.orphans(A, "dirty", 10)) == ["older snapshot"]
+
+
+async def test_live_ones_are_orphans_although_they_are_snapshotted(living: Durable) -> None:
+    log, ownership = living.log(), living.ownership()
+    for id, line in (("live", GOES_ON), ("quiet", "x")):
+        epoch = (await held(living, A, id)).epoch
+        await log.append(A, [claim(id, epoch, 0, line)])
+        await log.save([notebook(id, Version(epoch, 1), line)])
+    assert list(await ownership.orphans(A, "", 10)) == ["live"]
+
+
+async def test_given_row_is_the_other_servers_under_the_next_epoch(living: Durable) -> None:
+    mine = await held(living, A, "n")
+    await living.log().append(A, [claim("n", mine.epoch, 0, "x")])
+    assert await living.ownership().hand_over(A, {"n": mine.epoch}, B) == {"n"}
+    assert await living.log().append(A, [claim("n", mine.epoch, 1, "late")]) == frozenset()
+    answer = await living.ownership().acquire(A, "n", create=False)
+    assert answer == OwnedBy(B, mine.epoch + 1, 1)
+    assert await living.ownership().acquire(B, "n", create=False) == Held(mine.epoch + 2, 1)
+
+
+@pytest.mark.parametrize(("who", "older"), [(B, 0), (A, 1)], ids=["another's", "an older epoch's"])
+async def test_only_ones_own_row_can_be_given(living: Durable, who: str, older: int) -> None:
+    mine = await held(living, A, "n")
+    held_by = {"n": mine.epoch - older, "missing": 1}
+    assert await living.ownership().hand_over(who, held_by, B) == frozenset()
+    assert isinstance(await living.ownership().acquire(B, "n", create=False), OwnedBy)
+
+
+async def test_nothing_is_given_to_a_server_that_does_not_live(living: Durable) -> None:
+    mine = await held(living, A, "n")
+    await living.registry().leave(B)
+    for to in (B, "never there"):
+        assert await living.ownership().hand_over(A, {"n": mine.epoch}, to) == frozenset()
+    await living.ownership().release(A, {"n": mine.epoch})
+    assert isinstance(await living.ownership().acquire(A, "n", create=False), Held)
 
 
 async def test_no_answer_is_an_error(durable: Durable) -> None:
@@ -137,4 +174,6 @@ async def test_no_answer_is_an_error(durable: Durable) -> None:
     with pytest.raises(DurableTierUnavailable):
         await ownership.release(A, {"n": 1})
     with pytest.raises(DurableTierUnavailable):
-        await ownership.orphans(A, 1)
+        await ownership.orphans(A, "", 1)
+    with pytest.raises(DurableTierUnavailable):
+        await ownership.hand_over(A, {"n": 1}, B)

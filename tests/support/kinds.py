@@ -17,6 +17,10 @@ from src.state.protocols import Kind, ReadModel
 BEGAN = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
+GOES_ON = "to be continued"
+"""A notebook that ends so is live: it needs an owner though nobody writes."""
+
+
 class Notebook(msgspec.Struct, frozen=True, gc=False):
     """The lines in order."""
 
@@ -78,7 +82,8 @@ def decode_event(type: str, schema: int, body: bytes) -> Written:
 
 def _summary(entry: Entry[Notebook]) -> tuple[Any, ...]:
     last = entry.state.lines[-1] if entry.state.lines else ""
-    return (entry.id, entry.version.seq, "ready", "", "ada", [], 0, last, BEGAN, BEGAN)
+    status = "running" if last == GOES_ON else "ready"
+    return (entry.id, entry.version.seq, status, "", "ada", [], 0, last, BEGAN, BEGAN)
 
 
 NOTEBOOKS: Kind[Notebook, Command] = Kind(
@@ -110,6 +115,7 @@ NOTEBOOKS: Kind[Notebook, Command] = Kind(
                 "updated_at",
             ),
             row=_summary,
+            live=("status", "running"),
         ),
     ),
 )

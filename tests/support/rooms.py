@@ -35,6 +35,7 @@ from src.swarm.forwarding import (
     encode_refusal,
     raise_refusal,
 )
+from src.swarm.handover import Handover
 from src.swarm.host import Host
 from src.swarm.models import Config, ConversationState, Message
 from src.swarm.providers import Provider, ReplyPart, ReplyRequest, Text
@@ -146,6 +147,22 @@ class Wire(Forwarder):
             raise OutcomeUnknown(conversation_id)
         return receipt
 
+    async def ask_for(self, url: str, conversation_id: str, to: str) -> None:
+        owner = self._swarm.at(url)
+        if not owner.reachable:
+            raise OwnershipUnknown(conversation_id, "its owner cannot be reached")
+        try:
+            await owner.service.handover.give(conversation_id, to)
+        except StateError as error:
+            refusal = msgspec.json.decode(encode_refusal(error), type=Refusal)
+            raise_refusal(conversation_id, refusal, 409)
+
+    async def tell_owner(self, url: str, ids: Sequence[str]) -> None:
+        heir = self._swarm.at(url)
+        if not heir.reachable:
+            raise OwnershipUnknown(ids[0], "its owner cannot be reached")
+        await heir.service.handover.take(ids)
+
 
 class SwarmServer:
     """One process: a server of the state, and the swarm room on it."""
@@ -179,17 +196,6 @@ class SwarmServer:
         self.feed = Feed(read_log)
         # Never connected: lists are SQL and have their tests on the real thing.
         nowhere = create_async_engine(f"postgresql+asyncpg://nobody@{NOWHERE}/none")
-        self.service = SwarmService(
-            conversations,
-            read_log,
-            ConversationLists(nowhere, MESSAGE_ADDED),
-            self.feed,
-            self.wire,
-            state.membership,
-            configs,
-            swarm.patience,
-            ack,
-        )
         self.host = Host(
             conversations.read,
             conversations.holdings.owns,
@@ -199,6 +205,25 @@ class SwarmServer:
             configs,
             Registry(providers),
             swarm.reply_timeout,
+        )
+        handover = Handover(
+            conversations,
+            self.wire,
+            state.membership,
+            self.host,
+            swarm.patience.total_seconds(),
+        )
+        self.service = SwarmService(
+            conversations,
+            read_log,
+            ConversationLists(nowhere, MESSAGE_ADDED),
+            self.feed,
+            self.wire,
+            state.membership,
+            handover,
+            configs,
+            swarm.patience,
+            ack,
         )
         conversations.logged += [self.feed.logged, self.host.logged]
         conversations.holdings.owned.append(self.host.owned)

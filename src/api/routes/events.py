@@ -88,4 +88,5 @@ async def stream(
         after=seen,
         idle_s=settings.keep_alive.total_seconds(),
     )
-    return EventStream(events, cast("Traffic", request.app.state.traffic))
+    traffic = cast("Traffic", request.app.state.traffic)
+    return EventStream(events, traffic, lambda: drain.begun)

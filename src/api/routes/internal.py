@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeVar, cast
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -14,8 +14,10 @@ from src.api.dependencies import ConversationId, Service
 from src.api.schemas.answers import encode
 from src.state.errors import Refused
 from src.swarm.errors import NotAServer
-from src.swarm.forwarding import decode_forwarded
+from src.swarm.forwarding import AskedFor, Given, decode_forwarded
 from src.swarm.internal_tokens import InternalTokens
+
+Asked = TypeVar("Asked", AskedFor, Given)
 
 router = APIRouter(prefix="/internal/v1", include_in_schema=False)
 
@@ -40,6 +42,31 @@ async def take(request: Request, conversation_id: ConversationId, service: Servi
         create=asked.create,
     )
     return Response(encode(receipt), media_type="application/json")
+
+
+@router.post("/conversations/{conversation_id}/give")
+async def give(request: Request, conversation_id: ConversationId, service: Service) -> Response:
+    """Give a conversation to the server that hosts its room; 421 names another owner."""
+    _check_server(request)
+    asked = _decode(await request.body(), AskedFor)
+    await service.handover.give(conversation_id, asked.to)
+    return Response(b"{}", media_type="application/json")
+
+
+@router.post("/given")
+async def given(request: Request, service: Service) -> Response:
+    """Go on with conversations that another server has given to this one."""
+    _check_server(request)
+    asked = _decode(await request.body(), Given)
+    taken = await service.handover.take(asked.ids)
+    return Response(encode({"taken": taken}), media_type="application/json")
+
+
+def _decode(body: bytes, kind: type[Asked]) -> Asked:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise Refused("invalid", str(error), field="body") from error
 
 
 def _check_server(request: Request) -> None:

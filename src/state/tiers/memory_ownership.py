@@ -21,6 +21,7 @@ class MemoryOwnership:
         self._database = database
         self._heads = database.heads[kind.heads]
         self._snapshots = database.snapshots[kind.snapshots]
+        self._models = [(model, database.read_models[model.table]) for model in kind.read_models]
         self._trip = trip or database.trip
 
     async def acquire(self, server_id: str, id: str, *, create: bool) -> Held | OwnedBy | None:
@@ -47,14 +48,30 @@ class MemoryOwnership:
                 if head is not None and head.owner_id == server_id and head.epoch == epoch:
                     head.owner_id = None
 
-    async def orphans(self, server_id: str, limit: int) -> Sequence[str]:
+    async def hand_over(self, server_id: str, held: Mapping[str, int], to: str) -> frozenset[str]:
+        moved = set()
+        async with self._trip():
+            for id, epoch in held.items():
+                head = self._heads.get(id)
+                ours = head is not None and (head.owner_id, head.epoch) == (server_id, epoch)
+                if head is not None and ours and self._database.lives(to):
+                    head.owner_id, head.epoch = to, epoch + 1
+                    moved.add(id)
+        return frozenset(moved)
+
+    async def orphans(self, server_id: str, after: str, limit: int) -> Sequence[str]:
         async with self._trip():
             ids = sorted(
                 id
                 for id, head in self._heads.items()
-                if head.owner_id == server_id and head.seq > self._snapshotted(id)
+                if head.owner_id == server_id
+                and id > after
+                and (head.seq > self._snapshotted(id) or self._is_live(id))
             )
         return ids[:limit]
+
+    def _is_live(self, id: str) -> bool:
+        return any(id in rows and model.shows_live(rows[id]) for model, rows in self._models)
 
     def _snapshotted(self, id: str) -> int:
         snapshot = self._snapshots.get(id)

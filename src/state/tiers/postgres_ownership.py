@@ -38,10 +38,22 @@ FROM unnest($2::text[], $3::bigint[]) AS held(id, epoch)
 WHERE head.id = held.id AND head.owner_id = $1 AND head.epoch = held.epoch
 """
 
+_HAND_OVER = """
+UPDATE {heads} head SET owner_id = $4, epoch = head.epoch + 1
+FROM unnest($2::text[], $3::bigint[]) AS held(id, epoch)
+WHERE head.id = held.id AND head.owner_id = $1 AND head.epoch = held.epoch
+    AND EXISTS (SELECT FROM servers WHERE servers.id = $4 AND dead_at IS NULL)
+RETURNING head.id
+"""
+
 _ORPHANS = """
 SELECT head.id FROM {heads} head LEFT JOIN {snapshots} s ON s.conversation_id = head.id
-WHERE head.owner_id = $1 AND head.seq > coalesce(s.seq, 0) ORDER BY head.id LIMIT $2
+WHERE head.owner_id = $1 AND head.id > $2 AND (head.seq > coalesce(s.seq, 0){live})
+ORDER BY head.id LIMIT $3
 """
+
+_LIVE = """
+    OR EXISTS (SELECT FROM {table} m WHERE m.{key} = head.id AND m.{column} = ${place})"""
 
 _CHANGES = """
 SELECT position, kind, id, version FROM outbox WHERE position > $1 ORDER BY position LIMIT 1000
@@ -58,7 +70,14 @@ class PostgresOwnership:
         self._create = _CREATE.format(**names)
         self._owner = _OWNER.format(**names)
         self._release = _RELEASE.format(**names)
-        self._orphans = _ORPHANS.format(**names)
+        self._hand_over = _HAND_OVER.format(**names)
+        signs = [(model, *model.live) for model in kind.read_models if model.live is not None]
+        live = "".join(
+            _LIVE.format(table=model.table, key=model.columns[0], column=column, place=place)
+            for place, (model, column, _) in enumerate(signs, start=4)
+        )
+        self._orphans = _ORPHANS.format(**names, live=live)
+        self._live = [value for _, _, value in signs]
 
     async def acquire(self, server_id: str, id: str, *, create: bool) -> Held | OwnedBy | None:
         with answering():
@@ -79,9 +98,17 @@ class PostgresOwnership:
         with answering():
             await self._pool.execute(self._release, server_id, ids, [held[id] for id in ids])
 
-    async def orphans(self, server_id: str, limit: int) -> Sequence[str]:
+    async def hand_over(self, server_id: str, held: Mapping[str, int], to: str) -> frozenset[str]:
+        ids = sorted(held)
         with answering():
-            rows = await self._pool.fetch(self._orphans, server_id, limit)
+            rows = await self._pool.fetch(
+                self._hand_over, server_id, ids, [held[id] for id in ids], to
+            )
+        return frozenset(row["id"] for row in rows)
+
+    async def orphans(self, server_id: str, after: str, limit: int) -> Sequence[str]:
+        with answering():
+            rows = await self._pool.fetch(self._orphans, server_id, after, limit, *self._live)
         return [row["id"] for row in rows]
 
 

@@ -50,7 +50,7 @@ class DeafSocket:
     async def send_text(self, text: str) -> None:
         await self._for_ever.wait()
 
-    async def close(self, code: int) -> None:
+    async def close(self, code: int, reason: str | None = None) -> None:
         self.closed = code
 
 

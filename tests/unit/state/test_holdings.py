@@ -4,8 +4,13 @@ import asyncio
 
 import pytest
 
-from src.state.errors import NotOwner, OwnershipLost
-from src.state.models import Entry
+from src.state.errors import (
+    DurableTierUnavailable,
+    NotOwner,
+    OwnershipLost,
+    OwnershipUnknown,
+)
+from src.state.models import Durability, Entry
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster
 from tests.support.kinds import NOTEBOOKS, Notebook, claim
@@ -38,65 +43,6 @@ async def test_new_owner_goes_on_where_the_log_stands() -> None:
         ack = await b.write("n", "two")
         assert ack.version.seq == 2
         assert await b.lines("n") == ("one", "two")
-
-
-@virtual_time
-async def test_new_owner_flushes_what_the_old_one_left() -> None:
-    cluster = Cluster()
-    async with cluster.open("a", "b") as [a, b]:
-        await asyncio.gather(*(a.write(f"n{i}", "one") for i in range(20)))
-        a.freeze()
-        await advance(10)
-        assert b.notebooks.holdings.takeovers == 20
-        assert [cluster.snapshot(f"n{i}") is not None for i in range(20)] == [True] * 20
-        assert cluster.database.heads["conversations"]["n0"].owner_id == b.id
-        a.thaw()
-        await advance(3)
-        assert len(a.notebooks.holdings) == 0
-
-
-@virtual_time
-async def test_survivors_share_what_a_dead_server_left() -> None:
-    cluster = Cluster()
-    async with cluster.open("a", "b", "c") as [a, b, c]:
-        await asyncio.gather(*(a.write(f"n{i}", "one") for i in range(50)))
-        a.freeze()
-        await advance(12)
-        assert b.notebooks.holdings.takeovers + c.notebooks.holdings.takeovers == 50
-        assert all(cluster.snapshot(f"n{i}") is not None for i in range(50))
-        a.thaw()
-        await advance(3)
-
-
-@virtual_time
-async def test_takeover_waits_for_the_database() -> None:
-    cluster = Cluster()
-    async with cluster.open("a", "b") as [a, b]:
-        await a.write("n", "one")
-        a.freeze()
-        await advance(5)
-        b.owner_link.up = False
-        await advance(10)
-        assert b.notebooks.holdings.takeovers == 0
-        b.owner_link.up = True
-        await advance(5)
-        assert b.notebooks.holdings.takeovers == 1
-        a.thaw()
-        await advance(3)
-
-
-@virtual_time
-async def test_clean_conversations_of_a_dead_server_wait_for_use() -> None:
-    cluster = Cluster()
-    async with cluster.open("a", "b") as [a, b]:
-        await a.write("n", "one")
-        await a.notebooks.writebehind.flush_all()
-        a.freeze()
-        await advance(10)
-        assert b.notebooks.holdings.takeovers == 0
-        assert (await b.write("n", "two")).version.seq == 2
-        a.thaw()
-        await advance(3)
 
 
 @virtual_time
@@ -173,3 +119,73 @@ async def test_who_becomes_owner_is_told_with_the_state() -> None:
         await a.notebooks.drain()
         await b.write("n", "two")
         assert [NOTEBOOKS.encode_state(entry.state) for entry in told] == [b'{"lines":["one"]}']
+
+
+# -- given up on purpose -------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_what_is_given_up_under_fire_is_logged_flushed_and_goes_on_elsewhere() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", "first")
+        early = [asyncio.ensure_future(a.write("n", f"early {i}")) for i in range(20)]
+        await asyncio.sleep(0)
+        giving = asyncio.ensure_future(a.notebooks.holdings.give_up(["n"], b.id))
+        await asyncio.sleep(0)
+        with pytest.raises(OwnershipLost):
+            await a.write("n", "late")
+        assert await giving == {"n"}
+        seqs = [(await one).version.seq for one in early]
+        assert seqs == list(range(2, 22))
+        snapshot = cluster.snapshot("n")
+        assert snapshot is not None
+        assert snapshot.seq == 21
+        assert cluster.database.heads["conversations"]["n"].owner_id == b.id
+        assert (await b.write("n", "late")).version.seq == 22
+    assert cluster.texts("n") == ["first", *(f"early {i}" for i in range(20)), "late"]
+
+
+@virtual_time
+async def test_buffered_changes_are_logged_before_they_are_given_up() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", "one")
+        await a.write("n", "two", durability=Durability.BUFFERED)
+        assert await a.notebooks.holdings.give_up(["n"], b.id) == {"n"}
+        assert await b.lines("n") == ("one", "two")
+
+
+@virtual_time
+async def test_what_is_given_to_a_dead_server_is_free() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", "one")
+        assert await a.notebooks.holdings.give_up(["n"], "gone") == frozenset()
+        assert cluster.database.heads["conversations"]["n"].owner_id is None
+        assert (await b.write("n", "two")).version.seq == 2
+
+
+@virtual_time
+async def test_what_could_not_be_flushed_is_kept() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", "one")
+        a.log_link.up = False
+        with pytest.raises(DurableTierUnavailable):
+            await a.notebooks.holdings.give_up(["n"], b.id)
+        a.log_link.up = True
+        assert (await a.write("n", "two")).version.seq == 2
+
+
+@virtual_time
+async def test_server_that_is_going_away_takes_nothing_new_while_another_lives() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        a.membership.leaving = True
+        await a.write("alone", "one")
+        async with cluster.open("b"):
+            await advance(1)
+            with pytest.raises(OwnershipUnknown, match="going away"):
+                await a.write("n", "one")
+            assert (await a.write("alone", "two")).version.seq == 2

@@ -1,0 +1,138 @@
+"""What a dead server left is taken once, by the survivor whose turn it is."""
+
+import asyncio
+
+from src.state.rendezvous import rank
+from src.state.takeover import STEP_S
+from tests.support.clock import advance, virtual_time
+from tests.support.cluster import Cluster, Server
+from tests.support.kinds import GOES_ON, claim
+
+IDS = [f"n{i}" for i in range(60)]
+
+
+def owners(cluster: Cluster) -> dict[str, str | None]:
+    return {id: head.owner_id for id, head in cluster.database.heads["conversations"].items()}
+
+
+async def dies(server: Server, within_s: float = 8.0) -> None:
+    """Freeze a server until the others have declared it dead and the first turn has passed."""
+    server.freeze()
+    await advance(within_s)
+
+
+@virtual_time
+async def test_new_owner_flushes_what_the_old_one_left() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await asyncio.gather(*(a.write(f"n{i}", "one") for i in range(20)))
+        a.freeze()
+        await advance(10)
+        assert b.notebooks.takeover.taken == 20
+        assert [cluster.snapshot(f"n{i}") is not None for i in range(20)] == [True] * 20
+        assert cluster.database.heads["conversations"]["n0"].owner_id == b.id
+        a.thaw()
+        await advance(3)
+        assert len(a.notebooks.holdings) == 0
+
+
+@virtual_time
+async def test_each_orphan_is_taken_once_by_the_survivor_that_comes_first_for_it() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b", "c") as [a, b, c]:
+        epochs = {id: (await a.write(id, "one")).version.epoch for id in IDS}
+        await dies(a)
+        first = {id: min((b.id, c.id), key=lambda one: rank(id, one, (b.id, c.id))) for id in IDS}
+        assert owners(cluster) == first
+        assert b.notebooks.takeover.taken + c.notebooks.takeover.taken == len(IDS)
+        assert min(b.notebooks.takeover.taken, c.notebooks.takeover.taken) >= len(IDS) // 4
+        heads = cluster.database.heads["conversations"]
+        assert {id: heads[id].epoch for id in IDS} == {id: one + 1 for id, one in epochs.items()}
+        await advance(5)
+        assert all(cluster.snapshot(id) is not None for id in IDS)
+        a.thaw()
+        await advance(3)
+
+
+@virtual_time
+async def test_share_of_a_survivor_that_is_dead_itself_goes_to_the_next() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b", "c") as [a, b, c]:
+        await asyncio.gather(*(a.write(id, GOES_ON) for id in IDS))
+        await advance(3)
+        a.freeze()
+        await advance(5)
+        b.freeze()
+        # b still counts as alive when a is declared dead: its beat stood still for too short.
+        await advance(3)
+        mine = {id for id in IDS if rank(id, c.id, (b.id, c.id)) == 0}
+        assert {id for id, owner in owners(cluster).items() if owner == c.id} == mine
+        assert 0 < len(mine) < len(IDS)
+        await advance(STEP_S + 1)
+        assert set(owners(cluster).values()) == {c.id}
+        for server in (a, b):
+            server.thaw()
+        await advance(3)
+
+
+@virtual_time
+async def test_live_conversation_is_taken_although_it_is_flushed() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("live", GOES_ON)
+        await a.write("quiet", "one")
+        await a.notebooks.writebehind.flush_all()
+        await dies(a)
+        assert b.notebooks.holdings.ids() == ["live"]
+        a.thaw()
+        await advance(3)
+
+
+@virtual_time
+async def test_last_statement_of_a_dead_server_is_found_later() -> None:
+    """It was on its way when the orphans were counted: a row that was clean is so no more."""
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", "one")
+        await a.notebooks.writebehind.flush_all()
+        await dies(a, 7.0)
+        assert b.notebooks.holdings.ids() == []
+        head = cluster.database.heads["conversations"]["n"]
+        cluster.database.events["events"]["n"] += claim("n", head.epoch, 1, "late").events
+        head.seq = 2
+        await advance(3)
+        assert b.notebooks.holdings.ids() == ["n"]
+        assert await b.lines("n") == ("one", "late")
+        a.thaw()
+        await advance(3)
+
+
+@virtual_time
+async def test_takeover_waits_for_the_database() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", "one")
+        a.freeze()
+        await advance(5)
+        b.owner_link.up = False
+        await advance(10)
+        assert b.notebooks.takeover.taken == 0
+        b.owner_link.up = True
+        await advance(5)
+        assert b.notebooks.takeover.taken == 1
+        a.thaw()
+        await advance(3)
+
+
+@virtual_time
+async def test_clean_conversations_of_a_dead_server_wait_for_use() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", "one")
+        await a.notebooks.writebehind.flush_all()
+        a.freeze()
+        await advance(10)
+        assert b.notebooks.takeover.taken == 0
+        assert (await b.write("n", "two")).version.seq == 2
+        a.thaw()
+        await advance(3)
