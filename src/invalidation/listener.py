@@ -130,7 +130,10 @@ class Listener:
         began = self._clock.monotonic()
         self.postgres_ok = await self._pull_postgres()
         self.redis_ok = await self._pull_redis()
-        if self.redis_ok and self.postgres_ok and not self._membership.silent():
+        if not self._guards.sent:
+            began = self._clock.monotonic()
+        silent = self._guards.silent and self._membership.silent()
+        if self.redis_ok and self.postgres_ok and not silent:
             self._heard.until = began + self._trust_s
 
     async def _pull_redis(self) -> bool:
@@ -144,7 +147,8 @@ class Listener:
             # Of the timeline too: bodies folded from a lost branch of L3 are of another life.
             now = Position(f"{found.incarnation}:{self._membership.timeline}", found.n)
             known = self._positions[partition]
-            if self._incarnations.learn(partition, now.incarnation):
+            another = self._incarnations.learn(partition, now.incarnation)
+            if another and (self._guards.incarnation or known == _UNKNOWN):
                 self._positions[partition] = now
                 self._doubt(partition)
             elif now.n > known.n and self._guards.pull:

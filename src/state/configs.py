@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from src.state.errors import DurableTierUnavailable, NotFound, StateError, VersionConflict
+from src.state.guards import ALL_ON, Guards
 from src.state.models import Announcement, Entry, Version
 from src.state.protocols import ChangePublisher, Clock
 from src.state.tables import config_history, configs, outbox
@@ -105,12 +106,19 @@ class Configs(Generic[B]):
     """Writes and lists configs of one kind."""
 
     def __init__(
-        self, kind: ConfigKind[B], engine: AsyncEngine, publisher: ChangePublisher, clock: Clock
+        self,
+        kind: ConfigKind[B],
+        engine: AsyncEngine,
+        publisher: ChangePublisher,
+        clock: Clock,
+        *,
+        guards: Guards = ALL_ON,
     ) -> None:
         self._kind = kind
         self._engine = engine
         self._publisher = publisher
         self._clock = clock
+        self._guards = guards
 
     async def write(
         self, id: str, actor: str, change: Callable[[Record[B] | None], tuple[B, bool]]
@@ -169,7 +177,8 @@ class Configs(Generic[B]):
         await connection.execute(
             insert(config_history).values(kind=kind.name, id=id, actor=actor, at=now, **values)
         )
-        await connection.execute(insert(outbox).values(kind=kind.name, id=id, version=version))
+        if self._guards.outbox:
+            await connection.execute(insert(outbox).values(kind=kind.name, id=id, version=version))
         return Record(kind.name, id, version, body, deleted, actor, now)
 
     async def list(self, after: str, limit: int) -> Sequence[Record[B]]:

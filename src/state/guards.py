@@ -57,11 +57,19 @@ class Guards:
     """A gap in the numbers of the messages is replayed, or what it concerns is doubted."""
     pull: bool = True
     """A pull finds what the subscription missed. Off: it only shows that Redis answers."""
+    incarnation: bool = True
+    """When Redis begins another life, all copies are doubted and its numbers count anew."""
+    silent: bool = True
+    """While a server cannot tell Redis what changed, no copy of others' is trusted."""
+    outbox: bool = True
+    """A config is committed together with its announcement. Off: Redis alone is told."""
 
     # -- owning ----------------------------------------------------------------------------------
 
     fence: bool = True
     """A new owner takes the row first and reads second, exactly up to the row's seq."""
+    sent: bool = True
+    """Leases run from when the question was sent. Off: from when it was answered."""
     recount: bool = True
     """A poll that failed, or came late, starts every count of silence anew."""
 

@@ -84,6 +84,8 @@ class Membership:
                 await self._begin_again()
 
     def _renew(self, sent: float) -> None:
+        if not self._guards.sent:
+            sent = self._clock.monotonic()
         self.lease.until = float("inf") if not self._guards.epoch else sent + self._deadline_s
 
     async def _begin_again(self) -> None:

@@ -157,7 +157,10 @@ async def open_runtime(
             name: store_of(kind, ConfigSource(kind, engine)) for name, kind in KINDS.items()
         }
         configs = ConfigService(
-            {name: Configs(kind, engine, announcer, clock) for name, kind in KINDS.items()},
+            {
+                name: Configs(kind, engine, announcer, clock, guards=guards)
+                for name, kind in KINDS.items()
+            },
             config_stores,
         )
         feed = Feed(event_log)

@@ -18,6 +18,17 @@ def lost_messages(cluster: Cluster) -> Iterator[None]:
         space.subscriptions = subscriptions
 
 
+@contextmanager
+def lost_notices(cluster: Cluster) -> Iterator[None]:
+    """Let what is notified meanwhile reach nobody who listens."""
+    database = cluster.database
+    listeners, database.listeners = database.listeners, set()
+    try:
+        yield
+    finally:
+        database.listeners = listeners
+
+
 def standby(cluster: Cluster) -> Callable[[], None]:
     """Return what promotes an asynchronous standby that has received all up to now, and no more."""
     database = cluster.database

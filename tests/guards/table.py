@@ -1,7 +1,7 @@
 """Which guard keeps which invariant, and the test that shows it: without the guard it breaks.
 
-The table is made of the tests themselves: `without` registers each one. `guard_table` is what the
-report of the proof prints.
+The table is made of the tests themselves: `without` and `shows` enter each one. `guard_table` is
+what the report of the proof prints.
 """
 
 import asyncio
@@ -9,12 +9,13 @@ import importlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from src.state.guards import ALL_ON, Guards
 from tests.support.clock import VirtualLoop
 from tests.support.history import Broken, Violation
 
+Test = TypeVar("Test", bound=Callable[..., Any])
 Scenario = Callable[[Guards], Coroutine[Any, Any, Sequence[Violation]]]
 
 FOLDER = Path(__file__).parent
@@ -38,10 +39,6 @@ def without(guard: str, broken: Broken) -> Callable[[Scenario], Callable[[], Non
     """Make a test of a scenario: nothing is found with all guards, `broken` without this one."""
 
     def make(scenario: Scenario) -> Callable[[], None]:
-        name = getattr(scenario, "__name__", "")
-        module = scenario.__module__.rpartition(".")[2]
-        test = f"tests/guards/{module}.py::{name}"
-
         def run() -> None:
             kept = _play(scenario, ALL_ON)
             damage = _play(scenario, replace(ALL_ON, **{guard: False}))
@@ -49,12 +46,30 @@ def without(guard: str, broken: Broken) -> Callable[[Scenario], Callable[[], Non
             found = {violation.broken for violation in damage}
             assert broken in found, f"without {guard}: {list(map(str, damage))}"
 
-        _rows[test] = Row(guard, broken.value, test)
         # Not `functools.wraps`: pytest would take the scenario's argument for a fixture.
-        run.__name__, run.__module__, run.__doc__ = name, scenario.__module__, scenario.__doc__
+        run.__name__ = _enter(guard, broken, scenario)
+        run.__module__, run.__doc__ = scenario.__module__, scenario.__doc__
         return run
 
     return make
+
+
+def shows(guard: str, broken: Broken) -> Callable[[Test], Test]:
+    """Enter a test that plays both by itself, on real stores."""
+
+    def enter(test: Test) -> Test:
+        _enter(guard, broken, test)
+        return test
+
+    return enter
+
+
+def _enter(guard: str, broken: Broken, test: Callable[..., Any]) -> str:
+    module = test.__module__.rpartition(".")[2]
+    name = test.__name__
+    path = f"tests/guards/{module}.py::{name}"
+    _rows[path] = Row(guard, broken.value, path)
+    return name
 
 
 def _play(scenario: Scenario, guards: Guards) -> Sequence[Violation]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from src.state.guards import Guards
 from src.state.models import Durability
+from tests.guards.faults import lost_messages
 from tests.guards.table import without
 from tests.guards.witness import Witness
 from tests.support.clock import advance, settle
@@ -48,4 +49,27 @@ async def test_outage_of_the_database_makes_nobody_dead(guards: Guards) -> Seque
         cluster.database.available = True
         await advance(12)
         await witness.read(b, "n")
+    return witness.verdict()
+
+
+@without("sent", Broken.STALE)
+async def test_owner_counts_its_deadline_from_when_it_sent_its_beat(
+    guards: Guards,
+) -> Sequence[Violation]:
+    """The answer was long on the way; the others have counted since the beat arrived."""
+    cluster = Cluster()
+    witness = Witness(cluster)
+    async with cluster.open("a", "b", guards=guards) as [a, b]:
+        await witness.write(a, "n", "one")
+        await advance(1.9)
+        a.beat_link.hold_answers()
+        await advance(4)
+        a.beat_link.release()
+        a.beat_link.hold()
+        a.bus_link.up = False
+        await advance(2.2)
+        with lost_messages(cluster):
+            await witness.write(b, "n", "two")
+        await advance(2.1)
+        await witness.read(a, "n")
     return witness.verdict()

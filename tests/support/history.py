@@ -49,9 +49,10 @@ class Broken(StrEnum):
     UNLIKE = "a place that is at rest is not what the log makes of it (I4)"
     EVICTED = "the owner's answer lacks what it acked from memory (I8)"
     OLDER = "something older was put over something newer (I9)"
+    UNTOLD = "a committed config was announced nowhere (I12)"
 
 
-BESIDE = frozenset({Broken.UNLIKE, Broken.EVICTED, Broken.OLDER})
+BESIDE = frozenset({Broken.UNLIKE, Broken.EVICTED, Broken.OLDER, Broken.UNTOLD})
 """What no history of clients shows: whoever looks into the places themselves says it."""
 
 
