@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from src.state.background import background
 from src.state.errors import (
     DurableTierUnavailable,
     OutcomeUnknown,
-    Overloaded,
     OwnershipLost,
     OwnershipUnknown,
 )
@@ -33,6 +34,7 @@ from src.state.models import (
     Version,
     Where,
 )
+from src.state.pressure import Colour, Pressure
 from src.state.protocols import ChangePublisher, Clock, EventLog, Kind, Ownership, SharedTier
 from src.state.settings import StateSettings
 from src.state.source import LogSource
@@ -42,6 +44,11 @@ from src.state.writebehind import WriteBehind
 
 S = TypeVar("S")
 C = TypeVar("C")
+
+_COMMAND_BYTES = 2048
+"""What a command and its event hold beside the command's JSON, an empty state included."""
+_encoder = msgspec.json.Encoder()
+_scratch = bytearray()
 
 
 class Aggregates(Generic[S, C]):
@@ -65,15 +72,16 @@ class Aggregates(Generic[S, C]):
         self.kind = kind
         self.store = store
         self._membership = membership
-        self._settings = settings
         self._clock = clock
         self._guards = guards
         self._submit_timeout_s = settings.submit_timeout.total_seconds()
+        self.pressure = Pressure(settings, clock)
         self.commit = GroupCommit(
             kind,
             event_log,
             publisher,
             clock,
+            self.pressure,
             server_id=lambda: membership.id,
             may_act=lambda: self.holdings.may_act(),
             logged=self._logged,
@@ -86,6 +94,7 @@ class Aggregates(Generic[S, C]):
             shared,
             settings,
             clock,
+            self.pressure,
             snapshot_of=store.snapshot_of,
             log_buffered=self._log_buffered,
             guards=guards,
@@ -143,40 +152,55 @@ class Aggregates(Generic[S, C]):
             Overloaded: too much waits already.
             DurableTierUnavailable: the owner cannot be looked up.
         """
-        self._check_load(id)
-        lane = self.holdings.find(id) or await self.holdings.acquire(id, create=create)
+        self._check_answering(id)
+        size = _COMMAND_BYTES + _weight(command)
+        lane = self.holdings.find(id) or await self._acquire(id, size, create)
         if lane.closed or lane.retiring:
             raise OwnershipLost(id)
         if not self.holdings.may_act():
             raise OwnershipUnknown(id, "this server's beat is too old to act as owner")
+        if not self.writebehind.holds(id):
+            # The command will make this state dirty.
+            size += lane.size
+        self.pressure.admit(size)
         lane.used = self._clock.monotonic()
-        if durability is Durability.BUFFERED and if_seq is None and lane.quiet:
-            return self._buffer(lane, command, key, actor)
+        buffered = durability is Durability.BUFFERED and not self.pressure.pressed
+        if buffered and if_seq is None and lane.quiet:
+            return self._buffer(lane, command, key, actor, size)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Ack[S]] = loop.create_future()
-        self.commit.enqueue(lane, Pending(command, key, actor, if_seq, answer))
+        self.commit.enqueue(lane, Pending(command, key, actor, if_seq, answer, size))
         # A caller that gives up or goes away leaves its event where it is; only the answer is lost.
         patience = loop.call_later(self._submit_timeout_s, _give_up, answer, id)
         try:
-            return await answer
+            ack = await answer
         finally:
             patience.cancel()
+        if self.pressure.see() is not Colour.GREEN:
+            self.pressure.slowed += 1
+            await self.writebehind.written(id, patience.when() - loop.time())
+        return ack
 
-    def _check_load(self, id: str) -> None:
+    def _check_answering(self, id: str) -> None:
         if not (self.commit.answering and self._membership.sees_others):
             raise DurableTierUnavailable(f"PostgreSQL is away, so {id} cannot be changed now")
-        if self.commit.waiting >= self._settings.max_waiting_commands:
-            raise Overloaded(f"{self.commit.waiting} commands wait for the log")
-        if len(self.writebehind) >= self._settings.max_dirty:
-            raise Overloaded(f"{len(self.writebehind)} {self.kind.name}s wait to be flushed", 2.0)
 
-    def _buffer(self, lane: Lane[S, C], command: C, key: str, actor: str) -> Ack[S]:
+    async def _acquire(self, id: str, size: int, create: bool) -> Lane[S, C]:
+        """Become the owner for a command of that size, which counts meanwhile."""
+        self.pressure.admit(size)
+        self.pressure.held += size
+        try:
+            return await self.holdings.acquire(id, create=create)
+        finally:
+            self.pressure.held -= size
+
+    def _buffer(self, lane: Lane[S, C], command: C, key: str, actor: str, size: int) -> Ack[S]:
         known = lane.keys.get(key)
         if known is not None and lane.entry is not None:
             return Ack(known, Durability.BUFFERED, lane.entry, True)
-        entry, _ = lane.buffer(command, key, actor, self._clock.now())
+        entry = lane.buffer(command, key, actor, self._clock.now())
         self.store.put_owned(entry, lane.size)
-        self.writebehind.mark_buffered(lane.id)
+        self.writebehind.mark_buffered(lane.id, size)
         return Ack(entry.version, Durability.BUFFERED, entry)
 
     async def _log_buffered(self, ids: Sequence[str]) -> None:
@@ -197,7 +221,7 @@ class Aggregates(Generic[S, C]):
             self.store.invalidate(entry.id, entry.version)
             return
         self.store.put_owned(entry, lane.size)
-        self.writebehind.mark(entry, len(events), size)
+        self.writebehind.mark(entry, len(events), size, lane.size)
         for callback in self.logged:
             callback(entry, events)
 
@@ -228,6 +252,16 @@ class Aggregates(Generic[S, C]):
         finally:
             await self.holdings.aclose()
             await self.store.aclose()
+
+
+def _weight(command: object) -> int:
+    """Return a command's bytes as JSON."""
+    try:
+        _encoder.encode_into(command, _scratch)
+    except (TypeError, ValueError):
+        # No JSON can be made of it: its event will be refused for that.
+        return 0
+    return len(_scratch)
 
 
 def _give_up(answer: asyncio.Future[Any], id: str) -> None:

@@ -139,7 +139,7 @@ class Holdings(Generic[S, C]):
             self._store.put_owned(entry, lane.size)
             self._commit.announce(Announcement(self._kind.name, id, entry.version))
             if loaded.unsnapshotted:
-                self._writebehind.mark(entry, loaded.unsnapshotted, 0)
+                self._writebehind.mark(entry, loaded.unsnapshotted, 0, lane.size)
             for callback in self.owned:
                 callback(entry)
         return lane

@@ -45,6 +45,7 @@ class Pending(Generic[S, C]):
         "known",
         "refusal",
         "repeated",
+        "size",
         "version",
     )
 
@@ -55,9 +56,12 @@ class Pending(Generic[S, C]):
         actor: str,
         if_seq: int | None,
         answer: asyncio.Future[Ack[S]],
+        size: int = 0,
     ) -> None:
         self.command, self.key, self.actor, self.if_seq = command, key, actor, if_seq
         self.answer = answer
+        self.size = size
+        """Bytes that it holds until it is settled."""
         self.known: Version | None = None
         """The first answer to this key, once the log was asked and had one."""
         self.version: Version = ZERO
@@ -243,27 +247,25 @@ class Lane(Generic[S, C]):
                 pending.refusal, pending.repeated = None, False
                 self.queue.appendleft(pending)
 
-    def buffer(self, command: C, key: str, actor: str, now: datetime) -> tuple[Entry[S], int]:
-        """Fold a cheap command onto the tip without a number; return the entry and its bytes.
+    def buffer(self, command: C, key: str, actor: str, now: datetime) -> Entry[S]:
+        """Fold a cheap command onto the tip without a number; return the entry.
 
         Raises:
             Refused: the tip does not allow it.
         """
         context = Context(key, actor, self.time(now))
-        grown = 0
         for index, typed in enumerate(self.kind.decide(self.tip, command, context)):
             # No number of its own: a takeover or a crash must not leave a hole.
             event = self._event(self.version, context, index, typed)
             self.buffered.append((typed, event))
             self.tip = self.kind.fold(self.tip, typed, event.meta)
-            grown += len(event.body)
+            self.size += len(event.body)
         if self.tip is None:
             raise Refused("not_found", f"{self.id} has no state yet")
         self.at = context.at
-        self.size += grown
         self.entry = Entry(self.id, self.version, self.tip, len(self.buffered))
         self.remember(key, self.version)
-        return self.entry, grown
+        return self.entry
 
     def ack(self, pending: Pending[S, C], entry: Entry[S]) -> Ack[S]:
         """Return the answer to a logged command."""

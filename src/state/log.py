@@ -25,6 +25,7 @@ from src.state.errors import (
 from src.state.guards import ALL_ON, Guards
 from src.state.lane import Decided, Lane, Pending
 from src.state.models import Announcement, Entry, Event
+from src.state.pressure import Pressure
 from src.state.protocols import ChangePublisher, Clock, EventLog, Kind
 from src.state.repeats import Repeats
 from src.state.retrying import until_answered
@@ -48,6 +49,7 @@ class GroupCommit(Generic[S, C]):
         event_log: EventLog,
         publisher: ChangePublisher,
         clock: Clock,
+        pressure: Pressure,
         *,
         server_id: Callable[[], str],
         may_act: Callable[[], bool],
@@ -60,6 +62,7 @@ class GroupCommit(Generic[S, C]):
         self._repeats = Repeats(event_log)
         self._publisher = publisher
         self._clock = clock
+        self._pressure = pressure
         self._server_id = server_id
         self._may_act = may_act
         self._logged = logged
@@ -83,6 +86,7 @@ class GroupCommit(Generic[S, C]):
         """Queue a command of an owned aggregate; its future gets the answer."""
         lane.queue.append(pending)
         self.waiting += 1
+        self._pressure.held += pending.size
         self._ready[lane.id] = lane
         self._wake.set()
 
@@ -156,7 +160,7 @@ class GroupCommit(Generic[S, C]):
                     self._fail_all(decided, error)
                 return
             self.answering = False
-            async for attempt in until_answered():
+            async for attempt in until_answered("log.unanswered"):
                 with attempt:
                     await self._send(batch)
             self.answering = True
@@ -257,6 +261,7 @@ class GroupCommit(Generic[S, C]):
         await self._look_up_refused(batch)
         for decided in batch:
             lane = decided.lane
+            self._pressure.held -= sum(pending.size for pending in decided.pendings)
             before, entry = lane.entry, lane.settle(decided)
             if entry is not None and entry is not before:
                 self.events += len(decided.events)
@@ -307,7 +312,7 @@ class GroupCommit(Generic[S, C]):
         try:
             await self._publisher.publish(changes)
         except TierUnavailable:
-            async for attempt in until_answered():
+            async for attempt in until_answered("log.unanswered"):
                 with attempt:
                     await self._publisher.publish(changes)
 
@@ -332,6 +337,7 @@ class GroupCommit(Generic[S, C]):
     def _fail(self, pending: Pending[S, C], error: StateError) -> None:
         self.waiting -= 1
         self._quiet.set()
+        self._pressure.held -= pending.size
         if not pending.answer.done():
             pending.answer.set_exception(error)
             # The caller may have gone away; its error is then nobody's.

@@ -60,10 +60,14 @@ class StateSettings(BaseSettings):
     idle_release: Duration = timedelta(seconds=60)
     """A conversation without commands for this long is given up by its owner."""
 
-    max_waiting_commands: int = Field(default=20_000, ge=1)
-    """Commands that may wait for the log before new ones get 503 `overloaded`."""
-    max_dirty: int = Field(default=50_000, ge=1)
-    """Unflushed conversations before writes get 503 `overloaded`."""
+    amber_late: Duration = Field(default=timedelta(seconds=5), gt=timedelta(0))
+    """A change this much longer unflushed than `flush_max_wait` makes acks wait for a flush ..."""
+    amber_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    """... and so do this many bytes of what is dirty, buffered or waiting for the log."""
+    red_late: Duration = timedelta(seconds=25)
+    """A change so much too old makes new commands get 503 `overloaded` ..."""
+    red_bytes: int = Field(default=128 * 1024 * 1024, ge=1024)
+    """... and so does whatever would make more than this many bytes dirty, buffered or waiting."""
     submit_timeout: Duration = timedelta(seconds=5)
     """How long a caller waits for the log before 503 `outcome_unknown`."""
 
@@ -86,4 +90,8 @@ class StateSettings(BaseSettings):
             )
         if self.flush_debounce > self.flush_max_wait:
             raise ValueError("SWARMSTATE_FLUSH_DEBOUNCE must not exceed SWARMSTATE_FLUSH_MAX_WAIT")
+        if not self.amber_late < self.red_late:
+            raise ValueError("SWARMSTATE_AMBER_LATE must be less than SWARMSTATE_RED_LATE")
+        if not self.amber_bytes < self.red_bytes:
+            raise ValueError("SWARMSTATE_AMBER_BYTES must be less than SWARMSTATE_RED_BYTES")
         return self

@@ -65,6 +65,8 @@ class Status:
                 "dirty": counts["dirty"],
                 "oldest_dirty_s": round(counts["oldest_dirty_s"], 3),
                 "waiting_commands": counts["waiting_commands"],
+                "pressure": self._conversations.pressure.see().value,
+                "held_bytes": counts["held_bytes"],
                 "rooms": counts["rooms"],
                 "followers": counts["followers"],
             },
@@ -78,11 +80,16 @@ class Status:
     def counts(self) -> dict[str, float]:
         """Return the counters of the write path and of what goes on between servers."""
         commit, buffer = self._conversations.commit, self._conversations.writebehind
+        pressure = self._conversations.pressure
         return {
             "owned": len(self._conversations.holdings),
             "dirty": len(buffer),
             "oldest_dirty_s": buffer.oldest_age_s(),
             "waiting_commands": commit.waiting,
+            "pressure": pressure.see().level,
+            "held_bytes": pressure.held,
+            "overloaded": pressure.refused,
+            "slowed_acks": pressure.slowed,
             "log_batches": commit.batches,
             "log_events": commit.events,
             "flushes": buffer.flushes,

@@ -454,7 +454,7 @@ async def test_late_loss_of_an_older_holding_leaves_the_newer_one_alone() -> Non
         await settle()
         await a.notebooks.holdings.deposed()
         await a.notebooks.holdings.acquire("n", create=False)
-        a.notebooks.writebehind.mark(notebook("n", Version(1, 1)), 1, 10)
+        a.notebooks.writebehind.mark(notebook("n", Version(1, 1)), 1, 10, 100)
         a.log_link.release()
         with pytest.raises(OwnershipLost):
             await unanswered

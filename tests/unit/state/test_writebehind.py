@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from src.state.errors import DurableTierUnavailable, UnfitEvent
 from src.state.guards import Guards
 from src.state.incarnations import Incarnations
 from src.state.models import Entry, Version
+from src.state.pressure import Pressure
 from src.state.protocols import Snapshot
 from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_log import MemoryLog
@@ -32,12 +34,15 @@ class Lab:
     def __init__(self, guards: Guards | None = None, **changes: Any) -> None:
         given = settings(**changes)
         self.clock = VirtualClock()
+        self.pressure = Pressure(given, self.clock)
         self.database, self.space = MemoryDatabase(), MemorySpace()
         self.link = Link(self.database.trip, DurableTierUnavailable)
         self.shared = MemoryShared(self.space, Incarnations(), given, self.clock)
         self.saves: list[list[tuple[str, int]]] = []
         """What each transaction wrote: ids with their seq."""
         self.unfit: set[str] = set()
+        self.too_many = 1 << 20
+        """A transaction of more rows than this gets no answer in time."""
         self.buffered: list[list[str]] = []
         self.log = MemoryLog(NOTEBOOKS, self.database, trip=self.link.trip)
         self.buffer: WriteBehind[Notebook] = WriteBehind(
@@ -46,12 +51,15 @@ class Lab:
             self.shared,
             given,
             self.clock,
+            self.pressure,
             snapshot_of=self.snapshot_of,
             log_buffered=self.log_buffered,
             guards=guards or Guards(),
         )
 
     async def save(self, entries: Sequence[Entry[Any]]) -> None:
+        if len(entries) > self.too_many:
+            raise DurableTierUnavailable(f"{len(entries)} rows take too long")
         if unfit := self.unfit & {entry.id for entry in entries}:
             raise UnfitEvent(f"{unfit} never fits")
         await self.log.save(entries)
@@ -63,8 +71,8 @@ class Lab:
     async def log_buffered(self, ids: Sequence[str]) -> None:
         self.buffered.append(list(ids))
 
-    def mark(self, id: str, seq: int, events: int = 1, size: int = 10) -> None:
-        self.buffer.mark(notebook(id, Version(1, seq), f"state {seq}"), events, size)
+    def mark(self, id: str, seq: int, events: int = 1, size: int = 10, held: int = 100) -> None:
+        self.buffer.mark(notebook(id, Version(1, seq), f"state {seq}"), events, size, held)
 
     def snapshot(self, id: str) -> int | None:
         found = self.database.snapshots["snapshots"].get(id)
@@ -292,6 +300,88 @@ async def test_loop_that_is_cancelled_as_it_wakes_ends() -> None:
     assert run.cancelled()
 
 
+# -- under pressure ------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_flushes_grow_while_the_store_is_slow_and_shrink_again() -> None:
+    async with lab(flush_batch=64, amber_late=1) as it:
+        for i in range(3000):
+            it.mark(f"n{i}", 1)
+        it.link.delay_s = 3.0
+        await advance(60)
+        assert len(it.buffer) == 0
+        sizes = [len(save) for save in it.saves]
+        assert max(sizes) == 1024
+        assert all(after <= 2 * before for before, after in pairwise(sizes))
+        it.link.delay_s = 0.0
+        for i in range(200):
+            it.mark(f"m{i}", 1)
+        await advance(3)
+        assert [len(save) for save in it.saves[len(sizes) :]] == [64, 64, 64, 8]
+
+
+@virtual_time
+async def test_transaction_under_pressure_is_bounded_in_bytes() -> None:
+    async with lab(amber_bytes=1024, red_bytes=1 << 30) as it:
+        for i in range(200):
+            it.mark(f"n{i}", 1, held=256 << 10)
+        await advance(3)
+        assert {len(save) for save in it.saves[:-1]} == {15}
+
+
+@virtual_time
+async def test_transaction_that_takes_too_long_is_tried_with_half_of_it() -> None:
+    """A store that gives each transaction so much time takes the rows in smaller ones."""
+    async with lab(flush_batch=64) as it:
+        it.too_many = 20
+        for i in range(200):
+            it.mark(f"n{i}", 1)
+        await advance(30)
+        assert len(it.buffer) == 0
+        assert max(len(save) for save in it.saves) <= 20
+
+
+@virtual_time
+async def test_pressed_buffer_waits_for_no_debounce() -> None:
+    async with lab(amber_bytes=1024) as it:
+        it.mark("n", 1, held=5000)
+        it.mark("m", 1)
+        await advance(0.1)
+        assert it.saves == [[("n", 1), ("m", 1)]]
+
+
+@virtual_time
+async def test_waiter_is_told_when_what_it_waits_for_is_written() -> None:
+    async with lab() as it:
+        it.mark("n", 1)
+        it.link.hold()
+        await advance(2.1)
+        it.mark("n", 2)
+        waiting = asyncio.ensure_future(it.buffer.written("n", 60))
+        await settle()
+        it.link.up = False
+        it.link.release()
+        await advance(0.01)
+        # The first write failed and was joined with the second change.
+        assert not waiting.done()
+        it.link.up = True
+        await waiting
+        assert it.snapshot("n") == 2
+        await it.buffer.written("n", 60)
+
+
+@virtual_time
+async def test_waiter_for_what_was_forgotten_waits_no_longer() -> None:
+    async with lab() as it:
+        it.mark("n", 1)
+        waiting = asyncio.ensure_future(it.buffer.written("n", 60))
+        await settle()
+        it.buffer.forget("n")
+        await settle()
+        assert waiting.done()
+
+
 # -- everything now ------------------------------------------------------------------------------
 
 
@@ -448,6 +538,14 @@ class Model(RuleBasedStateMachine):
         firsts = [dirty.first for dirty in buffer._by_first.values()]
         lasts = [dirty.last for dirty in buffer._by_last.values()]
         assert (firsts, lasts) == (sorted(firsts), sorted(lasts))
+
+    @invariant()
+    def account_is_of_what_is_dirty(self) -> None:
+        buffer, pressure = self.it.buffer, self.it.pressure
+        dirty = [*buffer._by_first.values(), *buffer._flushing.values()]
+        assert pressure.held == sum(one.held for one in dirty)
+        oldest = min((one.first for one in dirty), default=float("inf"))
+        assert pressure.due_by == oldest + 5
 
     @invariant()
     def nothing_waits_too_long(self) -> None:
