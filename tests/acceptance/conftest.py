@@ -1,4 +1,4 @@
-"""What the acceptance tests share: a stage, a place for what was counted, the mark of long ones."""
+"""What the acceptance tests share: a stage, and a place for what was counted."""
 
 from __future__ import annotations
 
@@ -7,26 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from src.embedded import Servers
 from tests.support.stage import OpenStage, Tell, open_stage
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "prove: takes many minutes; runs only with -m prove")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "prove" in config.option.markexpr:
-        return
-    long = [item for item in items if item.get_closest_marker("prove")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
-
-
 @pytest.fixture
-def stage_of(database_url: str, redis_url: str, tmp_path: Path) -> OpenStage:
-    """`open_stage` on stores of the test's own."""
-    return partial(open_stage, database_url, redis_url, tmp_path)
+def stage_of(database_url: str, redis_url: str, tmp_path: Path, servers: Servers) -> OpenStage:
+    """`open_stage` on a database and a Redis number of the test's own; it may kill both servers."""
+    return partial(open_stage, database_url, redis_url, tmp_path, stores=servers)
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ async def test_flushall_loses_doubles_and_reorders_no_turn(stage_of: OpenStage, 
 
         await stage.perform(trouble())
         verdict = await stage.verdict()
-        tell(f"{verdict}\nin flight at FLUSHALL: {troubles.flushes}")
+        tell(f"{verdict}\nin flight at FLUSHALL: {troubles.struck['flushall']}")
         assert_kept(verdict)
-        assert len(troubles.flushes) == 6
-        assert min(troubles.flushes) >= CROWD
+        assert len(troubles.struck["flushall"]) == 6
+        assert min(troubles.struck["flushall"]) >= CROWD
 
 
 async def test_flushall_among_kills_loses_doubles_and_reorders_no_turn(
@@ -40,6 +40,6 @@ async def test_flushall_among_kills_loses_doubles_and_reorders_no_turn(
         await stage.perform(trouble())
         verdict = await stage.verdict()
         _, table = histogram(troubles.kills, verdict.log, verdict.ledger)
-        tell(f"{verdict}\nin flight at FLUSHALL: {troubles.flushes}\n{table}")
+        tell(f"{verdict}\nin flight at FLUSHALL: {troubles.struck['flushall']}\n{table}")
         assert_kept(verdict)
-        assert (len(troubles.kills), len(troubles.flushes)) == (3, 6)
+        assert (len(troubles.kills), len(troubles.struck["flushall"])) == (3, 6)

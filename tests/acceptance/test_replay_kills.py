@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.cluster_processes import QUICK
 from tests.support.stage import OpenStage, Stage, Tell, assert_kept
 from tests.support.troubles import CROWD, histogram
@@ -40,12 +38,3 @@ async def test_kills_with_the_beats_of_the_release_lose_double_and_reorder_no_tu
 ) -> None:
     async with stage_of(seed=7, words=1000) as stage:
         await _kills(stage, tell, 2)
-
-
-@pytest.mark.prove
-@pytest.mark.parametrize("seed", range(5))
-async def test_forty_kills_of_the_owner_lose_double_and_reorder_no_turn(
-    stage_of: OpenStage, tell: Tell, seed: int
-) -> None:
-    async with stage_of(seed=seed, words=12_000, settings=QUICK) as stage:
-        await _kills(stage, tell, 40)

@@ -13,6 +13,7 @@ import asyncpg
 from src.api.auth.principals import Role
 from src.api.auth.tokens import issue_token
 from src.demo.processes import ServerProcess, free_ports
+from tests.support.services import ADMIN_LIMITS
 
 _SECRET = "a secret of tests, at least thirty-two characters"
 
@@ -30,16 +31,26 @@ class Cluster:
     """The servers, by name and as the database sees them."""
 
     def __init__(
-        self, servers: list[ServerProcess], database: asyncpg.Connection, redis_url: str
+        self,
+        servers: list[ServerProcess],
+        database: asyncpg.Connection,
+        database_url: str,
+        redis_url: str,
     ) -> None:
         self.servers = servers
         self.redis_url = redis_url
+        self.database_url = database_url
         self.database = database
         self.token = issue_token(_SECRET, "replay", (Role.SERVICE,), lifetime=timedelta(hours=3))
 
     @property
     def urls(self) -> list[str]:
         return [server.url for server in self.servers]
+
+    async def reconnect(self) -> None:
+        """Look at the database again after it was away."""
+        await self.database.close()
+        self.database = await look_at(self.database_url)
 
     async def busiest(self) -> ServerProcess | None:
         """Return the server that owns the most conversations, as PostgreSQL says; None: none do."""
@@ -82,10 +93,15 @@ async def open_cluster(
         ServerProcess(name, port, environment, folder / f"server-{name}.log")
         for name, port in zip("ABCDEFGH", free_ports(count), strict=False)
     ]
-    database = await asyncpg.connect(database_url)
+    cluster = Cluster(servers, await look_at(database_url), database_url, redis_url)
     try:
         await asyncio.gather(*(server.start() for server in servers))
-        yield Cluster(servers, database, redis_url)
+        yield cluster
     finally:
         await asyncio.gather(*(server.stop() for server in servers))
-        await database.close()
+        await cluster.database.close()
+
+
+async def look_at(database_url: str) -> asyncpg.Connection:
+    """Return a connection from outside, which may take longer than a server's."""
+    return await asyncpg.connect(database_url, server_settings=ADMIN_LIMITS)

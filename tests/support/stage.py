@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from src.embedded import Servers
 from src.state.models import Event
 from tests.support.cluster_processes import DEFAULTS, Cluster, open_cluster
 from tests.support.evidence import all_flushed, disagreements, events_of, fold, history_of
@@ -20,7 +21,7 @@ from tests.support.ledger import Ledger, Line, Posted
 from tests.support.linearizability import Searched, search
 from tests.support.meetings import Meeting, meetings
 from tests.support.readers import Readers
-from tests.support.replay import Replay, open_replay
+from tests.support.replay import WORDS_PER_S, Replay, open_replay
 from tests.support.troubles import Troubles
 
 OpenStage = Callable[..., AbstractAsyncContextManager["Stage"]]
@@ -28,7 +29,7 @@ OpenStage = Callable[..., AbstractAsyncContextManager["Stage"]]
 Tell = Callable[[str], None]
 """Puts what was counted into a report."""
 
-_COMPANY = 60
+COMPANY = 60
 """Conversations that go on beside the meetings, so that a crowd is in flight at any moment."""
 
 
@@ -70,9 +71,11 @@ class Stage:
         readers: Readers,
         ledger: Ledger,
         played: Sequence[Meeting],
+        company: int,
     ) -> None:
         self.cluster = cluster
-        self._replay = replay
+        self.replay = replay
+        self._company = company
         self.readers = readers
         self.troubles = troubles
         self._ledger = ledger
@@ -89,21 +92,21 @@ class Stage:
         async with asyncio.TaskGroup() as tasks:
             for meeting in self._meetings:
                 tasks.create_task(self._whole(meeting))
-            for seat in range(_COMPANY):
+            for seat in range(self._company):
                 tasks.create_task(self._keep_company(seat))
             tasks.create_task(self.readers.read_until(lambda: self._over))
             await trouble
             self._over = True
 
     async def _whole(self, meeting: Meeting) -> None:
-        turns = await self._replay.play(meeting, meeting.name)
+        turns = await self.replay.play(meeting, meeting.name)
         self._played[meeting.name] = (meeting, turns)
 
     async def _keep_company(self, seat: int) -> None:
         for number in itertools.count(seat):
             meeting = self._meetings[number % len(self._meetings)]
             conversation = f"{meeting.name}.{seat}.{number}"
-            turns = await self._replay.play(meeting, conversation, until=lambda: self._over)
+            turns = await self.replay.play(meeting, conversation, until=lambda: self._over)
             self._played[conversation] = (meeting, turns)
             if self._over:
                 return
@@ -163,20 +166,29 @@ async def open_stage(
     seed: int,
     words: int,
     settings: Mapping[str, str] = DEFAULTS,
+    stores: Servers | None = None,
+    count: int = 2,
+    company: int = COMPANY,
+    words_per_s: float = WORDS_PER_S,
 ) -> AsyncIterator[Stage]:
-    """Start two servers and a client, whose ledger is in `folder`.
+    """Start `count` servers and a client, whose ledger is in `folder`.
 
     `seed` draws all moments, and the meetings, of about `words` words each, unless they are given.
+    `stores` are what may be killed. Beside the meetings `company` conversations go on.
     """
     played = meetings(seed=seed, words=words)
     with Ledger(folder / "ledger.jsonl") as ledger:
         async with (
-            open_cluster(database_url, redis_url, folder, settings=settings) as cluster,
-            open_replay(cluster.urls, cluster.token, ledger, seed=seed) as replay,
+            open_cluster(
+                database_url, redis_url, folder, settings=settings, count=count
+            ) as cluster,
+            open_replay(
+                cluster.urls, cluster.token, ledger, seed=seed, words_per_s=words_per_s
+            ) as replay,
         ):
-            troubles = Troubles(cluster, replay, seed)
+            troubles = Troubles(cluster, replay, seed, stores)
             readers = Readers(replay.session, cluster.urls, ledger, replay.versions, seed)
-            yield Stage(cluster, replay, troubles, readers, ledger, played)
+            yield Stage(cluster, replay, troubles, readers, ledger, played, company)
 
 
 def assert_kept(verdict: Verdict) -> None:
