@@ -10,7 +10,7 @@ INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.installed-bench
 MUTATE_INSTALLED := .venv/.installed-mutate
 
-.PHONY: help install run demo test check bench mutate lock format clean
+.PHONY: help install run demo test prove check bench mutate lock format clean
 
 help: ## List the doors
 	@echo "swarmstate: the state backbone of multi-bot LiveKit voice rooms"
@@ -43,6 +43,9 @@ demo: install ## Keep every promise in front of your eyes, kill -9 included
 
 test: install ## The whole suite on real PostgreSQL and Redis
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+prove: install ## The long proof: faults by the hundred under load, into docs/proof.md
+	@$(BIN)/python -m tests.prove $(ARGS)
 
 check: install ## Lint, format, types and import rules
 	$(BIN)/ruff check .
