@@ -10,8 +10,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from src.api.middleware import Traffic
-from src.api.schemas.answers import encode, event
+from src.api.schemas.answers import encode, event, pending
 from src.state.models import Event
+from src.swarm.pending import PendingEvent
 
 _KEEP_ALIVE = b": keep-alive\n\n"
 _GOING_AWAY = b"retry: 100\n: this server is going away; connect again with Last-Event-ID\n\n"
@@ -25,7 +26,7 @@ class EventStream(Response):
 
     def __init__(
         self,
-        events: AsyncGenerator[Event | None, None],
+        events: AsyncGenerator[Event | PendingEvent | None, None],
         traffic: Traffic,
         going_away: Callable[[], bool],
         status_code: int = 200,
@@ -74,6 +75,9 @@ def _chunk(body: bytes) -> dict[str, object]:
     return {"type": "http.response.body", "body": body, "more_body": True}
 
 
-def _frame(one: Event) -> bytes:
+def _frame(one: Event | PendingEvent) -> bytes:
+    if isinstance(one, PendingEvent):
+        # Without an id: a client that comes back must not go on behind what was never logged.
+        return b"event: pending\ndata: %s\n\n" % encode(pending(one.event))
     data = encode(event(one))
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (one.version.seq, one.type.encode(), data)

@@ -15,6 +15,7 @@ from src.api.auth.rules import may_read
 from src.api.lifespan import Drain
 from src.state.errors import NotFound
 from src.state.models import Event
+from src.swarm.pending import PendingEvent
 from src.swarm.service import SwarmService
 
 _MAY_END_ACCESS = frozenset(("participant_removed", "participant_updated"))
@@ -28,11 +29,14 @@ async def follow(
     *,
     after: int,
     idle_s: float,
-) -> AsyncGenerator[Event | None, None]:
-    """Give events with seq > `after` as they are logged; None after each `idle_s` without one."""
+) -> AsyncGenerator[Event | PendingEvent | None, None]:
+    """Give events with seq > `after` as they are logged, and pending ones as they are said.
+
+    None after each `idle_s` without one.
+    """
     async with service.follow(conversation_id, after=after) as events:
         closing = drain.future()
-        upcoming: asyncio.Task[Event] | None = None
+        upcoming: asyncio.Task[Event | PendingEvent] | None = None
         try:
             while True:
                 left = caller.expires_at - time.time()
@@ -50,6 +54,9 @@ async def follow(
                     continue
                 event = upcoming.result()
                 upcoming = None
+                if isinstance(event, PendingEvent):
+                    yield event
+                    continue
                 if event.type in _MAY_END_ACCESS and not await _still(service, caller, event):
                     return
                 yield event
@@ -61,7 +68,7 @@ async def follow(
                 await asyncio.wait((upcoming,))
 
 
-async def _next(events: AsyncIterator[Event]) -> Event:
+async def _next(events: AsyncIterator[Event | PendingEvent]) -> Event | PendingEvent:
     return await anext(events)
 
 

@@ -16,6 +16,7 @@ REQUEST_ID = b"x-request-id"
 VERSION = b"x-swarm-version"
 TIER = b"x-swarm-tier"
 FRESHNESS = b"x-swarm-freshness"
+PENDING = b"x-swarm-pending"
 FRESH = b"fresh"
 
 SECURITY: Headers = [
@@ -59,6 +60,11 @@ def of_state(entry: Entry[Any], where: Where, stale_s: float | None, length: int
         headers.append(_JSON)
         headers.append((b"content-length", b"%d" % length))
     return headers
+
+
+def of_pending(turns: int) -> Headers:
+    """Return the headers that say how many turns the state does not have yet."""
+    return [(PENDING, b"%d" % turns)] if turns else []
 
 
 def of_write(version: Version, durability: Durability) -> dict[str, str]:

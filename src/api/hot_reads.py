@@ -71,7 +71,7 @@ class HotReads:
         if caller is None or service is None:
             return None
         entry = service.peek(scope["path"][_START:])
-        if entry is None or entry.state.status == "deleted":
+        if entry is None or entry.state.status == "deleted" or service.pending(entry.id):
             return None
         if not may_read(caller, entry.state):
             return None

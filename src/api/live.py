@@ -3,8 +3,9 @@
 Client to server: {"type": "say", "text": ...} with the fields of a message, {"type": "command",
 "command": {...}}, {"type": "ping"}; each may carry a `ref` that the answer repeats, and a `key`
 that makes repeating safe.
-Server to client: `ready`, `event` (every logged turn, of people and bots alike), `ack`, `error`,
-`pong`. A frame that is wrong is answered with an `error` that names the field; the session goes on.
+Server to client: `ready`, `event` (every logged turn, of people and bots alike), `pending` (what a
+room says while PostgreSQL is away), `ack`, `error`, `pong`. A frame that is wrong is answered with
+an `error` that names the field; the session goes on.
 """
 
 from __future__ import annotations
@@ -24,15 +25,16 @@ from src.api.following import follow
 from src.api.ids import new_id
 from src.api.lifespan import Drain
 from src.api.problems import describe
-from src.api.schemas.answers import EventItem, encode, event
+from src.api.schemas.answers import EventItem, PendingItem, encode, event, pending
 from src.api.settings import ApiSettings
 from src.api.writing import say, submit
 from src.state.errors import Refused, StateError
-from src.state.models import event_id
+from src.state.models import Event, event_id
 from src.swarm.bounds import Id
 from src.swarm.codec import decode_command
 from src.swarm.errors import SwarmError
 from src.swarm.forwarding import Receipt
+from src.swarm.pending import PendingEvent
 from src.swarm.service import SwarmService
 
 GOING_AWAY = 1001
@@ -59,6 +61,12 @@ class EventFrame(msgspec.Struct, frozen=True, gc=False, tag="event"):
     """Something was logged."""
 
     event: EventItem
+
+
+class PendingFrame(msgspec.Struct, frozen=True, gc=False, tag="pending"):
+    """Something was said while PostgreSQL is away; logged, it is an event of the same id."""
+
+    event: PendingItem
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ack"):
@@ -137,7 +145,7 @@ class Session:
         )
         async with aclosing(events) as logged:
             async for one in logged:
-                if one is not None and not self._put(EventFrame(event(one))):
+                if one is not None and not self._put(_frame_of(one)):
                     return
         if self._drain.begun:
             self._close_code = GOING_AWAY
@@ -205,6 +213,12 @@ class Session:
             return _ack(await submit(self._service, self._caller, self._id, command, wish), ref)
         detail = "type must be one of say, command, ping"
         raise Refused("invalid", detail, field="type")
+
+
+def _frame_of(one: Event | PendingEvent) -> EventFrame | PendingFrame:
+    if isinstance(one, PendingEvent):
+        return PendingFrame(pending(one.event))
+    return EventFrame(event(one))
 
 
 def _ack(receipt: Receipt, ref: str | None, message_id: str | None = None) -> Ack:

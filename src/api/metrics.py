@@ -38,6 +38,9 @@ SERVER = (
     Named("slowed_acks", "slowed_acks", "Acks that waited for a flush"),
     Named("rooms", "text_rooms", "Text rooms with bots at work", False),
     Named("followers", "followers", "Streams and sessions that follow a conversation", False),
+    Named("pending_rooms", "pending_rooms", "Rooms that talk while PostgreSQL is away", False),
+    Named("pending_turns", "pending_turns", "Turns that wait for PostgreSQL's return", False),
+    Named("pending_bytes", "pending_bytes", "Bytes of those turns, about", False),
     Named("log_batches", "log_batches", "Group commits"),
     Named("log_events", "log_events", "Events logged"),
     Named("flushes", "flushes", "Flush transactions"),
@@ -50,6 +53,9 @@ SERVER = (
     Named("clears", "invalidation_clears", "Times a partition was doubted as a whole"),
     Named("forwarded", "forwarded_commands", "Commands sent on to their owner"),
     Named("replies", "bot_replies", "Replies of bots"),
+    Named("pending_logged", "pending_logged", "Pending turns logged on PostgreSQL's return"),
+    Named("pending_refused", "pending_refused", "Pending turns refused on its return"),
+    Named("pending_turned_away", "pending_turned_away", "Turns that the bounds had no room for"),
 )
 """Counts of the write path and between servers (`Status.counts`)."""
 

@@ -181,8 +181,13 @@ class Aggregates(Generic[S, C]):
             await self.writebehind.written(id, patience.when() - loop.time())
         return ack
 
+    @property
+    def log_is_away(self) -> bool:
+        """Whether PostgreSQL gives no answer, as far as this server knows."""
+        return not (self.commit.answering and self._membership.sees_others)
+
     def _check_answering(self, id: str) -> None:
-        if not (self.commit.answering and self._membership.sees_others):
+        if self.log_is_away:
             raise DurableTierUnavailable(f"PostgreSQL is away, so {id} cannot be changed now")
 
     async def _acquire(self, id: str, size: int, create: bool) -> Lane[S, C]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,17 +14,24 @@ _AGAIN_S = 0.2
 async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run these for the length of the block; if one fails, so does the block.
 
-    At the end each is cancelled until it has ended. Once is not enough: Python 3.11's `wait_for`,
-    and drivers built on it, swallow a cancel that arrives together with their answer, and a loop
-    around them would go on for ever.
+    At the end each is cancelled until it has ended.
     """
     async with asyncio.TaskGroup() as tasks:
         started = [tasks.create_task(one, name=getattr(one, "__qualname__", None)) for one in work]
         try:
             yield
         finally:
-            waiting = set(started)
-            while waiting:
-                for task in waiting:
-                    task.cancel()
-                _, waiting = await asyncio.wait(waiting, timeout=_AGAIN_S)
+            await end(started)
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel each task until it has ended.
+
+    Once is not enough: Python 3.11's `wait_for`, and drivers built on it, swallow a cancel that
+    arrives together with their answer, and a loop around them would go on for ever.
+    """
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=_AGAIN_S)

@@ -175,6 +175,9 @@ class Holdings(Generic[S, C]):
         """Give up what nobody used for a while, until cancelled."""
         while True:
             await self._clock.sleep(self._idle_s / 4)
+            if not self._membership.sees_others:
+                # Nobody could take it, and its room may be talking on.
+                continue
             before = self._clock.monotonic() - self._idle_s
             try:
                 await self._release([lane for lane in self._lanes.values() if lane.used < before])

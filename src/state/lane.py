@@ -109,6 +109,7 @@ class Lane(Generic[S, C]):
         "retiring",
         "size",
         "state",
+        "taken",
         "tip",
         "used",
         "version",
@@ -124,6 +125,7 @@ class Lane(Generic[S, C]):
         self.at: datetime | None = None
         self.buffered: list[tuple[Any, Event]] = []
         self.queue: deque[Pending[S, C]] = deque()
+        self.taken: list[Pending[S, C]] = []
         self.in_flight = False
         self.closed = False
         self.retiring = False
@@ -141,6 +143,11 @@ class Lane(Generic[S, C]):
     def quiet(self) -> bool:
         """Nothing is undecided, so a cheap command can be folded onto the tip right away."""
         return self.entry is not None and not self.queue and not self.in_flight
+
+    @property
+    def unanswered(self) -> list[Pending[S, C]]:
+        """Commands that are under way or wait, in the order in which the log will have them."""
+        return [*(self.taken if self.in_flight else ()), *self.queue]
 
     def time(self, now: datetime) -> datetime:
         """Return the time for the next event: never before the previous one's."""
@@ -189,7 +196,7 @@ class Lane(Generic[S, C]):
             events += made
             version = made[-1].version if made else version
             pending.version = answered[pending.key] = version
-        self.in_flight = True
+        self.taken, self.in_flight = taken, True
         return Decided(self, taken, state, version, events)
 
     def _take(

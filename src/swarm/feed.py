@@ -1,7 +1,8 @@
 """Following a conversation: its events in order, without gaps, on any server.
 
 What is heard over the bus only wakes a follower; the events themselves come from the owner's own
-memory when it is this server, else from the log.
+memory when it is this server, else from the log. What is pending in a room of this server comes
+as it is said, each event once, and again as an event of the log when it has become one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from src.state.models import Entry, Event, Version
 from src.state.protocols import EventLog
 from src.state.single_flight import SingleFlight
 from src.swarm.models import ConversationState
+from src.swarm.pending import PendingCommand, PendingEvent, PendingRooms
 
 _RING = 256
 _IDLE_CHECK_S = 5.0
@@ -56,8 +58,10 @@ class _Channel:
 class Feed:
     """Channels by conversation; none is kept without a follower."""
 
-    def __init__(self, event_log: EventLog) -> None:
+    def __init__(self, event_log: EventLog, pending: PendingRooms) -> None:
         self._log = event_log
+        self._pending = pending
+        pending.said.append(self._said)
         self._channels: dict[str, _Channel] = {}
         self._tails: SingleFlight[Sequence[Event]] = SingleFlight()
 
@@ -79,6 +83,12 @@ class Feed:
             channel.newest = version.seq
             channel.wake()
 
+    def _said(self, conversation_id: str, _: PendingCommand) -> None:
+        """Wake followers of a room that goes on without the log."""
+        channel = self._channels.get(conversation_id)
+        if channel is not None:
+            channel.wake()
+
     def doubt(self) -> None:
         """Wake everybody: something was missed."""
         for channel in self._channels.values():
@@ -87,7 +97,7 @@ class Feed:
     @asynccontextmanager
     async def follow(
         self, conversation_id: str, *, after: int
-    ) -> AsyncIterator[AsyncIterator[Event]]:
+    ) -> AsyncIterator[AsyncIterator[Event | PendingEvent]]:
         """Give the events with seq > `after`, those of the past first, then as they are logged."""
         channel = self._channels.setdefault(conversation_id, _Channel())
         channel.followers += 1
@@ -103,33 +113,40 @@ class Feed:
 
     async def _events(
         self, conversation_id: str, channel: _Channel, waiter: asyncio.Event, after: int
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[Event | PendingEvent]:
+        told = 0
         while True:
             waiter.clear()
-            events = channel.after(after) or await self._tail(conversation_id, channel, after)
+            for pending in self._pending.after(conversation_id, told):
+                yield pending
+                told = pending.number
+            events: Sequence[Event] = channel.after(after)
+            look_again_s = _IDLE_CHECK_S
+            if not events:
+                try:
+                    # While turns are pending the log is away, and asking it would hold them up.
+                    if conversation_id not in self._pending:
+                        events = await self._tail(conversation_id, channel, after)
+                    else:
+                        look_again_s = _RETRY_S
+                except DurableTierUnavailable:
+                    look_again_s = _RETRY_S
             for event in events:
                 yield event
                 after = event.version.seq
             if not events:
                 try:
-                    async with asyncio.timeout(_IDLE_CHECK_S):
+                    async with asyncio.timeout(look_again_s):
                         await waiter.wait()
                 except TimeoutError:
                     continue
 
     async def _tail(self, conversation_id: str, channel: _Channel, after: int) -> Sequence[Event]:
-        while True:
-            # A read begun before something newer was heard of is no answer to who has heard of it.
-            flight = f"{conversation_id}:{after}:{channel.newest}"
-            try:
-                events = await self._tails.do(
-                    flight, lambda: self._log.tail(conversation_id, after + 1)
-                )
-            except DurableTierUnavailable:
-                await asyncio.sleep(_RETRY_S)
-                continue
-            channel.keep(events)
-            return events
+        # A read begun before something newer was heard of is no answer to who has heard of it.
+        flight = f"{conversation_id}:{after}:{channel.newest}"
+        events = await self._tails.do(flight, lambda: self._log.tail(conversation_id, after + 1))
+        channel.keep(events)
+        return events
 
     async def aclose(self) -> None:
         """Cancel reads that are under way."""

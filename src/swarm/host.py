@@ -10,26 +10,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any
 
 import structlog
 
+from src.state.background import end
 from src.state.configs import Record
-from src.state.errors import NotFound, Refused, StateError
-from src.state.models import Entry, Event, Read
+from src.state.errors import NotFound, Refused, StateError, TierUnavailable
+from src.state.models import Entry, Event
 from src.swarm import floor
-from src.swarm.commands import Command, PostMessage, ReportConfigVersion, Speaker
+from src.swarm.commands import PostMessage, ReportConfigVersion, Speaker
 from src.swarm.config_service import ConfigService
 from src.swarm.configs import BotConfig
 from src.swarm.conversations import MESSAGE_ADDED
 from src.swarm.errors import SwarmError
 from src.swarm.floor import Floor
 from src.swarm.models import ConversationState, Message, Participant
-from src.swarm.providers import ReplyRequest, Text, ToolCall
+from src.swarm.outage import Outage, Submit
+from src.swarm.pending import PendingCommand
+from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.providers.registry import Registry
 from src.swarm.responder import who_answers
 from src.swarm.tools import BUILT_IN, command_for
@@ -37,9 +39,6 @@ from src.swarm.tools import BUILT_IN, command_for
 log = structlog.get_logger(__name__)
 
 _MAX_WAITING_TURNS = 100
-
-Submit = Callable[[str, Command, str, str], Awaitable[object]]
-"""(conversation id, command, key, actor) -> receipt"""
 
 
 class _Room:
@@ -57,16 +56,18 @@ class Host:
 
     def __init__(
         self,
-        read: Callable[[str], Awaitable[Read[ConversationState] | None]],
-        owns: Callable[[str], bool],
+        outage: Outage,
         submit: Submit,
         configs: ConfigService,
         registry: Registry,
         reply_timeout: timedelta,
+        first_part_timeout: timedelta,
     ) -> None:
-        self._read, self._owns, self._submit = read, owns, submit
+        self._outage, self._submit = outage, submit
         self._configs, self._registry = configs, registry
         self._reply_timeout_s = reply_timeout.total_seconds()
+        self._first_part_s = first_part_timeout.total_seconds()
+        outage.rooms.said.append(self._said)
         self._rooms: dict[str, _Room] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -82,7 +83,7 @@ class Host:
     # -- what wakes a room -----------------------------------------------------------------------
 
     def owned(self, entry: Entry[ConversationState]) -> None:
-        """Go on with a conversation that another server hosted: its last turns may be open."""
+        """Go on with a conversation that another server hosted: turns of it may be open."""
         if entry.state.status == "running":
             self._consider(entry.id, _open_turns(entry.state))
 
@@ -95,10 +96,19 @@ class Host:
                 room.turns.clear()
             return
         seqs = {event.version.seq for event in events if event.type == MESSAGE_ADDED}
-        fresh = [turn for turn in entry.state.messages if turn.seq in seqs]
+        # What was pending was heard when it was said.
+        fresh = [
+            turn
+            for turn in entry.state.messages
+            if turn.seq in seqs and not self._outage.holds(entry.id, turn.id)
+        ]
         # An exchange that a client saved whole brings its own answer.
         answered = {turn.reply_to for turn in fresh}
         self._consider(entry.id, [turn for turn in fresh if turn.id not in answered])
+
+    def _said(self, conversation_id: str, pending: PendingCommand) -> None:
+        """Consider turns that are pending: PostgreSQL is away."""
+        self._consider(conversation_id, pending.turns)
 
     def _consider(self, conversation_id: str, turns: Sequence[Message]) -> None:
         if self._tasks is None or not turns:
@@ -120,14 +130,13 @@ class Host:
                 yield
             finally:
                 self._tasks = None
-                for task in self._running:
-                    task.cancel()
+                await end(self._running)
 
     # -- one room --------------------------------------------------------------------------------
 
     async def _run(self, conversation_id: str, room: _Room) -> None:
         try:
-            while room.turns and self._owns(conversation_id):
+            while room.turns and self._outage.owns(conversation_id):
                 await self._answer(conversation_id, room, room.turns.popleft())
         except (StateError, SwarmError) as error:
             log.warning("room.stopped", conversation_id=conversation_id, error=str(error))
@@ -142,13 +151,16 @@ class Host:
         if state is None:
             return
         records = await self._bot_records(state)
-        configs = {bot: record.body for bot, record in records.items()}
+        configs = {bot: record.body for bot, record in records.items() if record is not None}
         choice = who_answers(state, turn, configs=configs)
         for bot_id in choice.bots:
             # Read anew for each: the bots hear each other.
             state = await self._state(conversation_id)
             if state is None:
                 return
+            if bot_id in records and records[bot_id] is None:
+                # Nobody may speak in its name and not know who it is.
+                continue
             verdict = floor.ask(room.floor, state, bot_id, configs.get(bot_id))
             if not verdict.granted or _answered(state, turn, bot_id):
                 log.debug("floor.refused", bot=bot_id, reason=verdict.reason)
@@ -165,19 +177,23 @@ class Host:
                 room.floor = floor.release(room.floor, bot_id)
 
     async def _state(self, conversation_id: str) -> ConversationState | None:
-        read = await self._read(conversation_id)
-        if read is None or read.entry.state.status != "running":
-            return None
-        return read.entry.state
+        state = await self._outage.read(conversation_id)
+        return None if state is None or state.status != "running" else state
 
-    async def _bot_records(self, state: ConversationState) -> dict[str, Record[BotConfig]]:
-        """Look configs up at every turn: an edit is obeyed by the very next reply."""
-        records: dict[str, Record[BotConfig]] = {}
+    async def _bot_records(self, state: ConversationState) -> dict[str, Record[BotConfig] | None]:
+        """Look configs up at every turn: an edit is obeyed by the very next reply.
+
+        A bot without one is left out; None: what it is cannot be read now.
+        """
+        records: dict[str, Record[BotConfig] | None] = {}
         for bot in state.bots:
             try:
                 records[bot.id] = await self._configs.get("bot", bot.id)
             except NotFound:
                 continue
+            except TierUnavailable as error:
+                log.warning("config.unreadable", bot=bot.id, error=str(error))
+                records[bot.id] = None
         return records
 
     async def _reply(
@@ -212,18 +228,25 @@ class Host:
             await self._submit(state.id, said, _key("reply", turn.id, bot_id), bot_id)
             self.replies += 1
 
-    async def _generate(self, request: ReplyRequest) -> AsyncIterator[Any]:
-        """Try the bot's providers in order; one that fails before its first part is passed over."""
+    async def _generate(self, request: ReplyRequest) -> AsyncIterator[ReplyPart]:
+        """Try the bot's providers in order; one that fails before its first part is passed over.
+
+        So is one that takes longer for it than its share of the time, but for the last.
+        """
         names = self._registry.chain(request.bot, request.state.config)
+        share_s = min(self._first_part_s, self._reply_timeout_s / len(names))
         for name in names:
+            last = name == names[-1]
             begun = False
             try:
-                async for part in self._registry.get(name).generate(request):
-                    begun = True
-                    yield part
+                parts = self._registry.get(name).generate(request)
+                async with aclosing(_in_time(parts, None if last else share_s)) as spoken:
+                    async for part in spoken:
+                        begun = True
+                        yield part
             except Exception as error:
                 log.warning("provider.failed", provider=name, bot=request.bot_id, error=repr(error))
-                if begun or name == names[-1]:
+                if begun or last:
                     raise
             else:
                 return
@@ -259,9 +282,37 @@ def _answered(state: ConversationState, turn: Message, bot_id: str) -> bool:
     )
 
 
+async def _in_time(
+    parts: AsyncIterator[ReplyPart], first_s: float | None
+) -> AsyncGenerator[ReplyPart, None]:
+    """Give the parts of a reply.
+
+    Raises:
+        TimeoutError: the first part took longer than `first_s`.
+    """
+    try:
+        async with asyncio.timeout(first_s):
+            first = await anext(parts, None)
+        if first is not None:
+            yield first
+            async for part in parts:
+                yield part
+    finally:
+        # A provider that is given up must not go on working; an iterator need not be a generator.
+        close = getattr(parts, "aclose", None)
+        if close is not None:
+            await close()
+
+
 def _open_turns(state: ConversationState) -> list[Message]:
-    """The last turn of a person and what came after it."""
-    for index in range(len(state.messages) - 1, -1, -1):
-        if state.messages[index].author.kind == "person":
-            return list(state.messages[index:])
-    return []
+    """The turns that may lack an answer: rooms answer in order, so none before an answered one.
+
+    The newest answered turn is among them, since not all of its bots may have spoken. A bot's turn
+    that names none stands for all that was said before it.
+    """
+    places = {turn.id: place for place, turn in enumerate(state.messages)}
+    first = 0
+    for place, turn in enumerate(state.messages):
+        if turn.author.kind == "bot":
+            first = max(first, places.get(turn.reply_to or "", place))
+    return list(state.messages[first:])

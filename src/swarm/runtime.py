@@ -46,6 +46,7 @@ from src.swarm.handover import Handover
 from src.swarm.host import Host
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.models import ConversationState
+from src.swarm.outage import Outage
 from src.swarm.providers import Provider
 from src.swarm.providers.registry import Registry
 from src.swarm.service import SwarmService
@@ -163,7 +164,8 @@ async def open_runtime(
             },
             config_stores,
         )
-        feed = Feed(event_log)
+        outage = Outage(conversations, settings.swarm.pending_bounds, clock)
+        feed = Feed(event_log, outage.rooms)
         stack.push_async_callback(feed.aclose)
         store.listeners.append(feed.heard)
         listener = Listener(
@@ -184,12 +186,12 @@ async def open_runtime(
             open_forwarder(tokens, settings.swarm.forward_timeout)
         )
         host = Host(
-            conversations.read,
-            conversations.holdings.owns,
-            lambda name, command, key, actor: service.submit(name, command, key=key, actor=actor),
+            outage,
+            lambda *given: service.submit_of_room(*given),
             configs,
             Registry(providers),
             settings.swarm.room_reply_timeout,
+            settings.swarm.room_first_part_timeout,
         )
         handover = Handover(
             conversations,
@@ -207,13 +209,22 @@ async def open_runtime(
             membership,
             handover,
             configs,
+            outage,
             settings.swarm.patience,
             state.ack,
         )
         conversations.logged += [feed.logged, host.logged]
         conversations.holdings.owned.append(host.owned)
         status = Status(
-            membership, conversations, config_stores, listener, announcer, forwarder, host, feed
+            membership,
+            conversations,
+            config_stores,
+            listener,
+            announcer,
+            forwarder,
+            host,
+            feed,
+            outage,
         )
         status.ping_redis, status.ping_postgres = redis.ping, registry.timeline
 
@@ -225,6 +236,7 @@ async def open_runtime(
         await stack.enter_async_context(_filling(config_stores))
         await stack.enter_async_context(listener.running())
         await stack.enter_async_context(_farewell(conversations, membership))
+        await stack.enter_async_context(outage.running(service.submit_pending))
         await stack.enter_async_context(host.running())
         log.info("server.joined", server=membership.id, url=membership.url)
         yield Runtime(service, status, tokens)

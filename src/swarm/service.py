@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from src.state.aggregates import Aggregates
 from src.state.errors import (
+    DurableTierUnavailable,
     NotFound,
     NotOwner,
     OutcomeUnknown,
@@ -30,7 +31,7 @@ from src.state.membership import Membership
 from src.state.models import Durability, Entry, Event, Read, Version
 from src.state.protocols import EventLog
 from src.swarm.codec import decode_event
-from src.swarm.commands import Command
+from src.swarm.commands import Command, PostMessage
 from src.swarm.config_service import ConfigService
 from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
 from src.swarm.events import MessageAdded
@@ -38,6 +39,8 @@ from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder, Receipt, encode_forwarded
 from src.swarm.handover import Handover
 from src.swarm.models import ConversationState, Message
+from src.swarm.outage import Outage
+from src.swarm.pending import PendingEvent
 
 _OWNER_HINTS = 50_000
 _RETRY_S = 0.1
@@ -79,10 +82,12 @@ class SwarmService:
         membership: Membership,
         handover: Handover,
         configs: ConfigService,
+        outage: Outage,
         patience: timedelta,
         ack: Literal["logged", "buffered"],
     ) -> None:
         self._conversations = conversations
+        self._outage = outage
         self._log = event_log
         self._lists = lists
         self._feed = feed
@@ -115,7 +120,11 @@ class SwarmService:
         read = await self._conversations.read(conversation_id, at_least=at_least)
         if read is None or read.entry.state.status == "deleted":
             raise NotFound("conversation", conversation_id)
-        return read
+        return self._outage.label(read)
+
+    def pending(self, conversation_id: str) -> int:
+        """Return how many turns of a conversation wait here for PostgreSQL's return."""
+        return self._outage.rooms.pending(conversation_id)
 
     async def messages(
         self, conversation_id: str, *, before: int | None, limit: int
@@ -162,8 +171,11 @@ class SwarmService:
 
     def follow(
         self, conversation_id: str, *, after: int
-    ) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        """Give events with seq > `after` as they are logged, on any server, without gaps."""
+    ) -> AbstractAsyncContextManager[AsyncIterator[Event | PendingEvent]]:
+        """Give events with seq > `after` as they are logged, on any server, without gaps.
+
+        What is pending in a room of this server comes as it is said, and again once it is logged.
+        """
         return self._feed.follow(conversation_id, after=after)
 
     # -- writing ---------------------------------------------------------------------------------
@@ -178,12 +190,13 @@ class SwarmService:
         if_seq: int | None = None,
         durability: Durability | None = None,
         create: bool = False,
+        of_room: bool = False,
     ) -> Receipt:
         """Have the owner take a command; the owner may be this server.
 
         The same key again gives the first receipt again. What `Aggregates.submit` raises is
         raised here too, but for NotOwner and OwnershipLost: those are followed to the owner, for
-        a bounded time.
+        a bounded time. `of_room`: a room host's own command, which may be `pending` of any kind.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
@@ -201,6 +214,7 @@ class SwarmService:
                         if_seq=if_seq,
                         durability=durability,
                         create=create,
+                        of_room=of_room,
                     )
                 body = body or encode_forwarded(
                     command,
@@ -219,11 +233,26 @@ class SwarmService:
                 pause = 0.0 if known and url is None else _RETRY_S
             except (OwnershipLost, OwnershipUnknown, OutcomeUnknown) as error:
                 failure = error
-                self._learn(conversation_id, None)
+                if not self._outage.is_on:
+                    # Else nobody could tell the owner again, and its room may be talking.
+                    self._learn(conversation_id, None)
                 pause = _RETRY_S
             if loop.time() + pause >= deadline:
                 raise failure
             await asyncio.sleep(pause)
+
+    async def submit_of_room(
+        self, conversation_id: str, command: Command, key: str, actor: str
+    ) -> Receipt:
+        """Have the owner take a room host's own command, which may be `pending` of any kind."""
+        return await self.submit(conversation_id, command, key=key, actor=actor, of_room=True)
+
+    async def submit_pending(
+        self, conversation_id: str, command: Command, key: str, actor: str
+    ) -> Receipt:
+        """Have the owner log what was pending; pending again is no answer to it."""
+        logged = Durability.LOGGED
+        return await self.submit(conversation_id, command, key=key, actor=actor, durability=logged)
 
     def _learn(self, conversation_id: str, owner: str | None) -> None:
         if owner is None:
@@ -241,23 +270,38 @@ class SwarmService:
         if_seq: int | None = None,
         durability: Durability | None = None,
         create: bool = False,
+        of_room: bool = False,
     ) -> Receipt:
-        """Take a command as the owner.
+        """Take a command as the owner; while PostgreSQL is away, a turn as its room's host.
 
         Raises:
             NotOwner: another server owns the conversation; it is named.
             and what `Aggregates.submit` raises.
         """
-        ack = await self._conversations.submit(
-            conversation_id,
-            command,
-            key=key,
-            actor=actor,
-            if_seq=if_seq,
-            durability=durability or self._by_default or command.durability,
-            create=create,
+        outage = self._outage
+        if conversation_id in outage.rooms:
+            await outage.wait_for_turn(conversation_id, key, self._patience_s)
+        may_wait = (
+            (of_room or isinstance(command, PostMessage))
+            and if_seq is None
+            and durability is not Durability.LOGGED
         )
-        return Receipt(ack.version, ack.durability, ack.repeated)
+        if not (may_wait and outage.hosts(conversation_id)):
+            try:
+                ack = await self._conversations.submit(
+                    conversation_id,
+                    command,
+                    key=key,
+                    actor=actor,
+                    if_seq=if_seq,
+                    durability=durability or self._by_default or command.durability,
+                    create=create,
+                )
+                return Receipt(ack.version, ack.durability, ack.repeated)
+            except (DurableTierUnavailable, OwnershipUnknown, OutcomeUnknown):
+                if not (may_wait and outage.hosts(conversation_id)):
+                    raise
+        return outage.take(conversation_id, command, key, actor, of_room=of_room)
 
 
 def _message(seq: int, body: bytes) -> Message:

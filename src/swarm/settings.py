@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from src.state.durations import Duration
 from src.state.settings import StateSettings
+from src.swarm.pending import Bounds
 
 
 class SwarmSettings(BaseSettings):
@@ -29,7 +30,20 @@ class SwarmSettings(BaseSettings):
     patience: Duration = timedelta(seconds=3)
     """How long a write waits for an owner that is changing before 503 `ownership_unknown`."""
     room_reply_timeout: Duration = timedelta(seconds=60)
-    """How long a bot's provider may take for one answer."""
+    """How long one answer of a bot may take, whichever of its providers gives it."""
+    room_first_part_timeout: Duration = timedelta(seconds=10)
+    """A provider that has said nothing for so long is passed over for the bot's next one."""
+    pending_turns_per_room: int = Field(default=1_000, ge=1)
+    """Turns of one running conversation that may wait here while PostgreSQL is away."""
+    pending_turns: int = Field(default=20_000, ge=1)
+    """The same over all conversations ..."""
+    pending_bytes: int = Field(default=64 << 20, ge=1 << 10)
+    """... and in bytes, about."""
+
+    @property
+    def pending_bounds(self) -> Bounds:
+        """How much may be pending on this server."""
+        return Bounds(self.pending_turns_per_room, self.pending_turns, self.pending_bytes)
 
 
 class RuntimeSettings:

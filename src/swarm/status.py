@@ -14,6 +14,7 @@ from src.state.store import Store
 from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder
 from src.swarm.host import Host
+from src.swarm.outage import Outage
 
 
 async def _unset() -> object:
@@ -33,6 +34,7 @@ class Status:
         forwarder: Forwarder,
         host: Host,
         feed: Feed,
+        outage: Outage,
     ) -> None:
         self._membership = membership
         self._conversations = conversations
@@ -45,6 +47,7 @@ class Status:
         self._forwarder = forwarder
         self._host = host
         self._feed = feed
+        self._outage = outage
         self.ping_redis: Callable[[], Awaitable[object]] = _unset
         self.ping_postgres: Callable[[], Awaitable[object]] = _unset
 
@@ -69,6 +72,7 @@ class Status:
                 "held_bytes": counts["held_bytes"],
                 "rooms": counts["rooms"],
                 "followers": counts["followers"],
+                "pending_turns": counts["pending_turns"],
             },
             "stores": {name: store.counts() for name, store in self._stores.items()},
         }
@@ -104,6 +108,7 @@ class Status:
             "rooms": len(self._host),
             "replies": self._host.replies,
             "followers": len(self._feed),
+            **self._outage.counts(),
         }
 
     async def ready(self) -> dict[str, bool]:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from src.state.aggregates import Aggregates
 from src.state.configs import Record
-from src.state.errors import OutcomeUnknown, OwnershipUnknown, StateError
+from src.state.errors import DurableTierUnavailable, OutcomeUnknown, OwnershipUnknown, StateError
 from src.state.lists import ConversationLists
 from src.state.models import Entry, Event, Version
 from src.state.store import Store
@@ -38,6 +38,8 @@ from src.swarm.forwarding import (
 from src.swarm.handover import Handover
 from src.swarm.host import Host
 from src.swarm.models import Config, ConversationState, Message
+from src.swarm.outage import Outage
+from src.swarm.pending import Bounds
 from src.swarm.providers import Provider, ReplyPart, ReplyRequest, Text
 from src.swarm.providers.registry import Registry
 from src.swarm.service import SwarmService
@@ -55,6 +57,7 @@ class BotRows:
 
     def __init__(self) -> None:
         self._rows: dict[str, Entry[Record[BotConfig]]] = {}
+        self.unreadable: set[str] = set()
 
     def put(self, id: str, config: BotConfig) -> Version:
         """Commit the next version."""
@@ -68,6 +71,8 @@ class BotRows:
         self, id: str, base: Entry[Record[BotConfig]] | None
     ) -> Entry[Record[BotConfig]] | None:
         await asyncio.sleep(0)
+        if id in self.unreadable:
+            raise DurableTierUnavailable("the row cannot be read")
         return self._rows.get(id)
 
 
@@ -193,18 +198,17 @@ class SwarmServer:
             incarnations=state.incarnations,
         )
         configs = ConfigService({}, {"bot": self.bots})
-        self.feed = Feed(read_log)
+        self.outage = Outage(conversations, swarm.bounds, state.clock)
+        self.feed = Feed(read_log, self.outage.rooms)
         # Never connected: lists are SQL and have their tests on the real thing.
         nowhere = create_async_engine(f"postgresql+asyncpg://nobody@{NOWHERE}/none")
         self.host = Host(
-            conversations.read,
-            conversations.holdings.owns,
-            lambda name, command, key, actor: self.service.submit(
-                name, command, key=key, actor=actor
-            ),
+            self.outage,
+            lambda *given: self.service.submit_of_room(*given),
             configs,
             Registry(providers),
             swarm.reply_timeout,
+            swarm.first_part_timeout,
         )
         handover = Handover(
             conversations,
@@ -222,6 +226,7 @@ class SwarmServer:
             state.membership,
             handover,
             configs,
+            self.outage,
             swarm.patience,
             ack,
         )
@@ -262,6 +267,7 @@ class SwarmServer:
             stack.push_async_callback(self.feed.aclose)
             stack.push_async_callback(self.bots.aclose)
             await stack.enter_async_context(self.state.running())
+            await stack.enter_async_context(self.outage.running(self.service.submit_pending))
             await stack.enter_async_context(self.host.running())
             yield
 
@@ -274,6 +280,8 @@ class Swarm:
         *,
         patience_s: float = 3.0,
         reply_timeout_s: float = 60.0,
+        first_part_s: float = 10.0,
+        bounds: Bounds = Bounds(1000, 1000, 1 << 24),
         ack: Literal["logged", "buffered"] = "logged",
         **changes: Any,
     ) -> None:
@@ -281,6 +289,8 @@ class Swarm:
         self.bots = BotRows()
         self.patience = timedelta(seconds=patience_s)
         self.reply_timeout = timedelta(seconds=reply_timeout_s)
+        self.first_part_timeout = timedelta(seconds=first_part_s)
+        self.bounds = bounds
         self._ack = ack
         self._servers: list[SwarmServer] = []
 

@@ -116,8 +116,10 @@ async def read(
 ) -> Response:
     """Read the state from the nearest tier that has it fresh; the headers say which one."""
     entry = service.peek(conversation_id)
+    pending = service.pending(conversation_id)
     if (
         entry is None
+        or pending
         or entry.state.status == "deleted"
         or (at_least is not None and entry.version < at_least)
     ):
@@ -131,7 +133,7 @@ async def read(
     response.body = content
     response.raw_headers = headers.of_state(
         found.entry, found.where, found.stale_s, None if known else len(content)
-    )
+    ) + headers.of_pending(pending)
     return response
 
 

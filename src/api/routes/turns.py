@@ -25,7 +25,7 @@ from src.api.schemas.answers import MessageList, Posted, Saved, json_response
 from src.api.schemas.openapi import answer, body, problems
 from src.api.writing import save_turn, say
 from src.state.errors import Refused
-from src.state.models import event_id
+from src.state.models import Durability, event_id
 from src.swarm.bounds import Id
 from src.swarm.commands import PostMessage, SaveTurn
 
@@ -84,7 +84,9 @@ async def messages(
         without=("type",),
         optional=("author",),
     ),
-    responses=answer(Posted, "Added", status=201, example=_POSTED) | problems(404, 409, 412, 413),
+    responses=answer(Posted, "Added", status=201, example=_POSTED)
+    | answer(Posted, "Pending: to be logged when PostgreSQL is back", status=202)
+    | problems(404, 409, 412, 413),
 )
 async def post_message(
     conversation_id: ConversationId,
@@ -99,7 +101,7 @@ async def post_message(
     version, durability = receipt.version, receipt.durability
     return json_response(
         Posted(message_id, conversation_id, version.token, durability, receipt.repeated),
-        201,
+        202 if durability is Durability.PENDING else 201,
         headers.of_write(version, durability),
     )
 

@@ -72,6 +72,18 @@ class EventItem(msgspec.Struct, frozen=True, gc=False):
     data: Raw
 
 
+class PendingItem(msgspec.Struct, frozen=True, gc=False):
+    """An event that the log does not have yet; logged, it comes again with the same `id`."""
+
+    conversation_id: str
+    id: str
+    type: str
+    schema: int
+    actor: str
+    at: datetime
+    data: Raw
+
+
 class EventList(msgspec.Struct, frozen=True, gc=False):
     """Events in order; `next_after` is None at the end of what is logged now."""
 
@@ -177,6 +189,13 @@ def event(one: Event) -> EventItem:
         one.actor,
         one.at,
         Raw(one.body),
+    )
+
+
+def pending(one: Event) -> PendingItem:
+    """Return the answer for an event that is only pending."""
+    return PendingItem(
+        one.aggregate_id, one.event_id, one.type, one.schema, one.actor, one.at, Raw(one.body)
     )
 
 

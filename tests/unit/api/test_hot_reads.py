@@ -21,10 +21,11 @@ SECRET = "a secret of tests, at least thirty-two characters"
 
 
 class Cache:
-    """The two calls that a hot read makes of the service, over one entry."""
+    """The calls that a hot read makes of the service, over one entry."""
 
-    def __init__(self, held: Entry[ConversationState] | None) -> None:
+    def __init__(self, held: Entry[ConversationState] | None, pending: int) -> None:
         self._held = held
+        self._pending = pending
 
     def peek(self, id: str) -> Entry[ConversationState] | None:
         return self._held if self._held is not None and self._held.id == id else None
@@ -32,17 +33,22 @@ class Cache:
     def body(self, held: Entry[ConversationState]) -> bytes:
         return held.body(encode_state)
 
+    def pending(self, id: str) -> int:
+        return self._pending
+
 
 class Asked:
     """One request through the layer; `status` is None when the application got it."""
 
-    def __init__(self, held: Entry[ConversationState] | None, subject: str, *roles: Role) -> None:
+    def __init__(
+        self, held: Entry[ConversationState] | None, subject: str, *roles: Role, pending: int = 0
+    ) -> None:
         self._tokens = Tokens(SECRET)
         self.header = b"Bearer " + issue_token(SECRET, subject, roles or (Role.MEMBER,)).encode()
         self._tokens.authenticate(self.header)
         self.traffic = Traffic()
         self._layer = HotReads(self._application, self._tokens, self.traffic)
-        self._state = {"service": Cache(held)}
+        self._state = {"service": Cache(held, pending)}
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.body = b""
@@ -153,6 +159,10 @@ async def test_a_miss_and_a_deleted_conversation_are_left_to_the_application() -
 
     assert (await Asked(None, "zoe").get()).status is None
     assert (await Asked(deleted, "zoe").get()).status is None
+
+
+async def test_state_that_lacks_pending_turns_is_left_to_the_application_to_label() -> None:
+    assert (await Asked(entry(), "zoe", pending=1).get()).status is None
 
 
 async def test_who_may_not_read_gets_nothing_from_here() -> None:

@@ -15,6 +15,7 @@ from src.api.settings import ApiSettings
 from src.state.models import Event, Version
 from src.state.protocols import EventLog
 from src.swarm.feed import Feed
+from src.swarm.pending import Bounds, PendingRooms
 from src.swarm.service import SwarmService
 from tests.unit.api.given import AT, caller
 
@@ -56,7 +57,7 @@ class DeafSocket:
 
 async def test_a_client_that_does_not_read_is_sent_away_with_a_bounded_queue() -> None:
     socket, log = DeafSocket(), Log()
-    feed = Feed(cast("EventLog", log))
+    feed = Feed(cast("EventLog", log), PendingRooms(Bounds(0, 0, 0)))
     settings = ApiSettings(jwt_secret=SecretStr("x" * 32), live_queue=QUEUE)
     session = Session(
         cast("WebSocket", socket),

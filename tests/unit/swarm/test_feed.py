@@ -9,6 +9,7 @@ from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_log import MemoryLog
 from src.swarm.conversations import CONVERSATIONS
 from src.swarm.feed import Feed
+from src.swarm.pending import Bounds, PendingEvent, PendingRooms
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Link
 from tests.support.kinds import written
@@ -24,7 +25,8 @@ class Lab:
     def __init__(self) -> None:
         self.database = MemoryDatabase()
         self.link = Link(self.database.trip, DurableTierUnavailable)
-        self.feed = Feed(MemoryLog(CONVERSATIONS, self.database, trip=self.link.trip))
+        event_log = MemoryLog(CONVERSATIONS, self.database, trip=self.link.trip)
+        self.feed = Feed(event_log, PendingRooms(Bounds(0, 0, 0)))
 
     def log(self, *seqs: int) -> list[Event]:
         """Have events logged, by whoever owns the conversation."""
@@ -56,6 +58,7 @@ class Follower:
     async def _follow(self, feed: Feed, after: int) -> None:
         async with feed.follow("c", after=after) as events:
             async for event in events:
+                assert not isinstance(event, PendingEvent)
                 self.seqs.append(event.version.seq)
 
     async def stop(self) -> None:
@@ -63,8 +66,14 @@ class Follower:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-async def first(events: AsyncIterator[Event], count: int) -> Sequence[int]:
-    return [(await anext(events)).version.seq for _ in range(count)]
+async def logged(events: AsyncIterator[Event | PendingEvent]) -> Event:
+    event = await anext(events)
+    assert isinstance(event, Event)
+    return event
+
+
+async def first(events: AsyncIterator[Event | PendingEvent], count: int) -> Sequence[int]:
+    return [(await logged(events)).version.seq for _ in range(count)]
 
 
 # -- order and completeness ----------------------------------------------------------------------
@@ -272,7 +281,7 @@ async def test_conversation_is_followed_alike_on_its_owner_and_elsewhere() -> No
         ):
             for number in range(20):
                 await (a if number % 2 else b).say(f"{number}")
-            logged = [event.event_id for event in swarm.log()]
+            names = [event.event_id for event in swarm.log()]
             for events in (on_owner, elsewhere):
                 async with asyncio.timeout(0.5):
-                    assert [(await anext(events)).event_id for _ in logged] == logged
+                    assert [(await logged(events)).event_id for _ in names] == names

@@ -1,6 +1,7 @@
 """The text room: bots answer on the owner, once, one at a time, whatever becomes of providers."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from msgspec import Raw
@@ -8,7 +9,7 @@ from msgspec import Raw
 from src.swarm.commands import ChangeStatus, PassBaton, SaveTurn
 from src.swarm.errors import UnknownProvider
 from src.swarm.events import BatonPassed, ConfigVersionReported
-from src.swarm.providers import ReplyRequest, Text, ToolCall
+from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.rooms import SCOUT, TUTOR, Swarm, Voice
 
@@ -196,6 +197,31 @@ async def test_next_owner_does_not_answer_what_was_answered() -> None:
 
 
 @virtual_time
+async def test_next_owner_takes_up_every_open_turn() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    async with swarm.open("a", "b", voice=voice) as [a, b]:
+        await a.begin(SCOUT)
+        await a.say("zero")
+        await advance(1)
+        voice.hold()
+        for text in ("one", "two", "three"):
+            await a.say(text)
+        await settle()
+        a.freeze()
+        await advance(12)
+        assert b.state.notebooks.holdings.ids() == ["c"]
+        voice.release()
+        await advance(1)
+        assert b.host.replies == 3
+        a.thaw()
+        await advance(8)
+    answers = [text for who, text in swarm.said() if who == "scout"]
+    assert answers == [f"scout on {text}" for text in ("zero", "one", "two", "three")]
+
+
+@virtual_time
 async def test_reply_that_was_logged_without_an_answer_is_there_once() -> None:
     swarm = Swarm()
     swarm.edit("scout", "test/voice")
@@ -313,6 +339,58 @@ async def test_provider_that_hangs_is_given_up_and_the_next_turn_is_answered() -
         voice.release()
         await advance(1)
     assert swarm.said() == [("ada", "one"), ("ada", "two"), ("scout", "scout on two")]
+
+
+@pytest.mark.parametrize(
+    ("first_part_s", "share_s"), [(2, 2), (100, 20)], ids=["the setting", "its even share"]
+)
+@virtual_time
+async def test_provider_that_hangs_is_passed_over_in_time_for_the_next(
+    first_part_s: float, share_s: float
+) -> None:
+    swarm = Swarm(reply_timeout_s=60, first_part_s=first_part_s)
+    swarm.edit("scout", "test/first", "test/second", "test/third")
+    first, second, third = Voice(Text("late")), Voice(Text("late")), Voice(Text("the third"))
+    first.hold()
+    second.hold()
+    async with swarm.open("a", first=first, second=second, third=third) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await advance(2 * share_s - 0.1)
+        assert (second.now, third.requests) == (1, [])
+        await advance(0.2)
+        assert (first.now, second.now) == (0, 0), "who is passed over works no more"
+    assert swarm.said() == [("ada", "hello"), ("scout", "the third")]
+
+
+@virtual_time
+async def test_provider_that_has_begun_may_take_its_time() -> None:
+    swarm = Swarm(reply_timeout_s=60, first_part_s=1)
+    swarm.edit("scout", "test/slow", "test/other")
+
+    class Slow:
+        async def generate(self, request: ReplyRequest) -> AsyncIterator[ReplyPart]:
+            for word in ("I ", "think ", "slowly"):
+                yield Text(word)
+                await asyncio.sleep(5)
+
+    async with swarm.open("a", slow=Slow(), other=Voice(Text("never"))) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await advance(20)
+    assert swarm.said() == [("ada", "hello"), ("scout", "I think slowly")]
+
+
+@virtual_time
+async def test_bot_whose_config_cannot_be_read_says_nothing_and_the_others_speak() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", voice=Voice(says=echo)) as [a]:
+        await a.begin(SCOUT, TUTOR)
+        swarm.bots.unreadable.add("tutor")
+        await a.say("@all hello")
+        await advance(1)
+    assert [who for who, _ in swarm.said()] == ["ada", "scout"]
 
 
 @virtual_time
