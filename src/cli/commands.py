@@ -31,7 +31,7 @@ from src.demo.cluster import (
 )
 from src.demo.meeting import BUILT_IN, load_meeting
 from src.demo.processes import check_port
-from src.demo.promises import Guard
+from src.demo.promises import ELSEWHERE, Guard
 from src.demo.screen import Audience, Screen
 from src.demo.show import perform
 from src.embedded import open_servers
@@ -205,7 +205,12 @@ def demo(
         typer.Option(help="Transcript to play: {meeting, turns: [{speaker, text}]}."),
     ] = None,
     sabotage: Annotated[
-        Guard | None, typer.Option(help="Run the servers without this guard; a promise breaks.")
+        Guard | None,
+        typer.Option(
+            parser=_guard,
+            metavar="GUARD",
+            help=f"Run the servers without this guard ({', '.join(Guard)}); a promise breaks.",
+        ),
     ] = None,
     turns: Annotated[
         int, typer.Option(min=1, max=10_000, help="Turns of the meeting at most.")
@@ -227,6 +232,17 @@ def demo(
     else:
         screen.outcome(outcome, time.monotonic() - began)
     raise typer.Exit(0 if outcome.kept else FAILED)
+
+
+def _guard(name: str) -> Guard:
+    """Read the name of a guard that an act of the demonstration misses."""
+    if name in ELSEWHERE:
+        why = f"no act of the demonstration meets what {name!r} guards against; see "
+        raise typer.BadParameter(f"{why}`pytest {ELSEWHERE[name]}`")
+    try:
+        return Guard(name)
+    except ValueError:
+        raise typer.BadParameter(f"no guard is called {name!r}; try {', '.join(Guard)}") from None
 
 
 def _given(**options: object) -> dict[str, Any]:  # keywords of a settings class

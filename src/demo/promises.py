@@ -42,6 +42,7 @@ class Guard(StrEnum):
     ANNOUNCE = "announce"
     EPOCH = "epoch"
     WATERMARK = "watermark"
+    WHOLE = "whole"
 
 
 KEPT_BY = {
@@ -49,8 +50,31 @@ KEPT_BY = {
     Guard.ANNOUNCE: Name.READ_ANYWHERE,
     Guard.WATERMARK: Name.READ_ANYWHERE,
     Guard.EPOCH: Name.FENCED,
+    Guard.WHOLE: Name.SURVIVES_KILL,
 }
 """Which promise breaks when a guard is switched off."""
+
+ELSEWHERE = {
+    "seq": "tests/guards/test_append.py::test_owner_does_not_write_beyond_a_log_that_went_back",
+    "lookup": "tests/guards/test_append.py::test_repeat_is_not_refused",
+    "resend": "tests/guards/test_append.py::test_no_answer_is_no_refusal",
+    "ack": "tests/guards/test_append.py::test_nothing_is_acked_that_redis_was_not_told",
+    "head": "tests/guards/test_reads.py::test_body_below_its_head_is_no_answer",
+    "inclusive": "tests/guards/test_reads.py::test_base_of_a_lost_branch_is_thrown_away",
+    "token": "tests/guards/test_reads.py::test_load_that_a_doubt_overtook_fills_nothing",
+    "newer": "tests/guards/test_reads.py::test_slow_load_does_not_replace_a_newer_one",
+    "clock": "tests/guards/test_reads.py::test_process_that_stood_still_calls_nothing_fresh",
+    "pinning": "tests/guards/test_reads.py::test_owner_answers_with_what_it_acked_from_memory",
+    "replay": "tests/guards/test_hearing.py::test_message_before_a_gap_is_not_skipped",
+    "pull": "tests/guards/test_hearing.py::test_last_message_is_not_lost_for_good",
+    "incarnation": "tests/guards/test_hearing.py::test_numbers_of_an_earlier_life_hide_nothing",
+    "silent": "tests/guards/test_hearing.py::test_copies_are_doubted_while_an_owner_is_silent",
+    "outbox": "tests/guards/test_configs.py::test_committed_config_is_always_announced",
+    "fence": "tests/guards/test_owning.py::test_new_owner_reads_after_nobody_else_can_write",
+    "sent": "tests/guards/test_owning.py::test_deadline_counts_from_when_the_beat_was_sent",
+    "recount": "tests/guards/test_owning.py::test_outage_of_the_database_makes_nobody_dead",
+}
+"""Guards that only miss a fault that no act makes: the test that makes it."""
 
 
 class Promise(msgspec.Struct, frozen=True, gc=False):

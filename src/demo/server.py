@@ -16,11 +16,11 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import fields
 
 from src.api import serving
 from src.api.logs import configure_logs
 from src.api.settings import ApiSettings
-from src.demo.promises import Guard
 from src.state.errors import TierUnavailable
 from src.state.guards import Guards
 
@@ -28,7 +28,7 @@ from src.state.guards import Guards
 def main() -> None:
     """Serve until told to stop, or until the parent is gone."""
     parser = argparse.ArgumentParser(prog="python -m src.demo.server")
-    parser.add_argument("--without", choices=tuple(Guard))
+    parser.add_argument("--without", choices=[field.name for field in fields(Guards)])
     without: str | None = parser.parse_args().without
     threading.Thread(target=_end_with_parent, daemon=True).start()
     configure_logs(level=logging.INFO)

@@ -50,6 +50,7 @@ def test_every_promise_is_kept_and_counted_from_outside(tmp_path: Path) -> None:
     assert (figures["turns"], figures["bot_replies"]) == (2, 2)
     assert figures["snapshot_writes"] == 1
     assert figures["in_flight_at_kill"] >= 20
+    assert figures["logged_unacked_at_kill"] >= 1
     tiers = figures["tiers"]
     assert (tiers["L1"]["database_reads"], tiers["L1"]["redis_commands"]) == (0, 0)
     assert (tiers["L2"]["database_reads"], tiers["L2"]["redis_commands"]) == (0, 10)
@@ -63,6 +64,7 @@ def test_every_promise_is_kept_and_counted_from_outside(tmp_path: Path) -> None:
         ("announce", 2, "answers as fresh without the turn"),
         ("watermark", 2, "answers as fresh without the turn"),
         ("epoch", 6, "late event"),
+        ("whole", 7, "faults"),
     ],
 )
 def test_without_a_guard_its_promise_is_broken_and_named(

@@ -66,7 +66,7 @@ async def test_numbers_of_an_earlier_life_hide_nothing(guards: Guards) -> Sequen
 
 
 @without("silent", Broken.STALE)
-async def test_copies_are_doubted_while_an_owner_cannot_tell_redis(
+async def test_copies_are_doubted_while_an_owner_is_silent(
     guards: Guards,
 ) -> Sequence[Violation]:
     """It sends notices instead, which are not numbered: nobody can know that one was lost."""

@@ -53,7 +53,7 @@ async def test_outage_of_the_database_makes_nobody_dead(guards: Guards) -> Seque
 
 
 @without("sent", Broken.STALE)
-async def test_owner_counts_its_deadline_from_when_it_sent_its_beat(
+async def test_deadline_counts_from_when_the_beat_was_sent(
     guards: Guards,
 ) -> Sequence[Violation]:
     """The answer was long on the way; the others have counted since the beat arrived."""

@@ -20,6 +20,8 @@ _WRITERS = 24
 _TURNS_EACH = 8
 _KILL_AFTER_TURNS = _WRITERS * 2
 _IN_FLIGHT = 20
+_AIMS = 40
+_ON_THEIR_WAY_S = 0.05
 
 
 async def paused_owner_is_fenced(stage: Stage) -> Promise:
@@ -69,7 +71,7 @@ async def paused_owner_is_fenced(stage: Stage) -> Promise:
 
 
 async def killed_owner_loses_nothing(stage: Stage) -> Promise:
-    """Kill the owner while two dozen people speak; they go on, with the same keys."""
+    """Kill the owner while two dozen people speak, between log and ack; they go on, same keys."""
     expected = f">= {_IN_FLIGHT} writes in flight, all acked turns there once, in order, served on"
     room = "demo-killed"
     people = [{"id": f"p{n}", "kind": "person", "name": f"P{n}"} for n in range(_WRITERS)]
@@ -81,10 +83,14 @@ async def killed_owner_loses_nothing(stage: Stage) -> Promise:
         asyncio.create_task(_speak(stage, room, f"p{n}", before, enough)) for n in range(_WRITERS)
     ]
     await enough.wait()
+    unheard = await _pause_between_log_and_ack(stage, room)
     in_flight = stage.ledger.in_flight
     stage.process_a.kill()
     killed = time.perf_counter()
-    stage.audience.note(f"kill -9 of server A, the owner, with {in_flight} writes in flight")
+    stage.audience.note(
+        f"kill -9 of server A, the owner, with {in_flight} writes in flight, "
+        f"{unheard} of them logged and not yet acknowledged"
+    )
     await asyncio.gather(*writers)
     turns = stage.ledger.of(room)
     # What carries a newer epoch was decided by the new owner.
@@ -92,6 +98,7 @@ async def killed_owner_loses_nothing(stage: Stage) -> Promise:
     alive = await _swarm_goes_on(stage)
     wrong, acked = faults(turns, await stage.outside.log(room)), len(turns)
     stage.figures["in_flight_at_kill"] = in_flight
+    stage.figures["logged_unacked_at_kill"] = unheard
     stage.figures["serving_again_s"] = round(serving_s, 2)
     found = f"{in_flight} in flight, {acked} of {acked} turns, served again after {serving_s:.1f} s"
     if wrong:
@@ -100,6 +107,23 @@ async def killed_owner_loses_nothing(stage: Stage) -> Promise:
         found += ", but the bots fell silent"
     kept = in_flight >= _IN_FLIGHT and alive and not wrong and acked == _WRITERS * _TURNS_EACH
     return Promise(Name.SURVIVES_KILL, kept, expected, found)
+
+
+async def _pause_between_log_and_ack(stage: Stage, room: str) -> int:
+    """Stop the owner while the log has turns that nobody was told of; return how many."""
+    for _ in range(_AIMS):
+        stage.process_a.pause()
+        # What it has sent already arrives.
+        await asyncio.sleep(_ON_THEIR_WAY_S)
+        acked = {turn.key for turn in stage.ledger.of(room)}
+        turns = [row for row in await stage.outside.log(room) if row.text]
+        unheard = sum(row.event_id.rpartition(":")[0] not in acked for row in turns)
+        if unheard:
+            return unheard
+        stage.process_a.resume()
+        await asyncio.sleep(0)
+    stage.process_a.pause()
+    return 0
 
 
 async def _speak(stage: Stage, room: str, person: str, before: int, enough: asyncio.Event) -> None:

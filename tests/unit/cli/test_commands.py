@@ -91,3 +91,15 @@ def test_a_meeting_that_cannot_be_played_starts_nothing(tmp_path: Path) -> None:
     code, out, err = run("demo", "--json", "--meeting", str(file))
     assert (code, out) == (1, "")
     assert "is no meeting" in err
+
+
+def test_a_guard_that_no_act_misses_is_shown_by_a_test_that_is_named() -> None:
+    code, _, error = run("demo", "--sabotage", "recount")
+    assert code == 2
+    assert "tests/guards/test_owning.py" in error
+
+
+def test_an_unknown_guard_is_told_which_there_are() -> None:
+    code, _, error = run("demo", "--sabotage", "luck")
+    assert code == 2
+    assert "watermark, whole" in error

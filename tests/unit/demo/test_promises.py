@@ -7,8 +7,9 @@ from dataclasses import fields
 import msgspec
 import pytest
 
-from src.demo.promises import KEPT_BY, Guard, Latency, Name, Outcome, Promise
+from src.demo.promises import ELSEWHERE, KEPT_BY, Guard, Latency, Name, Outcome, Promise
 from src.state.guards import Guards
+from tests.guards.table import guard_table
 
 KEPT = Promise(Name.COLLAPSE, True, "1 write", "1 write")
 BROKEN = Promise(Name.FENCED, False, "0 late events", "2 late events")
@@ -41,6 +42,8 @@ def test_every_promise_has_a_title(name: Name) -> None:
     assert name.title
 
 
-def test_every_guard_that_can_be_sabotaged_is_one_of_the_protocol() -> None:
-    assert {guard.value for guard in Guard} <= {field.name for field in fields(Guards)}
+def test_every_guard_of_the_protocol_is_missed_here_or_by_a_test_that_is_named() -> None:
+    assert {*Guard, *ELSEWHERE} == {field.name for field in fields(Guards)}
+    tests = {(row.guard, row.test) for row in guard_table()}
+    assert set(ELSEWHERE.items()) <= tests
     assert set(KEPT_BY) == set(Guard)
