@@ -46,6 +46,8 @@ SERVER = (
     Named("flushes", "flushes", "Flush transactions"),
     Named("snapshots", "snapshots_written", "Snapshots written by flushes"),
     Named("takeovers", "takeovers", "Conversations taken over from dead servers"),
+    Named("given_away", "conversations_given", "Conversations given to another server by name"),
+    Named("lost_in_failover", "lost_conversations", "Conversations that a failover cut short"),
     Named("announcements", "announcements", "Changes announced to other servers"),
     Named("announcement_fallbacks", "announcement_fallbacks", "Announcements by PostgreSQL"),
     Named("invalidations", "invalidations", "Changes heard of and applied"),

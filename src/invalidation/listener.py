@@ -172,8 +172,8 @@ class Listener:
             # PostgreSQL failed over or was restored: what we hold may be of the lost branch.
             log.warning("l3.timeline_changed", before=before, now=pulled.timeline)
             self._doubt(None)
-            if self._membership.on_deposed is not None:
-                await self._membership.on_deposed()
+            if self._membership.on_branch is not None:
+                await self._membership.on_branch()
         await self._membership.watch(pulled)
         for change in pulled.changes:
             self._subscriber.heard(change)

@@ -24,6 +24,7 @@ from src.state.guards import ALL_ON, Guards
 from src.state.holdings import Holdings
 from src.state.lane import Lane, Pending
 from src.state.log import GroupCommit
+from src.state.lost import LostWrites
 from src.state.membership import Membership
 from src.state.models import (
     Ack,
@@ -114,6 +115,8 @@ class Aggregates(Generic[S, C]):
             guards=guards,
         )
 
+        self.lost = LostWrites(kind.name, event_log, clock)
+        store.suspected = self.lost.suspect
         self.takeover: Takeover[S, C] = Takeover(kind, ownership, membership, self.holdings, clock)
 
     # -- reading ---------------------------------------------------------------------------------
@@ -241,6 +244,18 @@ class Aggregates(Generic[S, C]):
         await self.writebehind.flush_all()
         await self.holdings.release_all()
 
+    async def branched(self) -> None:
+        """Hold nothing of the branch that PostgreSQL was on before a failover or a restore.
+
+        What was known of it is compared with the log, and what is gone is told (`lost`).
+        """
+        held = self.holdings.versions()
+        await self.holdings.deposed()
+        self.writebehind.forget_all()
+        self.lost.suspect([*held, *self.store.branched()])
+        # The log may name this server as the owner of what it holds no more.
+        self.takeover.look_after(self._membership.id)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the background tasks of this kind for the length of the block."""
@@ -250,6 +265,7 @@ class Aggregates(Generic[S, C]):
                 self.commit.announce_for_ever(),
                 self.writebehind.run(),
                 self.takeover.run(),
+                self.lost.run(),
                 self.holdings.release_idle_for_ever(),
                 self.store.fills.run(),
             ):

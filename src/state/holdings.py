@@ -85,6 +85,10 @@ class Holdings(Generic[S, C]):
         """Whether this server's beat is good; past its deadline it is a plain reader."""
         return self._clock.monotonic() < self._membership.lease.until
 
+    def versions(self) -> list[tuple[str, Version]]:
+        """Return all that is held and was ever logged, with its last version."""
+        return [(id, lane.version) for id, lane in self._lanes.items() if lane.version.seq]
+
     def owns(self, id: str) -> bool:
         """Whether this server holds the aggregate and may act as its owner."""
         return id in self._lanes and self.may_act()
@@ -156,6 +160,8 @@ class Holdings(Generic[S, C]):
 
     def _close(self, lane: Lane[S, C]) -> None:
         lane.closed = True
+        if lane.version.seq:
+            self._store.remember(lane.id, lane.version)
         if self._lanes.get(lane.id) is lane:
             del self._lanes[lane.id]
             self._store.disown(lane.id)

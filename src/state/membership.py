@@ -51,6 +51,8 @@ class Membership:
         self.lease = lease
         self.peers: dict[str, Peer] = {}
         self.on_deposed: Callable[[], Awaitable[None]] | None = None
+        self.on_branch: Callable[[], Awaitable[None]] | None = None
+        """Awaited when L3 is on another timeline: what is known may be of a lost branch."""
         self.on_death: list[Callable[[str], None]] = []
         """Called with the id of a server that was found dead."""
         self._watched: dict[str, tuple[int, float]] = {}

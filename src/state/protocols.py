@@ -172,6 +172,14 @@ class EventLog(Protocol):
     async def tail(self, id: str, from_seq: int, limit: int = PAGE) -> Sequence[Event]:
         """Return events with seq >= from_seq, in order."""
 
+    async def gone(
+        self, known: Sequence[tuple[str, Version]]
+    ) -> Mapping[tuple[str, Version], Version]:
+        """Of (aggregate id, version) pairs, those that are not in the log.
+
+        Each comes with the newest version of the aggregate that is; (0, 0) when there is none.
+        """
+
     async def quarantine(self, events: Sequence[Event], why: str) -> None:
         """Keep events that the log can never take where an operator finds them.
 
@@ -180,7 +188,11 @@ class EventLog(Protocol):
         """
 
     async def save(self, entries: Sequence[Entry[Any]]) -> None:
-        """Write snapshots and read models in one transaction, each unless a newer one is there."""
+        """Write snapshots and read models in one transaction, each unless a newer one is there.
+
+        On another timeline than the server's own nothing is written, which is no answer: what was
+        folded on a branch that did not survive must not be derived data of the one that did.
+        """
 
 
 class Ownership(Protocol):

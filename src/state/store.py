@@ -5,7 +5,7 @@ Start reading at `Store.peek` (a hit, synchronous) and `Store.get` (everything e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import structlog
@@ -68,6 +68,8 @@ class Store(Generic[S]):
         self.fills = Fills(kind, shared)
         self.listeners: list[Callable[[str, Version], None]] = []
         """Called with (id, version) when this server hears of a version, its own included."""
+        self.suspected: Callable[[Sequence[tuple[str, Version]]], None] = lambda known: None
+        """Called with known versions when one of a later timeline of L3 replaces them."""
         self._l1_hits = self._l2_hits = self._l3_loads = 0
 
     # -- reading ---------------------------------------------------------------------------------
@@ -223,7 +225,7 @@ class Store(Generic[S]):
         """Note that `version` exists: whatever is older is no answer from now on."""
         self._missing.pop(id, None)
         if self._guards.watermark:
-            self._watermarks.raise_to(id, version)
+            self._raise(id, version)
             slot = self._lookup(id)
             if slot is not None and slot.entry.version < version:
                 slot.behind = True
@@ -244,6 +246,26 @@ class Store(Generic[S]):
         for id, slot in self._l1.slots():
             if slot.lease is not self._owned and concerns(id):
                 slot.behind = True
+
+    def remember(self, id: str, version: Version) -> None:
+        """Keep the version that this server gives up with the ownership of an aggregate."""
+        if self._guards.watermark:
+            self._raise(id, version)
+
+    def _raise(self, id: str, version: Version) -> None:
+        replaced = self._watermarks.raise_to(id, version)
+        if replaced is not None:
+            self.suspected([(id, replaced)])
+
+    def branched(self) -> list[tuple[str, Version]]:
+        """Doubt every entry and forget every version: L3 is on another branch of its history.
+
+        Returns the versions that were known.
+        """
+        known = self._watermarks.all()
+        self._watermarks.clear()
+        self.clear(lambda _: True)
+        return known
 
     def snapshot_of(self, entry: Entry[S]) -> Snapshot:
         """Return the bytes of an entry for L2, stamped with the life of Redis known now."""

@@ -59,9 +59,10 @@ class Takeover(Generic[S, C]):
         self._half_taken: dict[str, None] = {}
         self.taken = 0
         """Aggregates taken from dead servers."""
-        membership.on_death.append(self._died)
+        membership.on_death.append(self.look_after)
 
-    def _died(self, server_id: str) -> None:
+    def look_after(self, server_id: str) -> None:
+        """See to what the log says this server owns and nobody holds."""
         self._dead[server_id] = self._clock.monotonic()
         self._wake.set()
 
@@ -86,12 +87,14 @@ class Takeover(Generic[S, C]):
     async def _take_from(self, dead: str, since: float) -> bool:
         """Take what it is this server's turn to take; True when it was everybody's turn."""
         await self._take_all(list(self._half_taken))
-        living = (*self._membership.others(), self._membership.id)
+        me = self._membership.id
+        # Of what the log says that this very server owns no other server knows that it is loose.
+        living = (me,) if dead == me else (*self._membership.others(), me)
         turn = int((self._clock.monotonic() - since) / STEP_S)
         after = ""
         while True:
             orphans = await self._ownership.orphans(dead, after, _PAGE)
-            ranks = [(id, rank(id, self._membership.id, living)) for id in orphans]
+            ranks = [(id, rank(id, me, living)) for id in orphans]
             ours = [id for id, place in ranks if place <= turn]
             await self._take_all(ours)
             if len(orphans) < _PAGE:
@@ -111,6 +114,8 @@ class Takeover(Generic[S, C]):
 
     async def _take(self, id: str) -> bool:
         self._half_taken.pop(id, None)
+        if self._holdings.find(id) is not None:
+            return False
         try:
             await self._holdings.acquire(id, create=False)
         except DurableTierUnavailable:

@@ -25,9 +25,26 @@ class Watermarks:
         """Return the mark of an id; (0, 0) when nothing was heard."""
         return self._marks.get(id, ZERO)
 
-    def raise_to(self, id: str, version: Version) -> None:
-        """Note a version; marks never go down."""
-        if version > self.of(id):
+    def all(self) -> list[tuple[str, Version]]:
+        """Return every id with its mark."""
+        return list(self._marks.items())
+
+    def clear(self) -> None:
+        """Forget everything: the versions were of a history that may not be the present one."""
+        self.generation += 1
+        self._marks.clear()
+
+    def raise_to(self, id: str, version: Version) -> Version | None:
+        """Note a version; marks never go down.
+
+        Returns the mark that it replaces if that is of an earlier timeline of PostgreSQL: then it
+        may be of a branch that was lost.
+        """
+        known = self.of(id)
+        if version > known:
             if id not in self._marks and len(self._marks) >= self._marks.maxsize:
                 self.generation += 1
             self._marks[id] = version
+            if known is not ZERO and known.epoch >> 32 != version.epoch >> 32:
+                return known
+        return None

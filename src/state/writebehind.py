@@ -329,6 +329,11 @@ class WriteBehind(Generic[S]):
         self._by_last = OrderedDict(sorted(waiting.items(), key=lambda pair: pair[1].last))
         self._note_oldest()
 
+    def forget_all(self) -> None:
+        """Drop everything: it was folded on a branch of the log that may not have survived."""
+        for id in [*self._by_first, *self._flushing, *self._buffered]:
+            self.forget(id)
+
     def forget(self, id: str) -> None:
         """Drop an aggregate that another server owns now: it flushes what the log has."""
         for part in (self._by_first, self._flushing):

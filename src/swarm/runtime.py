@@ -137,7 +137,13 @@ async def open_runtime(
                 guards=guards,
             )
 
-        event_log = PostgresLog(CONVERSATIONS, pool, append_line, guards=guards)
+        event_log = PostgresLog(
+            CONVERSATIONS,
+            pool,
+            append_line,
+            guards=guards,
+            timeline=lambda: membership.timeline,
+        )
         source = LogSource(CONVERSATIONS, event_log, guards=guards)
         store: Store[ConversationState] = store_of(CONVERSATIONS, source)
         conversations: Aggregates[ConversationState, Command] = Aggregates(
@@ -157,6 +163,13 @@ async def open_runtime(
         config_stores: dict[str, Store[Record[Any]]] = {
             name: store_of(kind, ConfigSource(kind, engine)) for name, kind in KINDS.items()
         }
+
+        async def branched() -> None:
+            for one in config_stores.values():
+                one.branched()
+            await conversations.branched()
+
+        membership.on_branch = branched
         configs = ConfigService(
             {
                 name: Configs(kind, engine, announcer, clock, guards=guards)
@@ -222,6 +235,7 @@ async def open_runtime(
             listener,
             announcer,
             forwarder,
+            handover,
             host,
             feed,
             outage,

@@ -13,6 +13,7 @@ from src.state.membership import Membership
 from src.state.store import Store
 from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder
+from src.swarm.handover import Handover
 from src.swarm.host import Host
 from src.swarm.outage import Outage
 
@@ -32,6 +33,7 @@ class Status:
         listener: Listener,
         announcer: Announcer,
         forwarder: Forwarder,
+        handover: Handover,
         host: Host,
         feed: Feed,
         outage: Outage,
@@ -45,6 +47,7 @@ class Status:
         self._listener = listener
         self._announcer = announcer
         self._forwarder = forwarder
+        self._handover = handover
         self._host = host
         self._feed = feed
         self._outage = outage
@@ -74,6 +77,13 @@ class Status:
                 "followers": counts["followers"],
                 "pending_turns": counts["pending_turns"],
             },
+            "lost_in_failover": {
+                "conversations": self._conversations.lost.count,
+                "latest": [
+                    {"id": one.id, "known": one.known.token, "found": one.found.token}
+                    for one in self._conversations.lost.latest
+                ],
+            },
             "stores": {name: store.counts() for name, store in self._stores.items()},
         }
 
@@ -99,6 +109,8 @@ class Status:
             "flushes": buffer.flushes,
             "snapshots": buffer.snapshots,
             "takeovers": self._conversations.takeover.taken,
+            "given_away": self._handover.given,
+            "lost_in_failover": self._conversations.lost.count,
             "announcements": self._announcer.published,
             "announcement_fallbacks": self._announcer.fallbacks,
             "invalidations": self._listener.applied,

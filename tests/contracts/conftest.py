@@ -49,7 +49,9 @@ class Durable(ABC):
     """L3: two servers' ways to it, and what stands in it."""
 
     @abstractmethod
-    def log(self, kind: Kind[Any, Any] = NOTEBOOKS, guards: Guards = ALL_ON) -> EventLog: ...
+    def log(
+        self, kind: Kind[Any, Any] = NOTEBOOKS, guards: Guards = ALL_ON, timeline: int = 0
+    ) -> EventLog: ...
 
     @abstractmethod
     def ownership(self) -> Ownership: ...
@@ -77,8 +79,10 @@ class InMemory(Durable):
     def __init__(self) -> None:
         self.database = MemoryDatabase()
 
-    def log(self, kind: Kind[Any, Any] = NOTEBOOKS, guards: Guards = ALL_ON) -> EventLog:
-        return MemoryLog(kind, self.database, guards=guards)
+    def log(
+        self, kind: Kind[Any, Any] = NOTEBOOKS, guards: Guards = ALL_ON, timeline: int = 0
+    ) -> EventLog:
+        return MemoryLog(kind, self.database, guards=guards, timeline=lambda: timeline)
 
     def ownership(self) -> Ownership:
         return MemoryOwnership(NOTEBOOKS, self.database)
@@ -105,8 +109,12 @@ class InPostgres(Durable):
         self._url, self._admin_url = url, admin_url
         self._pool, self._lines = pool, lines
 
-    def log(self, kind: Kind[Any, Any] = NOTEBOOKS, guards: Guards = ALL_ON) -> EventLog:
-        return PostgresLog(kind, self._pool, self._lines[0], guards=guards)
+    def log(
+        self, kind: Kind[Any, Any] = NOTEBOOKS, guards: Guards = ALL_ON, timeline: int = 0
+    ) -> EventLog:
+        return PostgresLog(
+            kind, self._pool, self._lines[0], guards=guards, timeline=lambda: timeline
+        )
 
     def ownership(self) -> Ownership:
         return PostgresOwnership(NOTEBOOKS, self._pool)

@@ -265,6 +265,30 @@ async def test_many_snapshots_in_one_save(durable: Durable) -> None:
     assert [await durable.summary(f"n{i}") for i in (0, 99)] == [(1, "0"), (100, "99")]
 
 
+async def test_gone_names_the_versions_that_are_not_in_the_log(durable: Durable) -> None:
+    epoch = (await acquired(durable, "n")).epoch
+    log = durable.log()
+    await log.append(ME, [claim("n", epoch, 0, "one", "two")])
+    there, beyond, other = Version(epoch, 2), Version(epoch, 3), Version(epoch - 1, 1)
+    known = [("n", there), ("n", beyond), ("n", other), ("nowhere", there)]
+    assert await log.gone(known) == {
+        ("n", beyond): there,
+        ("n", other): there,
+        ("nowhere", there): Version(0, 0),
+    }
+    assert await log.gone([]) == {}
+
+
+async def test_snapshots_of_another_timeline_are_not_saved(durable: Durable) -> None:
+    now = (await durable.registry().pull(0)).timeline
+    entry = notebook("n", Version(now << 32, 1), "one")
+    with pytest.raises(DurableTierUnavailable):
+        await durable.log(timeline=now + 1).save([entry])
+    assert (await durable.log().load("n"))[0] is None
+    await durable.log(timeline=now).save([entry])
+    assert (await durable.log().load("n"))[0] is not None
+
+
 async def test_no_answer_is_an_error_and_never_a_miss(durable: Durable) -> None:
     log = durable.log()
     await durable.switch_off()

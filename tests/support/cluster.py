@@ -114,7 +114,13 @@ class Server:
             self.registry, given, clock, f"http://{name}", self.owned_lease, guards=guards
         )
         self.announcer = Announcer(self.bus, self.notices, self.registry, self.membership, clock)
-        self.log = MemoryLog(kind, database, trip=self.log_link.trip, guards=guards)
+        self.log = MemoryLog(
+            kind,
+            database,
+            trip=self.log_link.trip,
+            guards=guards,
+            timeline=lambda: self.membership.timeline,
+        )
         self.source: LogSource[Notebook] = LogSource(
             kind, MemoryLog(kind, database, trip=self.read_link.trip), guards=guards
         )
@@ -143,6 +149,7 @@ class Server:
             guards=guards,
         )
         self.membership.on_deposed = self.notebooks.holdings.deposed
+        self.membership.on_branch = self.notebooks.branched
         self.listener = Listener(
             self.bus,
             self.notices,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from src.state.errors import DuplicateEvent, UnfitEvent
+from src.state.errors import DuplicateEvent, DurableTierUnavailable, UnfitEvent
 from src.state.guards import ALL_ON, Guards
-from src.state.models import Claim, Entry, Event, Version
+from src.state.models import ZERO, Claim, Entry, Event, Version
 from src.state.protocols import PAGE, Kind, Snapshot
 from src.state.tiers.memory_database import MemoryDatabase, Trip
 
@@ -22,6 +22,7 @@ class MemoryLog:
         *,
         trip: Trip | None = None,
         guards: Guards = ALL_ON,
+        timeline: Callable[[], int] = lambda: 0,
     ) -> None:
         self._kind = kind
         self._heads = database.heads[kind.heads]
@@ -31,6 +32,8 @@ class MemoryLog:
         self._quarantine = database.quarantine
         self._trip = trip or database.trip
         self._guards = guards
+        self._database = database
+        self._timeline = timeline
 
     async def append(self, server_id: str, claims: Sequence[Claim]) -> frozenset[str]:
         async with self._trip():
@@ -88,6 +91,17 @@ class MemoryLog:
         events = self._events.get(id, [])
         return [event for event in events if event.version.seq >= from_seq][:limit]
 
+    async def gone(
+        self, known: Sequence[tuple[str, Version]]
+    ) -> Mapping[tuple[str, Version], Version]:
+        async with self._trip():
+            logs = {id: [event.version for event in self._tail(id, 1, 1 << 62)] for id, _ in known}
+        return {
+            (id, version): logs[id][-1] if logs[id] else ZERO
+            for id, version in known
+            if version not in logs[id]
+        }
+
     async def quarantine(self, events: Sequence[Event], why: str) -> None:
         async with self._trip():
             self._quarantine.extend((event, why) for event in events)
@@ -100,6 +114,8 @@ class MemoryLog:
         ]
         rows = [(model.table, model.row(entry)) for model in kind.read_models for entry in entries]
         async with self._trip():
+            if self._timeline() not in (0, self._database.timeline):
+                raise DurableTierUnavailable("the database in memory is on another timeline")
             for snapshot in fresh:
                 old = self._snapshots.get(snapshot.id)
                 if old is None or (

@@ -18,6 +18,9 @@ from src.state.urls import for_sqlalchemy, masked
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
+# After a failover or a restore the server writes another timeline; epochs of the old one are lower.
+TIMELINE = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"
+
 NO_ANSWER = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,

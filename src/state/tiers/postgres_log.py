@@ -8,15 +8,16 @@ the takeover's UPDATE, and without a lock a paused writer gets through.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
 
+from src.state.errors import DurableTierUnavailable
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Claim, Entry, Event, Version
 from src.state.protocols import PAGE, Kind, ReadModel, Snapshot
-from src.state.tiers.postgres import Line, Pool, answering
+from src.state.tiers.postgres import TIMELINE, Line, Pool, answering
 
 _APPEND = """
 WITH claim AS (
@@ -75,6 +76,17 @@ SELECT conversation_id, event_id, epoch, seq FROM {events}
 WHERE (conversation_id, event_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 """
 
+_GONE = """
+SELECT known.*, coalesce(newest.epoch, 0) AS found_epoch, coalesce(newest.seq, 0) AS found_seq
+FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS known(id, epoch, seq)
+LEFT JOIN LATERAL (
+    SELECT epoch, seq FROM {events} WHERE conversation_id = known.id ORDER BY seq DESC LIMIT 1
+) newest ON true
+WHERE NOT EXISTS (
+    SELECT FROM {events} event WHERE event.conversation_id = known.id
+        AND event.seq = known.seq AND event.epoch = known.epoch)
+"""
+
 _QUARANTINE = """
 INSERT INTO quarantine (kind, aggregate_id, event_id, type, body, why)
 VALUES ($1, $2, $3, $4, $5, $6)
@@ -130,16 +142,26 @@ def _event(id: str, row: asyncpg.Record) -> Event:
 
 
 class PostgresLog:
-    """`EventLog` of one kind. Appends go over a line of their own, the rest over the pool."""
+    """`EventLog` of one kind. Appends go over a line of their own, the rest over the pool.
+
+    `timeline` gives the one that the server knows of; 0 while it knows none.
+    """
 
     def __init__(
-        self, kind: Kind[Any, Any], pool: Pool, line: Line, *, guards: Guards = ALL_ON
+        self,
+        kind: Kind[Any, Any],
+        pool: Pool,
+        line: Line,
+        *,
+        guards: Guards = ALL_ON,
+        timeline: Callable[[], int] = lambda: 0,
     ) -> None:
         names = {"heads": kind.heads, "events": kind.events, "snapshots": kind.snapshots}
         conflicts = "" if guards.whole else "ON CONFLICT DO NOTHING"
         self._kind = kind
         self._pool = pool
         self._line = line
+        self._timeline = timeline
         self._append = _APPEND.format(
             fence=_fence(guards, epoch="claim.epoch", seq="claim.seq"), conflicts=conflicts, **names
         )
@@ -149,6 +171,7 @@ class PostgresLog:
         self._tail = _TAIL.format(**names)
         self._load = _LOAD.format(**names)
         self._find = _FIND.format(**names)
+        self._gone = _GONE.format(**names)
         self._save = _SAVE.format(newer=_NEWER if guards.newer else "", **names)
         self._models = [(model, _read_model_statement(model, guards)) for model in kind.read_models]
 
@@ -214,6 +237,21 @@ class PostgresLog:
             rows = await self._pool.fetch(self._tail, id, from_seq, limit)
         return [_event(id, row) for row in rows]
 
+    async def gone(
+        self, known: Sequence[tuple[str, Version]]
+    ) -> Mapping[tuple[str, Version], Version]:
+        with answering():
+            rows = await self._pool.fetch(
+                self._gone,
+                [id for id, _ in known],
+                [version.epoch for _, version in known],
+                [version.seq for _, version in known],
+            )
+        return {
+            (id, Version(epoch, seq)): Version(found_epoch, found_seq)
+            for id, epoch, seq, found_epoch, found_seq in rows
+        }
+
     async def quarantine(self, events: Sequence[Event], why: str) -> None:
         rows = [
             (
@@ -239,6 +277,9 @@ class PostgresLog:
         ]
         with answering():
             async with self._pool.acquire() as connection, connection.transaction():
+                expected = self._timeline()
+                if expected and await connection.fetchval(f"SELECT {TIMELINE}") != expected:
+                    raise DurableTierUnavailable("PostgreSQL is on another timeline by now")
                 await connection.executemany(self._save, snapshots)
                 for model, statement in self._models:
                     await connection.executemany(statement, [model.row(entry) for entry in ordered])

@@ -11,14 +11,11 @@ from typing import Any
 
 from src.state.models import Announcement, Held, OwnedBy, Peer, Version
 from src.state.protocols import Kind, Pulled
-from src.state.tiers.postgres import Line, Pool, answering
-
-# After a failover or a restore the server writes another timeline; epochs of the old one are lower.
-_TIMELINE = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"
+from src.state.tiers.postgres import TIMELINE, Line, Pool, answering
 
 _ACQUIRE = f"""
 UPDATE {{heads}} head
-SET owner_id = $1, epoch = greatest(head.epoch + 1, {_TIMELINE} << 32)
+SET owner_id = $1, epoch = greatest(head.epoch + 1, {TIMELINE} << 32)
 WHERE head.id = $2 AND (
     head.owner_id IS NULL OR head.owner_id = $1
     OR NOT EXISTS (SELECT FROM servers WHERE servers.id = head.owner_id AND dead_at IS NULL))
@@ -26,7 +23,7 @@ RETURNING epoch, seq
 """
 
 _CREATE = f"""
-INSERT INTO {{heads}} (id, owner_id, epoch, seq) VALUES ($2, $1, {_TIMELINE} << 32, 0)
+INSERT INTO {{heads}} (id, owner_id, epoch, seq) VALUES ($2, $1, {TIMELINE} << 32, 0)
 ON CONFLICT (id) DO NOTHING RETURNING epoch, seq
 """
 
@@ -163,7 +160,7 @@ class PostgresRegistry:
             )
             changes = await connection.fetch(_CHANGES, outbox_after)
             ends = await connection.fetch(
-                f"SELECT coalesce((SELECT max(position) FROM outbox), 0), {_TIMELINE}"
+                f"SELECT coalesce((SELECT max(position) FROM outbox), 0), {TIMELINE}"
             )
             end, timeline = ends[0]
         return Pulled(
@@ -176,7 +173,7 @@ class PostgresRegistry:
     async def timeline(self) -> int:
         """Return the timeline; also the cheapest way to ask whether the primary answers."""
         async with self._pull_line.use() as connection:
-            timeline: int = await connection.fetchval(f"SELECT {_TIMELINE}")
+            timeline: int = await connection.fetchval(f"SELECT {TIMELINE}")
         return timeline
 
     async def outbox_end(self) -> int:

@@ -267,7 +267,7 @@ async def test_other_timeline_of_postgres_drops_everything() -> None:
     async def deposed() -> None:
         dropped.append(True)
 
-    ears.server.membership.on_deposed = deposed
+    ears.server.membership.on_branch = deposed
     ears.cluster.database.timeline += 1
     ears.doubts.clear()
     await ears.listener.pull()

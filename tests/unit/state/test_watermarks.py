@@ -33,3 +33,19 @@ def test_marks_are_bounded_and_a_lost_one_moves_the_generation() -> None:
     assert (len(marks), marks.generation) == (3, 1)
     assert marks.of("b") == ZERO
     assert marks.of("a") == Version(1, 2)
+
+
+def test_mark_of_an_earlier_timeline_is_given_back_when_it_is_replaced() -> None:
+    marks = Watermarks()
+    old, new = Version(1 << 32, 105), Version(2 << 32, 101)
+    assert marks.raise_to("n", old) is None
+    assert marks.raise_to("n", new) == old
+    assert marks.raise_to("n", Version(2 << 32, 102)) is None
+    assert marks.all() == [("n", Version(2 << 32, 102))]
+
+
+def test_cleared_marks_are_gone_and_move_the_generation() -> None:
+    marks = Watermarks()
+    marks.raise_to("n", Version(1, 1))
+    marks.clear()
+    assert (marks.all(), marks.generation) == ([], 1)
