@@ -36,7 +36,7 @@ $ make prove ARGS="--only owner --jobs 1"     # one kind
 
 A run that was ended is taken up where it was: finished acts stay in `.prove/` and are not played
 again while the sources are the same. An act that failed stays failed until `--again`, and what
-went wrong before stays in its record.
+went wrong before stays in its record; its ledger, logs and data are in `.prove/<act>.evidence`.
 """
 
 Table = Sequence[Sequence[str]]
@@ -141,9 +141,11 @@ def page(acts: Sequence[Act], records: Sequence[Record]) -> str:
 
 
 _STEPS = """\
-Where the owner's turns stood when it was killed, looked at in the stores right after the kill. A
-server has many turns under way, so one kill strikes at several steps; each counts kills at which
-at least one turn, or one conversation, stood there.
+Where an owner's turns stood when it was killed or stopped, and all turns when Redis was killed, as
+the stores said right after. A server has many turns under way, so one fault strikes at several
+steps; each counts the faults at which at least one turn, or one conversation, stood there. Every
+second kill of an owner is aimed: the server is frozen in a burst, and killed only if the log has a
+turn for whose ack a client still waits.
 """
 
 

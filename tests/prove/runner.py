@@ -16,6 +16,7 @@ from tests.prove.act import Act, Result
 from tests.prove.child import NOT_PLAYED, RECORD
 from tests.prove.shelf import ROOT, Record, Shelf
 
+LOG = "act.log"
 COMMAND = (sys.executable, "-m", "tests.prove.child")
 _END_WITHIN_S = 20.0
 """A child needs less, see child.py."""
@@ -60,7 +61,7 @@ async def _seat(waiting: Iterable[Act], tree: str, shelf: Shelf, watcher: Watche
         watcher.began(act)
         record = None
         try:
-            record = await _one(act, tree, partial(watcher.told, act))
+            record = await _one(act, tree, shelf, partial(watcher.told, act))
             if record is not None:
                 shelf.put(_with_earlier(record, shelf.get(act.name, tree)))
         finally:
@@ -75,11 +76,10 @@ def _with_earlier(record: Record, before: Record | None) -> Record:
     return msgspec.structs.replace(record, earlier=(*before.earlier, *why))
 
 
-async def _one(act: Act, tree: str, told: Callable[[str], None]) -> Record | None:
+async def _one(act: Act, tree: str, shelf: Shelf, told: Callable[[str], None]) -> Record | None:
     with TemporaryDirectory(prefix="swarmstate-prove-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        log = folder / "act.log"
-        with log.open("wb") as errors:
+        with (folder / LOG).open("wb") as errors:
             child = await asyncio.create_subprocess_exec(
                 *COMMAND,
                 act.name,
@@ -101,12 +101,19 @@ async def _one(act: Act, tree: str, told: Callable[[str], None]) -> Record | Non
             raise
         if code == NOT_PLAYED:
             return None
-        try:
-            return msgspec.json.decode((folder / RECORD).read_bytes(), type=Record)
-        except FileNotFoundError:
-            last = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-            error = "\n".join([*last, f"the act's process ended with exit code {code}"])
-            return Record(act.name, act.kind, tree, "failed", Result(), error)
+        record = _record(act, tree, folder, code)
+        if record.outcome != "kept":
+            await asyncio.to_thread(shelf.keep, act.name, folder)
+        return record
+
+
+def _record(act: Act, tree: str, folder: Path, code: int) -> Record:
+    try:
+        return msgspec.json.decode((folder / RECORD).read_bytes(), type=Record)
+    except FileNotFoundError:
+        last = (folder / LOG).read_text(errors="replace").splitlines()[-_LOG_LINES:]
+        error = "\n".join([*last, f"the act's process ended with exit code {code}"])
+        return Record(act.name, act.kind, tree, "failed", Result(), error)
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

@@ -6,6 +6,7 @@ A result belongs to the source tree that it was got from. Once that has changed,
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -76,6 +77,13 @@ class Shelf:
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
         draft.rename(self.path(record.act))
 
+    def keep(self, act: str, folder: Path) -> Path:
+        """Keep all that a failed act left in its folder: ledger, logs, data; return where."""
+        kept = self.folder / f"{act}.evidence"
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(folder, kept, symlinks=True)
+        return kept
+
     def get(self, act: str, tree: str) -> Record | None:
         """Return the act's record of this tree."""
         try:
@@ -92,6 +100,7 @@ class Shelf:
         """Throw these acts' records away."""
         for act in acts:
             self.path(act).unlink(missing_ok=True)
+            shutil.rmtree(self.folder / f"{act}.evidence", ignore_errors=True)
 
 
 def tree_of(root: Path = ROOT) -> str:

@@ -75,6 +75,7 @@ async def test_an_act_that_fails_in_any_way_is_on_the_shelf_with_the_reason(shel
         "dies": ("failed", "the act's process ended with exit code 9"),
     }
     assert "the last words" in reasons["dies"].error
+    assert (shelf.folder / "dies.evidence" / runner.LOG).read_text() == "the last words\n"
 
 
 async def test_what_failed_before_stays_on_record_when_the_act_is_played_again(

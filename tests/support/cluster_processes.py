@@ -60,6 +60,13 @@ class Cluster:
         )
         return next((server for server in self.servers if server.url == url), None)
 
+    async def given_up(self, server: ServerProcess) -> bool:
+        """Say whether the others hold the server for dead."""
+        found: bool = await self.database.fetchval(
+            "SELECT NOT EXISTS (SELECT FROM servers WHERE url = $1 AND dead_at IS NULL)", server.url
+        )
+        return found
+
     async def owned_by(self, server: ServerProcess) -> dict[str, int]:
         """Return the conversations of a living server with the epoch it has them under."""
         rows = await self.database.fetch(

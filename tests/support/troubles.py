@@ -39,6 +39,7 @@ _ARRIVALS_S = 0.03
 """Time for acks that had left the frozen server to reach the client."""
 _TRIES = 200
 _AGAIN_WITHIN_S = 60.0
+_MARK = "in-the-dump-alone"
 
 Pair = tuple[Literal["owner", "redis", "postgres"], Literal["owner", "redis", "postgres"]]
 
@@ -171,6 +172,8 @@ class Troubles:
             async with self._strikes("old_dump"):
                 await self._redis_dies()
                 await self._redis_returns()
+                async with Redis.from_url(self._cluster.redis_url) as client:
+                    assert await client.delete(_MARK), "Redis came back with its old dump"
         finally:
             dump.unlink(missing_ok=True)
 
@@ -183,6 +186,8 @@ class Troubles:
         try:
             async with self._strikes("sigstop"):
                 await self._look(epochs)
+            # Nothing in flight may have been its own: the pause has to outlast its deadline too.
+            await eventually(partial(self._cluster.given_up, victim), what="a pause is noticed")
         finally:
             victim.resume()
 
@@ -269,7 +274,9 @@ class Troubles:
 
     async def _dump(self) -> Path:
         async with Redis.from_url(self._cluster.redis_url) as client:
+            await client.set(_MARK, "")
             await client.save()
+            await client.delete(_MARK)
             told = await client.config_get("dir", "dbfilename")
             return Path(str(told["dir"]), str(told["dbfilename"]))
 
