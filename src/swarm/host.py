@@ -16,6 +16,7 @@ from datetime import timedelta
 from hashlib import sha256
 
 import structlog
+from cachetools import LRUCache
 
 from src.state.background import end
 from src.state.configs import Record
@@ -39,6 +40,7 @@ from src.swarm.tools import BUILT_IN, command_for
 log = structlog.get_logger(__name__)
 
 _MAX_WAITING_TURNS = 100
+_KNOWN_BOTS = 4096
 
 
 class _Room:
@@ -69,6 +71,8 @@ class Host:
         self._first_part_s = first_part_timeout.total_seconds()
         outage.rooms.said.append(self._said)
         self._rooms: dict[str, _Room] = {}
+        self._known: LRUCache[str, Record[BotConfig] | None] = LRUCache(_KNOWN_BOTS)
+        """Configs as they were last seen, for outages; None: the bot has none."""
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
         self.replies = 0
@@ -188,13 +192,25 @@ class Host:
         records: dict[str, Record[BotConfig] | None] = {}
         for bot in state.bots:
             try:
-                records[bot.id] = await self._configs.get("bot", bot.id)
-            except NotFound:
-                continue
+                record = await self._record(bot.id)
             except TierUnavailable as error:
                 log.warning("config.unreadable", bot=bot.id, error=str(error))
                 records[bot.id] = None
+            else:
+                if record is not None:
+                    records[bot.id] = record
         return records
+
+    async def _record(self, bot_id: str) -> Record[BotConfig] | None:
+        if self._outage.is_on and bot_id in self._known:
+            # As it was last: to ask who cannot answer would take long, for each turn again.
+            return self._known[bot_id]
+        try:
+            record: Record[BotConfig] | None = await self._configs.get("bot", bot_id)
+        except NotFound:
+            record = None
+        self._known[bot_id] = record
+        return record
 
     async def _reply(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -85,10 +85,12 @@ async def open_cluster(
     *,
     settings: Mapping[str, str] = DEFAULTS,
     count: int = 2,
+    ways: Sequence[str] = (),
 ) -> AsyncIterator[Cluster]:
     """Start `count` servers on these stores; drain and end them at the end of the block.
 
-    `settings` are further SWARMSTATE_* variables of all of them.
+    `settings` are further SWARMSTATE_* variables of all of them; `ways` are URLs of the database,
+    one for each server, that differ in the way there.
     """
     environment = {
         "SWARMSTATE_DATABASE_URL": database_url,
@@ -97,8 +99,15 @@ async def open_cluster(
         **settings,
     }
     servers = [
-        ServerProcess(name, port, environment, folder / f"server-{name}.log")
-        for name, port in zip("ABCDEFGH", free_ports(count), strict=False)
+        ServerProcess(
+            name,
+            port,
+            {**environment, "SWARMSTATE_DATABASE_URL": way},
+            folder / f"server-{name}.log",
+        )
+        for name, port, way in zip(
+            "ABCDEFGH", free_ports(count), ways or [database_url] * count, strict=False
+        )
     ]
     cluster = Cluster(servers, await look_at(database_url), database_url, redis_url)
     try:

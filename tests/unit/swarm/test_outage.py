@@ -95,6 +95,22 @@ async def test_running_room_goes_on_and_all_of_it_is_logged_on_return_once_and_i
 
 
 @virtual_time
+async def test_bots_go_on_with_the_configs_they_had_and_those_without_one_without() -> None:
+    swarm, _ = talking()
+    async with swarm.open("a", voice=Voice(Text("Yes."))) as [a]:
+        await a.begin(SCOUT, TUTOR)
+        await a.say("@all before")
+        await advance(1)
+        await cut(swarm)
+        swarm.bots.unreadable |= {"scout", "tutor"}
+        await a.say("@all hello")
+        await advance(1)
+        await give_back(swarm)
+    assert [who for who, _ in swarm.said()] == ["ada", "scout", "tutor"] * 2
+    assert [turn.config_version for turn in swarm.turns() if turn.author.id == "scout"] == [1, 1]
+
+
+@virtual_time
 async def test_bots_hear_what_is_pending() -> None:
     swarm, _ = talking()
     voice = Voice(says=lambda request: f"heard {len(request.state.messages)}")
