@@ -31,6 +31,8 @@ C = TypeVar("C")
 log = structlog.get_logger(__name__)
 
 _KEYS_REMEMBERED = 64
+_MAX_EVENTS = 200
+"""What one aggregate adds to a batch."""
 
 
 class Pending(Generic[S, C]):
@@ -159,13 +161,15 @@ class Lane(Generic[S, C]):
         if len(self.keys) > _KEYS_REMEMBERED:
             self.keys.popitem(last=False)
 
-    def decide(self, now: datetime, max_events: int) -> Decided[S, C]:
-        """Take the queue and decide it command by command on the logged state.
+    def decide(self, now: datetime, max_commands: int = _MAX_EVENTS) -> Decided[S, C]:
+        """Take the queue, or its front, and decide it command by command on the logged state.
 
         Refusals and repeats are noted in their `Pending`; nothing may leave the server before what
         it rests on is logged.
         """
-        state, version, events, taken = self.state, self.version, [], []
+        state, version = self.state, self.version
+        events: list[Event] = []
+        taken: list[Pending[S, C]] = []
         answered: dict[str, Version] = {}
         at = self.time(now)
         for typed, waiting in self.buffered:
@@ -173,7 +177,7 @@ class Lane(Generic[S, C]):
             event = replace(waiting, version=version)
             state = self.kind.fold(state, typed, event.meta)
             events.append(event)
-        while self.queue and len(events) < max_events:
+        while self.queue and len(events) < _MAX_EVENTS and len(taken) < max_commands:
             pending = self.queue.popleft()
             taken.append(pending)
             if pending.command is None:

@@ -35,7 +35,6 @@ C = TypeVar("C")
 
 log = structlog.get_logger(__name__)
 
-_MAX_EVENTS_PER_LANE = 200
 _MAX_EVENTS = 1000
 _MAX_BYTES = 4 << 20
 
@@ -139,7 +138,7 @@ class GroupCommit(Generic[S, C]):
             if lane.closed or not self._may_act():
                 self.turn_away(lane)
                 continue
-            decided = lane.decide(now, _MAX_EVENTS_PER_LANE)
+            decided = lane.decide(now)
             batch.append(decided)
             events += len(decided.events)
             size += decided.size
@@ -227,10 +226,10 @@ class GroupCommit(Generic[S, C]):
             for pending in again:
                 pending.known = repeated[lane.id, pending.key]
             lane.reopen(decided)
-            batch.append(lane.decide(self._clock.now(), _MAX_EVENTS_PER_LANE))
+            batch.append(lane.decide(self._clock.now()))
 
     async def _isolate(self, batch: list[Decided[S, C]], error: UnfitEvent) -> None:
-        """Halve until the aggregate at fault stands alone; only its commands fail."""
+        """Halve until the aggregate at fault stands alone, then its command; only that fails."""
         if len(batch) > 1:
             half = batch[len(batch) // 2 :]
             del batch[len(batch) // 2 :]
@@ -242,6 +241,11 @@ class GroupCommit(Generic[S, C]):
             return
         decided = batch.pop()
         lane = decided.lane
+        if decided.pendings and (lane.buffered or len(decided.pendings) > 1):
+            # What is buffered goes first and by itself: it was acknowledged already.
+            lane.reopen(decided)
+            batch.append(lane.decide(self._clock.now(), 0 if lane.buffered else 1))
+            return
         log.error("event.unfit", kind=self._kind.name, id=lane.id, why=error.why)
         try:
             await self._log.quarantine(decided.events, error.why)
@@ -331,6 +335,8 @@ class GroupCommit(Generic[S, C]):
 
     def _fail_all(self, decided: Decided[S, C], error: StateError) -> None:
         decided.lane.in_flight = False
+        if decided.lane.queue:
+            self._ready[decided.lane.id] = decided.lane
         for pending in decided.pendings:
             self._fail(pending, error)
 

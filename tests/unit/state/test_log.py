@@ -16,7 +16,7 @@ from src.state.errors import (
     VersionConflict,
 )
 from src.state.guards import Guards
-from src.state.models import Announcement, Durability, Version
+from src.state.models import Ack, Announcement, Durability, Version
 from tests.support.clock import advance, jump, settle, virtual_time
 from tests.support.cluster import Cluster
 from tests.support.kinds import Break, Refuse, Write, notebook
@@ -252,6 +252,24 @@ async def test_event_that_never_fits_fails_only_its_aggregate() -> None:
         # Its owner goes on where the log stands.
         assert (await a.write("n5", "two")).version.seq == 2
         assert await a.lines("n5") == ("zero", "two")
+        assert a.notebooks.commit.waiting == 0
+
+
+@virtual_time
+async def test_command_that_never_fits_takes_nobody_elses_with_it() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await a.write("n", "zero")
+        await a.write("n", "cheap", durability=Durability.BUFFERED)
+        answers = await asyncio.gather(
+            a.write("n", "one"),
+            a.write("n", "poison", key="a\x00b"),
+            a.write("n", "two"),
+            return_exceptions=True,
+        )
+        assert [type(answer) for answer in answers] == [Ack, EventRefused, Ack]
+        assert cluster.texts("n") == ["zero", "cheap", "one", "two"]
+        assert await a.lines("n") == ("zero", "cheap", "one", "two")
         assert a.notebooks.commit.waiting == 0
 
 
