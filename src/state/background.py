@@ -25,13 +25,14 @@ async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel each task until it has ended.
+    """Cancel each task, in order, until it has ended.
 
     Once is not enough: Python 3.11's `wait_for`, and drivers built on it, swallow a cancel that
     arrives together with their answer, and a loop around them would go on for ever.
     """
-    waiting = set(tasks)
+    waiting = list(tasks)
     while waiting:
         for task in waiting:
             task.cancel()
-        _, waiting = await asyncio.wait(waiting, timeout=_AGAIN_S)
+        await asyncio.wait(waiting, timeout=_AGAIN_S)
+        waiting = [task for task in waiting if not task.done()]

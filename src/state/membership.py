@@ -22,6 +22,11 @@ from src.state.tiers.memory import Lease
 log = structlog.get_logger(__name__)
 
 
+def new_server_id() -> str:
+    """Name a process: a new one for every start."""
+    return f"srv-{uuid.uuid4().hex[:16]}"
+
+
 class Membership:
     """This server among the servers.
 
@@ -38,6 +43,7 @@ class Membership:
         lease: Lease,
         *,
         guards: Guards = ALL_ON,
+        new_id: Callable[[], str] = new_server_id,
     ) -> None:
         self._registry = registry
         self._clock = clock
@@ -47,7 +53,8 @@ class Membership:
         self._deadline_s = settings.owner_deadline.total_seconds()
         self._first_poll_gap_s = _gap_limit(settings.pull_interval)
         self.url = url
-        self.id = _new_id()
+        self._new_id = new_id
+        self.id = new_id()
         self.lease = lease
         self.peers: dict[str, Peer] = {}
         self.on_deposed: Callable[[], Awaitable[None]] | None = None
@@ -95,7 +102,7 @@ class Membership:
             return
         log.warning("server.deposed", server=self.id)
         self.lease.until = float("-inf")
-        self.id = _new_id()
+        self.id = self._new_id()
         if self.on_deposed is not None:
             await self.on_deposed()
         try:
@@ -169,10 +176,6 @@ class Membership:
         self._left = True
         self.lease.until = float("-inf")
         await self._registry.leave(self.id)
-
-
-def _new_id() -> str:
-    return f"srv-{uuid.uuid4().hex[:16]}"
 
 
 def _gap_limit(pull_interval: timedelta) -> float:

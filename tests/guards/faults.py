@@ -11,7 +11,7 @@ from tests.support.cluster import Cluster
 def lost_messages(cluster: Cluster) -> Iterator[None]:
     """Let what is published meanwhile reach no subscription."""
     space = cluster.space
-    subscriptions, space.subscriptions = space.subscriptions, set()
+    subscriptions, space.subscriptions = space.subscriptions, {}
     try:
         yield
     finally:
@@ -22,7 +22,7 @@ def lost_messages(cluster: Cluster) -> Iterator[None]:
 def lost_notices(cluster: Cluster) -> Iterator[None]:
     """Let what is notified meanwhile reach nobody who listens."""
     database = cluster.database
-    listeners, database.listeners = database.listeners, set()
+    listeners, database.listeners = database.listeners, {}
     try:
         yield
     finally:

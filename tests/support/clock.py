@@ -21,7 +21,7 @@ class Deadlock(AssertionError):
     """Every task waits for another one."""
 
 
-class _NoWaiting(selectors.DefaultSelector):
+class NoWaiting(selectors.DefaultSelector):
     """Lets time pass instead of waiting for sockets."""
 
     def __init__(self) -> None:
@@ -41,8 +41,8 @@ class _NoWaiting(selectors.DefaultSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time is its own."""
 
-    def __init__(self) -> None:
-        self._virtual = _NoWaiting()
+    def __init__(self, selector: NoWaiting | None = None) -> None:
+        self._virtual = selector or NoWaiting()
         super().__init__(self._virtual)
 
     def time(self) -> float:

@@ -17,7 +17,7 @@ from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, Tier
 from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
 from src.state.keys import partition_of
-from src.state.membership import Membership
+from src.state.membership import Membership, new_server_id
 from src.state.models import Ack, Announcement, Durability, Read, Version
 from src.state.protocols import Clock, Kind
 from src.state.settings import StateSettings
@@ -93,6 +93,7 @@ class Server:
         clock: Clock,
         guards: Guards,
         kind: Kind[Notebook, Command],
+        new_id: Callable[[], str] = new_server_id,
     ) -> None:
         self.clock = clock
         self.log_link = Link(database.trip, DurableTierUnavailable)
@@ -111,7 +112,13 @@ class Server:
         self.notices = MemoryNotices(database, trip=self.notice_link.trip)
         self.registry = MemoryRegistry(database, trip=self.beat_link.trip)
         self.membership = Membership(
-            self.registry, given, clock, f"http://{name}", self.owned_lease, guards=guards
+            self.registry,
+            given,
+            clock,
+            f"http://{name}",
+            self.owned_lease,
+            guards=guards,
+            new_id=new_id,
         )
         self.announcer = Announcer(self.bus, self.notices, self.registry, self.membership, clock)
         self.log = MemoryLog(

@@ -266,7 +266,8 @@ class _Told:
                 if _is_logged(acked) or not self._went_down(conversation, turn, acked):
                     yield Broken.LOST, f"{key}, acked {acked.durability} at {version.token}"
             elif not _is_logged(acked):
-                if there[0] < version:
+                # An earlier attempt may have been logged, without an answer that said so.
+                if there[0] < version and acked.attempts == 1:
                     yield Broken.FORK, f"{key} is at {there[0].token}, before {version.token}"
             elif version not in there:
                 yield Broken.FORK, f"{key} was acked at {version.token}, is at {there[0].token}"

@@ -57,8 +57,7 @@ class MemoryBus:
         )
         counter.kept[counter.n] = message
         counter.kept.pop(counter.n - _KEPT, None)
-        for queue in self._space.subscriptions:
-            queue.put_nowait((partition, message))
+        self._space.deliver(partition, message)
 
     async def renew(self) -> None:
         async with self._trip():
@@ -83,11 +82,11 @@ class MemoryBus:
     async def subscribe(self) -> AsyncIterator[AsyncIterator[Message]]:
         queue: asyncio.Queue[Delivery | None] = asyncio.Queue()
         async with self._trip():
-            self._space.subscriptions.add(queue)
+            self._space.subscriptions[queue] = None
         try:
             yield _messages(queue)
         finally:
-            self._space.subscriptions.discard(queue)
+            self._space.subscriptions.pop(queue, None)
 
 
 async def _messages(queue: asyncio.Queue[Delivery | None]) -> AsyncIterator[Message]:
@@ -107,18 +106,17 @@ class MemoryNotices:
     async def publish(self, origin: str, changes: Sequence[Announcement]) -> None:
         message = b"notify 0 " + encode_changes(origin, tuple(changes))
         async with self._trip():
-            for queue in self._database.listeners:
-                queue.put_nowait(message)
+            self._database.notify(message)
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[AsyncIterator[Message]]:
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         async with self._trip():
-            self._database.listeners.add(queue)
+            self._database.listeners[queue] = None
         try:
             yield _notices(queue)
         finally:
-            self._database.listeners.discard(queue)
+            self._database.listeners.pop(queue, None)
 
 
 async def _notices(queue: asyncio.Queue[bytes | None]) -> AsyncIterator[Message]:

@@ -60,8 +60,8 @@ class MemoryDatabase:
     outbox: list[Announcement] = field(default_factory=list)
     """Committed config changes; the first is at position 1."""
     quarantine: list[tuple[Event, str]] = field(default_factory=list)
-    listeners: set[asyncio.Queue[bytes | None]] = field(default_factory=set)
-    """Who hears notifications; None ends a session."""
+    listeners: dict[asyncio.Queue[bytes | None], None] = field(default_factory=dict)
+    """Who hears notifications, in the order in which they came; None ends a session."""
 
     @asynccontextmanager
     async def trip(self) -> AsyncIterator[None]:
@@ -75,6 +75,11 @@ class MemoryDatabase:
             raise DurableTierUnavailable("the database in memory is switched off")
         yield
         await asyncio.sleep(0)
+
+    def notify(self, message: bytes) -> None:
+        """Give a message to all who listen."""
+        for queue in self.listeners:
+            queue.put_nowait(message)
 
     def lives(self, server_id: str | None) -> bool:
         """Whether that server is registered and nobody declared it dead."""

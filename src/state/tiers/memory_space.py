@@ -57,7 +57,8 @@ class MemorySpace:
     run_id: str = field(default_factory=_run_id)
     cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
     counters: list[Counter] = field(default_factory=_counters)
-    subscriptions: set[asyncio.Queue[Delivery | None]] = field(default_factory=set)
+    subscriptions: dict[asyncio.Queue[Delivery | None], None] = field(default_factory=dict)
+    """In the order in which they were made, so that a run can be repeated exactly."""
 
     @asynccontextmanager
     async def trip(self) -> AsyncIterator[None]:
@@ -93,6 +94,11 @@ class MemorySpace:
     def renew(self) -> None:
         """Begin another life of every partition."""
         self.counters = _counters()
+
+    def deliver(self, partition: int, message: bytes) -> None:
+        """Give a message to all who listen."""
+        for queue in self.subscriptions:
+            queue.put_nowait((partition, message))
 
     def cut_subscriptions(self) -> None:
         """Break every subscription."""

@@ -38,7 +38,7 @@ async def test_numbers_of_an_ended_life_swallow_no_message_of_the_next(
         await a.write("n", "0")
         await b.lines("n")
         monkeypatch.setattr(b.bus, "replay", slow_replay)
-        deaf = set(cluster.space.subscriptions)
+        deaf = dict(cluster.space.subscriptions)
         cluster.space.subscriptions.clear()
         for line in range(1, 40):
             await a.write("n", f"{line}")

@@ -1,0 +1,127 @@
+"""Every place where the product waits, from its source; and where a suspended coroutine stands."""
+
+from __future__ import annotations
+
+import ast
+import gc
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import AsyncGeneratorType, CodeType, CoroutineType
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("state", "invalidation")
+
+
+class Await(NamedTuple):
+    """One place. `what` is `await`, `enter` or `exit` of an `async with`, or `next`."""
+
+    path: str
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line} {self.what}"
+
+
+@cache
+def all_awaits() -> tuple[Await, ...]:
+    """Return the places of the rooms that are simulated, in order."""
+    found = (
+        place
+        for room in ROOMS
+        for path in (ROOT / "src" / room).rglob("*.py")
+        for place in _awaits_of(path)
+    )
+    return tuple(sorted(found))
+
+
+def _awaits_of(path: Path) -> Iterator[Await]:
+    name = str(path.relative_to(ROOT))
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Await):
+            yield Await(name, node.lineno, "await")
+        elif isinstance(node, ast.AsyncWith):
+            yield Await(name, node.lineno, "enter")
+            yield Await(name, node.lineno, "exit")
+        elif isinstance(node, ast.AsyncFor):
+            yield Await(name, node.lineno, "next")
+
+
+@cache
+def _headers(filename: str) -> dict[int, tuple[int, str]]:
+    """Map each line of a header of several lines to its statement's first one, and to its kind."""
+    lines: dict[int, tuple[int, str]] = {}
+    for node in ast.walk(ast.parse(Path(filename).read_text())):
+        if isinstance(node, ast.AsyncWith | ast.AsyncFor):
+            what = "with" if isinstance(node, ast.AsyncWith) else "next"
+            for line in range(node.lineno, node.body[0].lineno):
+                lines[line] = node.lineno, what
+    return lines
+
+
+@cache
+def _name(code: CodeType) -> str | None:
+    """Return the path of a code's file if it is simulated."""
+    path = Path(code.co_filename)
+    if not path.is_relative_to(ROOT / "src"):
+        return None
+    name = path.relative_to(ROOT)
+    return str(name) if name.parts[1] in ROOMS else None
+
+
+def where(coro: Any) -> tuple[Await, ...]:
+    """Return the places at which a suspended coroutine waits, the outermost first."""
+    found: list[Await] = []
+    while True:
+        if isinstance(coro, CoroutineType):
+            frame, inner = coro.cr_frame, coro.cr_await
+        elif isinstance(coro, AsyncGeneratorType):
+            frame, inner = coro.ag_frame, coro.ag_await
+        else:
+            # A step of an async generator does not tell whose it is; the collector knows.
+            inner = next((one for one in gc.get_referents(coro) if _steps(one)), None)
+            if inner is None:
+                return tuple(found)
+            coro = inner
+            continue
+        if frame is None:
+            return tuple(found)
+        name = _name(frame.f_code)
+        if name is not None:
+            found.append(_place(name, frame, inner))
+        coro = inner
+
+
+def _steps(one: object) -> bool:
+    return isinstance(one, AsyncGeneratorType) or type(one).__name__ == "async_generator_asend"
+
+
+def _place(name: str, frame: Any, inner: Any) -> Await:
+    line, what = _headers(frame.f_code.co_filename).get(frame.f_lineno, (frame.f_lineno, "await"))
+    if what == "with":
+        called = getattr(inner, "__name__", "")
+        what = "exit" if called == "__aexit__" else "enter"
+    return Await(name, line, what)
+
+
+_REAL = "waits for a real store: crashed there by the kills of real processes"
+_NEVER: tuple[tuple[str, str], ...] = (
+    ("postgres", _REAL),
+    ("redis", _REAL),
+    ("src/state/configs.py", _REAL),
+    ("src/state/lists.py", _REAL),
+    ("src/state/migrations.py", _REAL),
+    ("src/state/clock.py", "the clock of real servers"),
+)
+
+
+def reachable() -> tuple[Await, ...]:
+    """Return the places at which a simulated server can be suspended."""
+    return tuple(one for one in all_awaits() if reason(one) is None)
+
+
+def reason(place: Await) -> str | None:
+    """Say why a server of a simulation is never suspended there; None if it can be."""
+    return next((why for part, why in _NEVER if part in str(place)), None)
