@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -27,6 +28,8 @@ from src.swarm.commands import Command
 from src.swarm.internal_tokens import InternalTokens
 
 NOT_OWNER = 421
+_CONNECT_S = 1.0
+"""A machine that is gone does not even refuse: who waits for it should ask who owns instead."""
 _NOT_TAKEN = frozenset((401, 403, 413))
 """The owner's edge turned the request away before anybody looked at the command."""
 
@@ -149,8 +152,16 @@ class Forwarder:
     ) -> None:
         self._session = session
         self._tokens = tokens
-        self._timeout = aiohttp.ClientTimeout(total=timeout.total_seconds())
+        self._timeout = aiohttp.ClientTimeout(
+            total=timeout.total_seconds(), sock_connect=_CONNECT_S
+        )
+        self._under_way: dict[str, set[asyncio.Timeout]] = {}
         self.forwarded = 0
+
+    def give_up(self, url: str) -> None:
+        """Wait no longer for a server that is dead: what it was sent is of unknown outcome."""
+        for waiting in self._under_way.get(url, ()):
+            waiting.reschedule(asyncio.get_running_loop().time())
 
     async def send(self, url: str, conversation_id: str, body: bytes) -> Receipt:
         """Return the owner's receipt.
@@ -191,18 +202,28 @@ class Forwarder:
             "Authorization": f"Bearer {self._tokens.sign()}",
             "Content-Type": "application/json",
         }
+        waiting = asyncio.timeout(None)
+        beside = self._under_way.setdefault(url, set())
+        beside.add(waiting)
         try:
-            async with self._session.post(
-                f"{url}/internal/v1/{path}", data=body, headers=headers, timeout=self._timeout
-            ) as response:
+            async with (
+                waiting,
+                self._session.post(
+                    f"{url}/internal/v1/{path}", data=body, headers=headers, timeout=self._timeout
+                ) as response,
+            ):
                 answer = await response.read()
                 status = response.status
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise OwnershipUnknown(
                 conversation_id, f"its owner cannot be reached: {error}"
             ) from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise OutcomeUnknown(conversation_id) from error
+        finally:
+            beside.discard(waiting)
+            if not beside:
+                self._under_way.pop(url, None)
         if status in _NOT_TAKEN:
             raise OwnershipUnknown(conversation_id, f"its owner answered {status}")
         if status == 200:

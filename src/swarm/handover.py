@@ -104,20 +104,20 @@ class Handover:
 
         Raises:
             NotOwner: another server owns it; it is named.
-            Refused: bots are answering in it here, or `to` is no living server.
-            OwnershipUnknown: this server does not hold it.
+            Refused: bots are answering in it here.
+            OwnershipUnknown: it changed hands meanwhile, or `to` is no living server (it is free
+                then).
             DurableTierUnavailable: PostgreSQL did not answer.
         """
         if self._host.hosts(conversation_id):
             detail = f"{conversation_id}: bots are answering here; ask again when they have"
             raise Refused("room_at_work", detail)
-        if self._membership.url_of(to) is None:
-            raise Refused("unknown_server", f"{to} is no living server", field="to")
         if not self._holdings.owns(conversation_id):
             # The row may still say so; then whoever asks may simply take it.
             await self._holdings.acquire(conversation_id, create=False)
         if conversation_id not in await self._holdings.give_up([conversation_id], to):
-            raise OwnershipUnknown(conversation_id, "it was given away in the same moment")
+            why = f"it changed hands in the same moment, or {to} is no living server"
+            raise OwnershipUnknown(conversation_id, why)
         self.given += 1
 
     # -- getting ---------------------------------------------------------------------------------
@@ -157,10 +157,6 @@ class Handover:
                 try:
                     await self._forwarder.ask_for(url, conversation_id, self._membership.id)
                     continue
-                except Refused as error:
-                    if error.code != "room_at_work":
-                        raise
-                    failure = error
                 except StateError as error:
                     failure = error
             if loop.time() + _AGAIN_S >= deadline:

@@ -206,6 +206,9 @@ async def open_runtime(
             settings.swarm.room_reply_timeout,
             settings.swarm.room_first_part_timeout,
         )
+        membership.on_death.append(
+            lambda server_id: forwarder.give_up(membership.peers[server_id].url)
+        )
         handover = Handover(
             conversations,
             forwarder,

@@ -57,6 +57,8 @@ class Talk:
         for one in self._may_speak.values():
             one.set()
         self.acked: dict[str, list[Said]] = {id: [] for id in conversations}
+        self.under_way: set[str] = set()
+        """Conversations with a turn on its way, or being read back."""
         self.requests = self.repeated = 0
         self.longest_s = 0.0
 
@@ -95,11 +97,13 @@ class Talk:
             await self._may_speak[id].wait()
             if self._over:
                 return
+            self.under_way.add(id)
             key = f"turn-{number}"
             answer = await self._ask(seat + number, "POST", f"/{id}/messages", key, said)
             version = Version.parse(answer["version"])
             self.acked[id].append(Said(key, version, time.monotonic()))
             await self._ask(seat + number + 1, "GET", f"/{id}", "")
+            self.under_way.discard(id)
             await asyncio.sleep(self._pace_s)
 
     async def _ask(self, at: int, method: str, path: str, key: str, body: Any = None) -> Any:

@@ -241,6 +241,25 @@ async def test_owner_that_takes_too_long_leaves_the_outcome_open() -> None:
     assert arrived.is_set()
 
 
+async def test_owner_that_is_found_dead_is_waited_for_no_longer() -> None:
+    arrived, enough = asyncio.Event(), asyncio.Event()
+
+    async def stall(request: web.Request) -> web.Response:
+        arrived.set()
+        await enough.wait()
+        return web.Response()
+
+    async with asyncio.timeout(10), owner(stall, seconds=3600) as (forwarder, url):
+        sending = asyncio.ensure_future(forwarder.send(url, "c", b"{}"))
+        await arrived.wait()
+        forwarder.give_up("http://another")
+        forwarder.give_up(url)
+        with pytest.raises(OutcomeUnknown):
+            await sending
+        enough.set()
+        forwarder.give_up(url)
+
+
 async def test_server_that_was_never_reached_has_taken_nothing() -> None:
     async with open_forwarder(TOKENS, timedelta(seconds=5)) as forwarder:
         with pytest.raises(OwnershipUnknown, match="cannot be reached"):

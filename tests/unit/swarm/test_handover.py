@@ -195,12 +195,14 @@ async def test_owner_that_cannot_be_asked_stays_the_owner() -> None:
 
 
 @virtual_time
-async def test_nothing_is_given_to_who_is_no_living_server() -> None:
+async def test_what_is_asked_for_a_server_that_does_not_live_is_free() -> None:
     swarm = Swarm()
     async with swarm.open("a", "b") as [a, _]:
-        await begin_all(a)
-        with pytest.raises(Refused, match="no living server"):
-            await a.service.handover.give("c-0", "srv-nobody")
+        await a.begin(SCOUT)
+        with pytest.raises(OwnershipUnknown, match="no living server"):
+            await a.service.handover.give("c", "srv-nobody")
+        assert owners(swarm) == {None}
+        await a.say("hello")
         assert owners(swarm) == {a.state.id}
 
 
