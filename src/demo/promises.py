@@ -73,6 +73,8 @@ ELSEWHERE = {
     "fence": "tests/guards/test_owning.py::test_new_owner_reads_after_nobody_else_can_write",
     "sent": "tests/guards/test_owning.py::test_deadline_counts_from_when_the_beat_was_sent",
     "recount": "tests/guards/test_owning.py::test_outage_of_the_database_makes_nobody_dead",
+    "beat": "tests/guards/test_owning.py::test_beat_in_the_last_moment_saves",
+    "timeline": "tests/guards/test_owning.py::test_no_version_is_used_again_after_a_failover",
 }
 """Guards that only miss a fault that no act makes: the test that makes it."""
 

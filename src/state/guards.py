@@ -72,6 +72,10 @@ class Guards:
     """Leases run from when the question was sent. Off: from when it was answered."""
     recount: bool = True
     """A poll that failed, or came late, starts every count of silence anew."""
+    beat: bool = True
+    """A server is declared dead only while its beat is still the one that was watched."""
+    timeline: bool = True
+    """Epochs lie above all of PostgreSQL's earlier timelines. Off: they only count up."""
 
     # -- flushing --------------------------------------------------------------------------------
 

@@ -116,7 +116,7 @@ async def open_runtime(
         owned, heard = open_lease(clock, guards), open_lease(clock, guards)
         incarnations = Incarnations()
         shared = RedisTier(redis, incarnations, state, guards=guards)
-        registry = PostgresRegistry(beat_line, pull_line)
+        registry = PostgresRegistry(beat_line, pull_line, guards=guards)
         membership = Membership(
             registry, state, clock, settings.swarm.server_url, owned, guards=guards
         )
@@ -149,7 +149,7 @@ async def open_runtime(
         conversations: Aggregates[ConversationState, Command] = Aggregates(
             CONVERSATIONS,
             event_log,
-            PostgresOwnership(CONVERSATIONS, pool),
+            PostgresOwnership(CONVERSATIONS, pool, guards=guards),
             shared,
             announcer,
             membership,

@@ -54,10 +54,10 @@ class Durable(ABC):
     ) -> EventLog: ...
 
     @abstractmethod
-    def ownership(self) -> Ownership: ...
+    def ownership(self, guards: Guards = ALL_ON) -> Ownership: ...
 
     @abstractmethod
-    def registry(self) -> Registry: ...
+    def registry(self, guards: Guards = ALL_ON) -> Registry: ...
 
     @abstractmethod
     async def summary(self, id: str) -> tuple[int, str] | None:
@@ -84,11 +84,11 @@ class InMemory(Durable):
     ) -> EventLog:
         return MemoryLog(kind, self.database, guards=guards, timeline=lambda: timeline)
 
-    def ownership(self) -> Ownership:
-        return MemoryOwnership(NOTEBOOKS, self.database)
+    def ownership(self, guards: Guards = ALL_ON) -> Ownership:
+        return MemoryOwnership(NOTEBOOKS, self.database, guards=guards)
 
-    def registry(self) -> Registry:
-        return MemoryRegistry(self.database)
+    def registry(self, guards: Guards = ALL_ON) -> Registry:
+        return MemoryRegistry(self.database, guards=guards)
 
     async def summary(self, id: str) -> tuple[int, str] | None:
         row = self.database.read_models["conversation_summaries"].get(id)
@@ -116,11 +116,11 @@ class InPostgres(Durable):
             kind, self._pool, self._lines[0], guards=guards, timeline=lambda: timeline
         )
 
-    def ownership(self) -> Ownership:
-        return PostgresOwnership(NOTEBOOKS, self._pool)
+    def ownership(self, guards: Guards = ALL_ON) -> Ownership:
+        return PostgresOwnership(NOTEBOOKS, self._pool, guards=guards)
 
-    def registry(self) -> Registry:
-        return PostgresRegistry(self._lines[1], self._lines[2])
+    def registry(self, guards: Guards = ALL_ON) -> Registry:
+        return PostgresRegistry(self._lines[1], self._lines[2], guards=guards)
 
     async def summary(self, id: str) -> tuple[int, str] | None:
         row = await self._pool.fetchrow(

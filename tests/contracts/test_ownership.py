@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from src.state.errors import DurableTierUnavailable
+from src.state.guards import Guards
 from src.state.models import Held, OwnedBy, Version
 from tests.contracts.conftest import Durable
 from tests.support.kinds import GOES_ON, claim, notebook
@@ -53,6 +54,12 @@ async def test_epoch_lies_above_the_timeline(living: Durable) -> None:
     timeline = (await living.registry().pull(0)).timeline
     assert timeline > 0
     assert (await held(living, A, "n")).epoch >= timeline << 32
+
+
+async def test_switched_off_timeline_guard_lets_epochs_only_count_up(living: Durable) -> None:
+    ownership = living.ownership(Guards(timeline=False))
+    assert await ownership.acquire(A, "n", create=True) == Held(0, 0)
+    assert await ownership.acquire(A, "n", create=False) == Held(1, 0)
 
 
 async def test_dead_owner_is_replaced(living: Durable) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from src.state.errors import DurableTierUnavailable
+from src.state.guards import Guards
 from src.state.models import Announcement, Peer, Version
 from src.state.protocols import Registry
 from tests.contracts.conftest import Durable
@@ -47,6 +48,13 @@ async def test_server_whose_beat_moved_cannot_be_declared_dead(durable: Durable)
     await registry.beat(A)
     assert await registry.declare_dead(A, 1) is False
     assert await registry.beat(A) is True
+
+
+async def test_switched_off_beat_guard_declares_who_has_beaten_dead(durable: Durable) -> None:
+    registry = durable.registry(Guards(beat=False))
+    await registry.register(A, "http://a")
+    await registry.beat(A)
+    assert [await registry.declare_dead(A, 0) for _ in range(2)] == [True, False]
 
 
 async def test_death_is_declared_once(durable: Durable) -> None:

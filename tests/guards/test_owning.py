@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from src.state.guards import Guards
 from src.state.models import Durability
-from tests.guards.faults import lost_messages
+from tests.guards.faults import lost_messages, standby
 from tests.guards.table import without
 from tests.guards.witness import Witness
 from tests.support.clock import advance, settle
@@ -72,4 +72,47 @@ async def test_deadline_counts_from_when_the_beat_was_sent(
             await witness.write(b, "n", "two")
         await advance(2.1)
         await witness.read(a, "n")
+    return witness.verdict()
+
+
+@without("beat", Broken.LOST)
+async def test_beat_in_the_last_moment_saves(guards: Guards) -> Sequence[Violation]:
+    """It came between the look that was one too many and the sentence."""
+    cluster = Cluster(flush_debounce=4.5)
+    witness = Witness(cluster)
+    async with cluster.open("a", "b", guards=guards) as [a, b]:
+        await witness.write(a, "n", "one")
+        await advance(2.1)
+        a.beat_link.hold()
+        await advance(4.8)
+        await witness.write(a, "n", "from memory", durability=Durability.BUFFERED)
+        await advance(1)
+        b.beat_link.hold_answers()
+        await advance(0.2)
+        a.beat_link.release()
+        await settle()
+        b.beat_link.release()
+        await advance(6)
+        await witness.read(b, "n")
+    return witness.verdict()
+
+
+@without("timeline", Broken.MISTOLD)
+async def test_no_version_is_used_again_after_a_failover(guards: Guards) -> Sequence[Violation]:
+    """On the lost branch an owner had the very epoch that comes next on the surviving one."""
+    cluster = Cluster()
+    witness = Witness(cluster)
+    async with cluster.open("a", "b", guards=guards) as [a, b]:
+        await witness.write(a, "n", "one")
+        promote = standby(cluster)
+        await a.notebooks.drain()
+        b.bus_link.hold_answers()
+        await witness.write(b, "n", "lost")
+        promote()
+        b.bus_link.release()
+        await advance(1)
+        await witness.write(a, "n", "two")
+        cold = cluster.server("cold", guards=guards)
+        async with cold.running():
+            await witness.read(cold, "n")
     return witness.verdict()

@@ -110,7 +110,7 @@ class Server:
         )
         self.bus = MemoryBus(space, given, clock, trip=self.bus_link.trip)
         self.notices = MemoryNotices(database, trip=self.notice_link.trip)
-        self.registry = MemoryRegistry(database, trip=self.beat_link.trip)
+        self.registry = MemoryRegistry(database, trip=self.beat_link.trip, guards=guards)
         self.membership = Membership(
             self.registry,
             given,
@@ -145,7 +145,7 @@ class Server:
         self.notebooks: Aggregates[Notebook, Command] = Aggregates(
             kind,
             self.log,
-            MemoryOwnership(kind, database, trip=self.owner_link.trip),
+            MemoryOwnership(kind, database, trip=self.owner_link.trip, guards=guards),
             self.shared,
             self.announcer,
             self.membership,

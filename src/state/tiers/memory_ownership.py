@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from src.state.guards import ALL_ON, Guards
 from src.state.models import Held, OwnedBy, Peer
 from src.state.protocols import Kind, Pulled
 from src.state.tiers.memory_database import Head, MemoryDatabase, ServerRow, Trip
@@ -16,11 +17,17 @@ class MemoryOwnership:
     """`Ownership` of one kind."""
 
     def __init__(
-        self, kind: Kind[Any, Any], database: MemoryDatabase, *, trip: Trip | None = None
+        self,
+        kind: Kind[Any, Any],
+        database: MemoryDatabase,
+        *,
+        trip: Trip | None = None,
+        guards: Guards = ALL_ON,
     ) -> None:
         self._database = database
         self._heads = database.heads[kind.heads]
         self._snapshots = database.snapshots[kind.snapshots]
+        self._guards = guards
         self._models = [(model, database.read_models[model.table]) for model in kind.read_models]
         self._trip = trip or database.trip
 
@@ -29,7 +36,7 @@ class MemoryOwnership:
             return self._acquire(server_id, id, create)
 
     def _acquire(self, server_id: str, id: str, create: bool) -> Held | OwnedBy | None:
-        lowest = self._database.timeline << 32
+        lowest = self._database.timeline << 32 if self._guards.timeline else 0
         head = self._heads.get(id)
         if head is None:
             if not create:
@@ -81,8 +88,15 @@ class MemoryOwnership:
 class MemoryRegistry:
     """`Registry`."""
 
-    def __init__(self, database: MemoryDatabase, *, trip: Trip | None = None) -> None:
+    def __init__(
+        self,
+        database: MemoryDatabase,
+        *,
+        trip: Trip | None = None,
+        guards: Guards = ALL_ON,
+    ) -> None:
         self._database = database
+        self._guards = guards
         self._servers = database.servers
         self._trip = trip or database.trip
 
@@ -99,10 +113,11 @@ class MemoryRegistry:
 
     async def declare_dead(self, server_id: str, beat: int) -> bool:
         async with self._trip():
-            still = self._database.lives(server_id) and self._servers[server_id].beat == beat
-            if still:
-                self._servers[server_id].dead = True
-        return still
+            if not self._database.lives(server_id):
+                return False
+            row = self._servers[server_id]
+            row.dead = row.beat == beat or not self._guards.beat
+            return row.dead
 
     async def set_announces(self, server_id: str, announces: bool) -> bool:
         async with self._trip():

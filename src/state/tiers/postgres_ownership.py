@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from src.state.guards import ALL_ON, Guards
 from src.state.models import Announcement, Held, OwnedBy, Peer, Version
 from src.state.protocols import Kind, Pulled
 from src.state.tiers.postgres import TIMELINE, Line, Pool, answering
 
-_ACQUIRE = f"""
-UPDATE {{heads}} head
-SET owner_id = $1, epoch = greatest(head.epoch + 1, {TIMELINE} << 32)
+_ACQUIRE = """
+UPDATE {heads} head
+SET owner_id = $1, epoch = greatest(head.epoch + 1, {timeline} << 32)
 WHERE head.id = $2 AND (
     head.owner_id IS NULL OR head.owner_id = $1
     OR NOT EXISTS (SELECT FROM servers WHERE servers.id = head.owner_id AND dead_at IS NULL))
 RETURNING epoch, seq
 """
 
-_CREATE = f"""
-INSERT INTO {{heads}} (id, owner_id, epoch, seq) VALUES ($2, $1, {TIMELINE} << 32, 0)
+_CREATE = """
+INSERT INTO {heads} (id, owner_id, epoch, seq) VALUES ($2, $1, {timeline} << 32, 0)
 ON CONFLICT (id) DO NOTHING RETURNING epoch, seq
 """
 
@@ -52,6 +53,10 @@ ORDER BY head.id LIMIT $3
 _LIVE = """
     OR EXISTS (SELECT FROM {table} m WHERE m.{key} = head.id AND m.{column} = ${place})"""
 
+_DECLARE_DEAD = """
+UPDATE servers SET dead_at = now() WHERE id = $1 AND {silent} AND dead_at IS NULL RETURNING id
+"""
+
 _CHANGES = """
 SELECT position, kind, id, version FROM outbox WHERE position > $1 ORDER BY position LIMIT 1000
 """
@@ -60,11 +65,12 @@ SELECT position, kind, id, version FROM outbox WHERE position > $1 ORDER BY posi
 class PostgresOwnership:
     """`Ownership` of one kind."""
 
-    def __init__(self, kind: Kind[Any, Any], pool: Pool) -> None:
+    def __init__(self, kind: Kind[Any, Any], pool: Pool, *, guards: Guards = ALL_ON) -> None:
         names = {"heads": kind.heads, "snapshots": kind.snapshots}
+        timeline = TIMELINE if guards.timeline else "0::bigint"
         self._pool = pool
-        self._acquire = _ACQUIRE.format(**names)
-        self._create = _CREATE.format(**names)
+        self._acquire = _ACQUIRE.format(timeline=timeline, **names)
+        self._create = _CREATE.format(timeline=timeline, **names)
         self._owner = _OWNER.format(**names)
         self._release = _RELEASE.format(**names)
         self._hand_over = _HAND_OVER.format(**names)
@@ -112,9 +118,11 @@ class PostgresOwnership:
 class PostgresRegistry:
     """`Registry`. The beat has a line of its own: queued work must not make a server look dead."""
 
-    def __init__(self, beat_line: Line, pull_line: Line) -> None:
+    def __init__(self, beat_line: Line, pull_line: Line, *, guards: Guards = ALL_ON) -> None:
         self._beat_line = beat_line
         self._pull_line = pull_line
+        silent = "beat = $2" if guards.beat else "$2::bigint IS NOT NULL"
+        self._declare_dead = _DECLARE_DEAD.format(silent=silent)
 
     async def register(self, server_id: str, url: str) -> None:
         async with self._beat_line.use() as connection:
@@ -136,8 +144,7 @@ class PostgresRegistry:
     async def declare_dead(self, server_id: str, beat: int) -> bool:
         async with self._pull_line.use() as connection:
             found = await connection.fetchval(
-                "UPDATE servers SET dead_at = now() "
-                "WHERE id = $1 AND beat = $2 AND dead_at IS NULL RETURNING id",
+                self._declare_dead,
                 server_id,
                 beat,
             )
