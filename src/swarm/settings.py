@@ -38,7 +38,7 @@ class SwarmSettings(BaseSettings):
     pending_turns: int = Field(default=20_000, ge=1)
     """The same over all conversations ..."""
     pending_bytes: int = Field(default=64 << 20, ge=1 << 10)
-    """... and in bytes, about."""
+    """... and in bytes of memory."""
 
     @property
     def pending_bounds(self) -> Bounds:

@@ -84,7 +84,7 @@ def test_refused_command_opens_no_room() -> None:
 
 
 @pytest.mark.parametrize(
-    "bounds", [Bounds(2, 100, 1 << 20), Bounds(100, 2, 1 << 20), Bounds(100, 100, 4_000)]
+    "bounds", [Bounds(2, 100, 1 << 20), Bounds(100, 2, 1 << 20), Bounds(100, 100, 3_000)]
 )
 def test_bounds_hold_and_room_is_made_by_what_is_logged(bounds: Bounds) -> None:
     rooms, held = PendingRooms(bounds), lane()
