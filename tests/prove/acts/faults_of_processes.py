@@ -19,7 +19,7 @@ from tests.support.cluster_processes import QUICK
 from tests.support.stage import Stage, Verdict, open_stage
 from tests.support.troubles import Pair, Troubles
 
-_TURNS = 43_600
+TURNS = 43_600
 """Acked in each act at the least; all of them together owe a million."""
 _WRITERS = 80
 _WORDS = 6000
@@ -96,7 +96,7 @@ async def _until_acked(stage: Stage, turns: int, place: Place) -> None:
 
 
 async def play(
-    place: Place, *, faults: Mapping[str, int], seed: int, servers: int, turns: int = _TURNS
+    place: Place, *, faults: Mapping[str, int], seed: int, servers: int, turns: int = TURNS
 ) -> Result:
     """Open stores and servers, make the faults under load, and judge."""
     place.tell("servers begin")
