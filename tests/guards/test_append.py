@@ -31,7 +31,7 @@ async def test_replaced_owner_acks_nothing(guards: Guards) -> Sequence[Violation
     return witness.verdict()
 
 
-@without("seq", Broken.HOLE)
+@without("seq", Broken.HOLE, Broken.TAKEN)
 async def test_owner_does_not_write_beyond_a_log_that_went_back(
     guards: Guards,
 ) -> Sequence[Violation]:
@@ -53,7 +53,7 @@ async def test_owner_does_not_write_beyond_a_log_that_went_back(
     return witness.verdict()
 
 
-@without("whole", Broken.HOLE)
+@without("whole", Broken.HOLE, Broken.FORK)
 async def test_repeat_in_a_batch_leaves_no_hole(guards: Guards) -> Sequence[Violation]:
     """The new owner does not remember the key, and decides the next command on top of it."""
     cluster = Cluster()

@@ -21,7 +21,7 @@ async def test_snapshot_follows_the_log(guards: Guards) -> Sequence[Violation]:
         return witness.verdict(at_rest=True)
 
 
-@without("newer", Broken.OLDER)
+@without("newer", Broken.OLDER, Broken.UNLIKE)
 async def test_late_flush_does_not_replace_a_newer_one(guards: Guards) -> Sequence[Violation]:
     """It was under way when its server was stopped; another one took over and flushed more."""
     cluster = Cluster()
