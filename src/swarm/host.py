@@ -324,11 +324,12 @@ def _open_turns(state: ConversationState) -> list[Message]:
     """The turns that may lack an answer: rooms answer in order, so none before an answered one.
 
     The newest answered turn is among them, since not all of its bots may have spoken. A bot's turn
-    that names none stands for all that was said before it.
+    that names none stands for all that was said before it. What was said before the conversation
+    was started, an imported history for instance, was never open.
     """
     places = {turn.id: place for place, turn in enumerate(state.messages)}
     first = 0
     for place, turn in enumerate(state.messages):
         if turn.author.kind == "bot":
             first = max(first, places.get(turn.reply_to or "", place))
-    return list(state.messages[first:])
+    return [turn for turn in state.messages[first:] if turn.seq > state.started_seq]

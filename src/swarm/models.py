@@ -307,6 +307,8 @@ class ConversationState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     version: Version
     schema: int = SCHEMA
     status: Status = "ready"
+    started_seq: int = 0
+    """Where in the log it was last started: turns before that are nobody's to answer."""
     config: Config = Config()
     participants: tuple[Participant, ...] = ()
     available_tools: tuple[Tool, ...] = ()

@@ -224,6 +224,8 @@ def _changes(state: ConversationState, event: ConversationEvent, meta: Meta) -> 
             return {"blackboard": blackboard.changed(state, event, meta)}
         case BatonPassed():
             return {"baton": members.passed(event, meta)}
+        case StatusChanged(status="running"):
+            return {"status": "running", "started_seq": meta.version.seq}
         case StatusChanged(status=status):
             return {"status": status}
         case ConfigChanged(config=config):

@@ -90,6 +90,7 @@ def test_a_state_shows_every_part_of_the_design_under_its_wire_name() -> None:
         "id",
         "version",
         "schema",
+        "started_seq",
         "status",
         "config",
         "participants",

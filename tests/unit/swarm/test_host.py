@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec import Raw
 
-from src.swarm.commands import ChangeStatus, PassBaton, SaveTurn
+from src.swarm.commands import ChangeStatus, Create, PassBaton, SaveTurn
 from src.swarm.errors import UnknownProvider
 from src.swarm.events import BatonPassed, ConfigVersionReported
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 from tests.support.clock import advance, settle, virtual_time
-from tests.support.rooms import SCOUT, TUTOR, Swarm, Voice
+from tests.support.rooms import ADA, SCOUT, TUTOR, Swarm, Voice
 
 
 class PluginError(Exception):
@@ -219,6 +219,29 @@ async def test_next_owner_takes_up_every_open_turn() -> None:
         await advance(8)
     answers = [text for who, text in swarm.said() if who == "scout"]
     assert answers == [f"scout on {text}" for text in ("zero", "one", "two", "three")]
+
+
+@virtual_time
+async def test_next_owner_leaves_alone_what_was_said_before_the_conversation_began() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", "b", voice=voice) as [a, b]:
+        await a.submit(Create("c", participants=(ADA, SCOUT)), key="create", create=True)
+        for number in range(3):
+            await a.say(f"imported {number}")
+        await a.submit(ChangeStatus("start"), key="start")
+        await a.say("hello")
+        await settle()
+        a.freeze()
+        await advance(12)
+        assert b.state.notebooks.holdings.ids() == ["c"]
+        voice.release()
+        await advance(1)
+        a.thaw()
+        await advance(8)
+    assert [text for who, text in swarm.said() if who == "scout"] == ["scout on hello"]
 
 
 @virtual_time
