@@ -13,7 +13,6 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from src.state.breaker import Breaker
 from src.state.errors import (
     DurableTierUnavailable,
     NotFound,
@@ -52,7 +51,6 @@ class Holdings(Generic[S, C]):
         commit: GroupCommit[S, C],
         writebehind: WriteBehind[S],
         idle_release: timedelta,
-        breaker: Breaker,
         *,
         guards: Guards = ALL_ON,
     ) -> None:
@@ -66,7 +64,6 @@ class Holdings(Generic[S, C]):
         self._writebehind = writebehind
         self._guards = guards
         self._idle_s = idle_release.total_seconds()
-        self._breaker = breaker
         self._lanes: dict[str, Lane[S, C]] = {}
         self._acquiring: SingleFlight[Lane[S, C]] = SingleFlight()
         self.owned: list[Callable[[Entry[S]], None]] = []
@@ -184,7 +181,7 @@ class Holdings(Generic[S, C]):
         """Give up what nobody used for a while, until cancelled."""
         while True:
             await self._clock.sleep(self._idle_s / 4)
-            if not self._breaker.closed:
+            if not self._membership.sees_others:
                 # Nobody could take it, and its room may be talking on.
                 continue
             before = self._clock.monotonic() - self._idle_s
@@ -241,7 +238,8 @@ class Holdings(Generic[S, C]):
         return moved
 
     async def _release(self, lanes: Sequence[Lane[S, C]]) -> None:
-        idle = [lane for lane in lanes if lane.idle]
+        # What is not flushed stays ours: in a row of a server that died somebody would look for it.
+        idle = [lane for lane in lanes if lane.idle and not self._writebehind.owes(lane.id)]
         for lane in idle:
             self._close(lane)
         if idle:

@@ -108,6 +108,10 @@ class WriteBehind(Generic[S]):
         """Whether an aggregate's newest state is dirty or buffered, and counted."""
         return id in self._by_first or id in self._unlogged
 
+    def owes(self, id: str) -> bool:
+        """Whether anything of an aggregate is still to be written."""
+        return self.holds(id) or id in self._flushing
+
     def mark(self, entry: Entry[S], events: int, size: int, held: int) -> None:
         """Note a logged change of that many events and bytes of events; the state has `held`."""
         now, id = self._clock.monotonic(), entry.id
@@ -277,8 +281,7 @@ class WriteBehind(Generic[S]):
         self._note_oldest()
         took_s = self._clock.monotonic() - began
         self._pressure.flushed(held, took_s)
-        pressed = self._pressure.see() is not Colour.GREEN
-        self._pace.went_well(len(batch), took_s, pressed=pressed)
+        self._pace.went_well(len(batch), took_s, pressed=self._pressure.see() is not Colour.GREEN)
         try:
             for start in range(0, len(ours), self._batch):
                 await self._shared.put(self._kind.name, ours[start : start + self._batch])

@@ -60,10 +60,23 @@ async def test_idle_conversation_is_given_up_and_flushed() -> None:
 
 
 @virtual_time
+async def test_what_is_not_flushed_is_not_given_up() -> None:
+    cluster = Cluster(idle_release=1)
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", "one")
+        await advance(1.9)
+        a.freeze()
+        await advance(10)
+        assert cluster.snapshot("n") == (await b.read("n")).entry.version
+        a.thaw()
+
+
+@virtual_time
 async def test_write_that_meets_the_release_is_taken_or_refused_and_never_lost() -> None:
     cluster = Cluster()
     async with cluster.open("a") as [a]:
         await a.write("n", "one")
+        await a.notebooks.writebehind.flush_all()
         a.owner_link.hold()
         releasing = asyncio.ensure_future(a.notebooks.holdings.release_all())
         await settle()
