@@ -7,7 +7,7 @@ recent may copies of what others own be answered as fresh.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
@@ -19,7 +19,6 @@ from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, Unde
 from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
 from src.state.keys import PARTITIONS
-from src.state.ladder import Ladder
 from src.state.membership import Membership
 from src.state.protocols import Clock, Pulled, Registry
 from src.state.settings import StateSettings
@@ -29,9 +28,6 @@ log = structlog.get_logger(__name__)
 
 _UNKNOWN = Position("", 0)
 _RECONNECT_S = 0.2
-_REDIS, _POSTGRES = "redis", "postgres"
-_PROBE = "pull"
-_SUBSCRIPTION = "subscription"
 
 
 class Listener:
@@ -49,7 +45,6 @@ class Listener:
         clock: Clock,
         *,
         heard: Lease,
-        ladder: Ladder,
         outbox_position: int = 0,
         guards: Guards = ALL_ON,
     ) -> None:
@@ -59,7 +54,6 @@ class Listener:
         self._incarnations = incarnations
         self._clock = clock
         self._heard = heard
-        self._ladder = ladder
         self._guards = guards
         self._pull_s = settings.pull_interval.total_seconds()
         self._trust_s = settings.pull_deadline.total_seconds()
@@ -68,11 +62,8 @@ class Listener:
         self.applied = 0
         self.gaps = 0
         self.clears = 0
-        self._pulled = {_REDIS: float("-inf"), _POSTGRES: float("-inf")}
-        """When the last good pull of each store began."""
-        self._subscribed = self._broke = False
-        self._timeline = membership.timeline
-        """The branch of L3 that copies in L2 must belong to; known here before all is dropped."""
+        self.redis_ok = False
+        self.postgres_ok = False
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -82,7 +73,7 @@ class Listener:
         if not known.incarnation.startswith(f"{message.incarnation}:"):
             # Another life of the counter. Which run of Redis it is only a pull can say.
             self._tell(message)
-            await self._catch_up()
+            await self._pull_redis()
             return
         if message.n <= known.n:
             return
@@ -128,69 +119,33 @@ class Listener:
 
     # -- pulls -----------------------------------------------------------------------------------
 
-    async def pull_for_ever(self, pull: Callable[[], Awaitable[None]]) -> None:
-        """Pull until cancelled. Each store by itself: one that hangs must not hide the other."""
+    async def pull_for_ever(self) -> None:
+        """Pull until cancelled."""
         while True:
-            await pull()
+            await self.pull()
             await self._clock.sleep(self._pull_s)
 
     async def pull(self) -> None:
         """Ask both stores what was missed; renew the lease if both ways of hearing are sound."""
-        await self.pull_postgres()
-        await self.pull_redis()
+        began = self._clock.monotonic()
+        self.postgres_ok = await self._pull_postgres()
+        self.redis_ok = await self._pull_redis()
+        if not self._guards.sent:
+            began = self._clock.monotonic()
+        silent = self._guards.silent and self._membership.silent()
+        if self.redis_ok and self.postgres_ok and not silent:
+            self._heard.until = began + self._trust_s
 
-    def _sound(self, store: str, began: float) -> None:
-        self._pulled[store] = began if self._guards.sent else self._clock.monotonic()
-        if not (self._guards.silent and self._membership.silent()):
-            self._heard.until = min(self._pulled.values()) + self._trust_s
-
-    async def pull_redis(self) -> None:
-        """Ask Redis what the subscription missed."""
-        began, breaker = self._clock.monotonic(), self._ladder.shared
+    async def _pull_redis(self) -> bool:
         try:
-            await self._pull_redis()
+            positions = await self._bus.positions()
         except SharedTierUnavailable as error:
-            if breaker.failed(_PROBE, began):
+            if self.redis_ok:
                 log.warning("l2.unavailable", error=str(error))
-            return
-        breaker.good(_PROBE)
-        self._judge_subscription(began)
-        self._sound(_REDIS, began)
-
-    def _judge_subscription(self, now: float) -> None:
-        """It counts as cut while each pull finds that it broke since the one before."""
-        if self._subscribed and not self._broke:
-            self._ladder.bus.good(_SUBSCRIPTION)
-        else:
-            self._ladder.bus.failed(_SUBSCRIPTION, now)
-        self._broke = False
-
-    async def _catch_up(self) -> None:
-        try:
-            await self._pull_redis()
-        except SharedTierUnavailable:
-            # The next pull finds the same, and says so.
-            return
-
-    async def pull_postgres(self) -> None:
-        """Ask PostgreSQL who lives and which configs changed."""
-        began, breaker = self._clock.monotonic(), self._ladder.durable
-        try:
-            pulled = await self._registry.pull(self._outbox_position)
-            await self._note(pulled)
-        except DurableTierUnavailable as error:
-            if breaker.failed(_PROBE, began):
-                log.warning("l3.unavailable", error=str(error))
-            self._membership.note_failed_pull()
-            return
-        breaker.good(_PROBE)
-        self._sound(_POSTGRES, began)
-
-    async def _pull_redis(self) -> None:
-        positions = await self._bus.positions()
+            return False
         for partition, found in enumerate(positions):
             # Of the timeline too: bodies folded from a lost branch of L3 are of another life.
-            now = Position(f"{found.incarnation}:{self._timeline}", found.n)
+            now = Position(f"{found.incarnation}:{self._membership.timeline}", found.n)
             known = self._positions[partition]
             another = self._incarnations.learn(partition, now.incarnation)
             if another and (self._guards.incarnation or known == _UNKNOWN):
@@ -198,21 +153,28 @@ class Listener:
                 self._doubt(partition)
             elif now.n > known.n and self._guards.pull:
                 await self._close_gap(partition, known, now.n)
+        return True
+
+    async def _pull_postgres(self) -> bool:
+        try:
+            pulled = await self._registry.pull(self._outbox_position)
+            await self._note(pulled)
+        except DurableTierUnavailable as error:
+            if self.postgres_ok:
+                log.warning("l3.unavailable", error=str(error))
+            self._membership.note_failed_pull()
+            return False
+        return True
 
     async def _note(self, pulled: Pulled) -> None:
         before = self._membership.timeline
         if before not in (0, pulled.timeline):
             # PostgreSQL failed over or was restored: what we hold may be of the lost branch.
             log.warning("l3.timeline_changed", before=before, now=pulled.timeline)
-            self._timeline = pulled.timeline
-            # Nothing in L2 is an answer until Redis was pulled under the new timeline.
-            for partition in range(PARTITIONS):
-                self._incarnations.learn(partition, "")
             self._doubt(None)
             if self._membership.on_branch is not None:
                 await self._membership.on_branch()
         await self._membership.watch(pulled)
-        self._timeline = pulled.timeline
         for change in pulled.changes:
             self._subscriber.heard(change)
         self._outbox_position = pulled.outbox_position
@@ -225,32 +187,25 @@ class Listener:
             try:
                 async with self._bus.subscribe() as messages:
                     # What was announced before the subscription stood is found by this pull.
-                    await self._catch_up()
-                    self._subscribed = True
+                    await self._pull_redis()
                     async for message in messages:
                         await self.apply(message)
             except SharedTierUnavailable as error:
-                if self._subscribed:
-                    log.warning("subscription.broke", error=str(error))
+                log.warning("subscription.broke", error=str(error))
             except Undecodable as error:
                 log.warning("message.undecodable", error=str(error))
                 self._doubt(None)
-            self._subscribed, self._broke = False, True
             await self._clock.sleep(_RECONNECT_S)
 
     async def hear_notices_for_ever(self) -> None:
         """Hold the second subscription, to PostgreSQL, until cancelled."""
-        listening = False
         while True:
             try:
                 async with self._notices.subscribe() as messages:
-                    listening = True
                     async for message in messages:
                         self._tell(message)
             except (DurableTierUnavailable, Undecodable) as error:
-                if listening:
-                    log.warning("notices.broke", error=str(error))
-            listening = False
+                log.warning("notices.broke", error=str(error))
             await self._clock.sleep(_RECONNECT_S)
 
     @asynccontextmanager
@@ -258,9 +213,6 @@ class Listener:
         """Hear everything for the length of the block; on entry the first pull was made."""
         await self.pull()
         async with background(
-            self.subscribe_for_ever(),
-            self.hear_notices_for_ever(),
-            self.pull_for_ever(self.pull_postgres),
-            self.pull_for_ever(self.pull_redis),
+            self.subscribe_for_ever(), self.hear_notices_for_ever(), self.pull_for_ever()
         ):
             yield

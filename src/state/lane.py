@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +21,7 @@ from src.state.models import (
     Entry,
     Event,
     Version,
+    command_key,
     event_id,
 )
 from src.state.protocols import Kind
@@ -177,6 +178,7 @@ class Lane(Generic[S, C]):
             event = replace(waiting, version=version)
             state = self.kind.fold(state, typed, event.meta)
             events.append(event)
+            answered[command_key(event.event_id)] = version
         while self.queue and len(events) < _MAX_EVENTS and len(taken) < max_commands:
             pending = self.queue.popleft()
             taken.append(pending)
@@ -231,6 +233,8 @@ class Lane(Generic[S, C]):
             self.state = self.tip = decided.state
             self.version = decided.version
             self.at = decided.events[-1].at
+            for event in decided.events[: len(self.buffered)]:
+                self.remember(command_key(event.event_id), event.version)
             self.buffered.clear()
             self.size = self._size() + decided.size
             if decided.state is not None:
@@ -277,6 +281,16 @@ class Lane(Generic[S, C]):
         self.entry = Entry(self.id, self.version, self.tip, len(self.buffered))
         self.remember(key, self.version)
         return self.entry
+
+    def drop_logged(self, places: Mapping[tuple[str, str], Version]) -> bool:
+        """Drop what is buffered and turned out to be in the log; return whether anything was."""
+        before = self.buffered
+        self.buffered = [pair for pair in before if (self.id, pair[1].event_id) not in places]
+        for _, event in before:
+            place = places.get((self.id, event.event_id))
+            if place is not None:
+                self.remember(command_key(event.event_id), place)
+        return len(self.buffered) < len(before)
 
     def ack(self, pending: Pending[S, C], entry: Entry[S]) -> Ack[S]:
         """Return the answer to a logged command."""

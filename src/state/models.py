@@ -209,3 +209,8 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 def event_id(key: str, index: int) -> str:
     """Name the index-th event of the command with this key."""
     return f"{key}:{index}"
+
+
+def command_key(event_id: str) -> str:
+    """Return the key of the command that made an event."""
+    return event_id.rpartition(":")[0]

@@ -597,6 +597,18 @@ async def test_conditional_write_is_always_logged() -> None:
 
 
 @virtual_time
+async def test_repeat_of_a_buffered_key_names_the_place_where_it_was_logged() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await a.write("n", "zero")
+        await a.write("n", "cheap", durability=Durability.BUFFERED)
+        _, beside = await asyncio.gather(a.write("n", "one"), a.write("n", "cheap"))
+        after = await a.write("n", "cheap")
+    assert cluster.texts("n") == ["zero", "cheap", "one"]
+    assert [(ack.version.seq, ack.repeated) for ack in (beside, after)] == [(2, True), (2, True)]
+
+
+@virtual_time
 async def test_drain_logs_what_is_buffered() -> None:
     cluster = Cluster()
     async with cluster.open("a") as [a]:
