@@ -14,16 +14,23 @@ from tests.simulation.run import simulate
 def main(
     seed: Annotated[int, typer.Argument(help="The first seed.")] = 0,
     seeds: Annotated[int, typer.Option(help="How many, from the first one on.")] = 1,
+    at: Annotated[str, typer.Option(help="The await to crash at, as --awaits lists it.")] = "",
+    faults: Annotated[
+        int | None, typer.Option(help="How many faults; 5 to 8 if not given.")
+    ] = None,
     trace: Annotated[bool, typer.Option(help="Print everything that happens.")] = False,
     awaits: Annotated[
         bool, typer.Option(help="List where servers crashed, and where not.")
     ] = False,
 ) -> None:
     """Simulate servers under faults; exit with 1 if a promise was broken."""
+    targets = tuple(one for one in all_awaits() if str(one) == at) or None
     struck: Counter[Await] = Counter()
     broken = 0
     for number in range(seed, seed + seeds):
-        outcome = simulate(number, trace=typer.echo if trace else None)
+        outcome = simulate(
+            number, targets=targets, faults=faults, trace=typer.echo if trace else None
+        )
         struck.update(outcome.struck)
         broken += bool(outcome.violations)
         for violation in outcome.violations:

@@ -77,9 +77,12 @@ class Faults:
 
     async def crash(self) -> None:
         """Stop a server for ever at an await drawn beforehand."""
-        at = self._chance.choice(self._targets) if self._targets else None
-        if at is not None and self._chance.random() < 0.15:
-            at = None
+        if not self._targets or self._chance.random() < 0.15:
+            victim = self._victim()
+            if victim is not None:
+                victim.process.aim(None, self._chance.randint(1, 20))
+            return
+        at = self._chance.choice(self._targets)
         times = self._chance.choice((1, 1, 2, 3, 5, 9))
         crashes, until = self._world.crashes, self._world.loop.time() + _AIM_S
         self._world.tell(f"to crash at {at}, {times}")

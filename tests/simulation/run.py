@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import logging
 import random
@@ -36,6 +37,7 @@ class Outcome(msgspec.Struct, frozen=True):
     reads: int
     virtual_s: float
     faults: dict[str, int]
+    crashes: int
     struck: dict[Await, int]
     """Awaits at which a server was crashed."""
     digest: str
@@ -47,12 +49,14 @@ def simulate(
     *,
     guards: Guards = ALL_ON,
     targets: tuple[Await, ...] | None = None,
+    faults: int | None = None,
     trace: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Play one seed to its end.
 
-    `targets` are the awaits of which one is drawn for each crash; by default all that are
-    simulated. `trace` gets a line for everything that happens.
+    `targets` are the awaits of which one is drawn for each crash, by default all that are
+    simulated; `faults` is how many there are, by default 5 to 8. `trace` gets a line for
+    everything that happens.
     """
     chance = random.Random(seed)
     # The product draws its jitter from the module's own generator.
@@ -67,31 +71,36 @@ def simulate(
             trace(line)
 
     asyncio.set_event_loop(loop)
+    # A collection takes a tenth of the time, and nothing lives longer than a seed.
+    gc.disable()
     world = World(loop, chance, guards, tell)
     try:
         with _logs_to(tell if trace is not None else None):
             outcome = loop.run_until_complete(
-                _play(seed, world, reachable() if targets is None else targets)
+                _play(seed, world, reachable() if targets is None else targets, faults)
             )
         return msgspec.structs.replace(outcome, digest=digest.hexdigest()[:16])
     finally:
         loop.run_until_complete(world.end())
         loop.close()
         asyncio.set_event_loop(None)
+        gc.enable()
 
 
-async def _play(seed: int, world: World, targets: tuple[Await, ...]) -> Outcome:
+async def _play(seed: int, world: World, targets: tuple[Await, ...], count: int | None) -> Outcome:
     chance, loop = world.chance, world.loop
     began = loop.time()
     for place in range(SERVERS):
         world.start(place)
     names = [f"c{number}" for number in range(chance.choice((2, 4, 6)))]
+    if chance.random() < 0.03:
+        world.fill(names[0])
     clients = [Client(world, name, names) for name in "vwxyz"[:_CLIENTS]]
     faults = Faults(world, targets)
     async with asyncio.TaskGroup() as tasks:
         for client in clients:
             tasks.create_task(client.act(OPERATIONS // _CLIENTS))
-        tasks.create_task(faults.strike(chance.randint(5, 8), _FAULTS_OVER_S))
+        tasks.create_task(faults.strike(count or chance.randint(5, 8), _FAULTS_OVER_S))
     faults.end()
     found = [*await at_rest(world), *judge(world), *world.defects]
     return Outcome(
@@ -102,6 +111,7 @@ async def _play(seed: int, world: World, targets: tuple[Await, ...]) -> Outcome:
         sum(client.reads for client in clients),
         loop.time() - began,
         dict(faults.counts),
+        world.crashes,
         dict(world.struck),
         "",
     )

@@ -12,6 +12,7 @@ from copy import copy
 import msgspec
 
 from src.state.keys import PARTITIONS
+from src.state.models import Version
 from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_space import Cell, Counter, MemorySpace
 
@@ -70,6 +71,12 @@ class Space(MemorySpace):
         counters = [Counter(one.incarnation, one.n, dict(one.kept)) for one in self.counters]
         return {name: copy(cell) for name, cell in self.cells.items()}, counters
 
+    def cell(self, kind: str, id: str, now: float) -> Cell | None:
+        return super().cell(kind, id, _own_time())
+
+    def raise_head(self, kind: str, id: str, version: Version, now: float, ttl: float) -> Cell:
+        return super().raise_head(kind, id, version, _own_time(), ttl)
+
     def deliver(self, partition: int, message: bytes) -> None:
         for queue in self.subscriptions:
             self.post.carry(lambda queue=queue: queue.put_nowait((partition, message)))  # type: ignore[misc]
@@ -90,6 +97,11 @@ class Space(MemorySpace):
         dump, self._dump = self._dump, self._copy()
         self.cells, self.counters = dump
         self.restart()
+
+
+def _own_time() -> float:
+    """Redis counts on its own clock, whatever the asker's says."""
+    return asyncio.get_running_loop().time()
 
 
 class Database(MemoryDatabase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 from src.state.errors import DurableTierUnavailable, StateError
 from src.state.guards import Guards
+from src.state.protocols import PAGE
+from src.state.tiers.memory_database import Head
 from tests.simulation.awaits import Await
 from tests.simulation.loop import PROCESS
 from tests.simulation.process import Process
@@ -20,8 +22,8 @@ from tests.simulation.stores import Database, Space
 from tests.support.clock import VirtualClock
 from tests.support.cluster import Server
 from tests.support.cluster_settings import settings
-from tests.support.kinds import NOTEBOOKS
-from tests.support.ledger import Died, Line
+from tests.support.kinds import NOTEBOOKS, written
+from tests.support.ledger import Died, Line, Posted
 
 T = TypeVar("T")
 
@@ -91,6 +93,16 @@ class World:
         self.ledger.append(line)
         self.tell(repr(line))
 
+    def fill(self, id: str) -> None:
+        """Begin with a history of more than a page, of an owner long gone."""
+        lines = [f"{id} {number}" for number in range(PAGE + 1)]
+        epoch = self.database.timeline << 32
+        for line in lines:
+            self.ledger.append(Posted(id, line, "ada", line))
+        events = [written(id, epoch, seq, line, line) for seq, line in enumerate(lines, 1)]
+        self.database.events[NOTEBOOKS.events][id].extend(events)
+        self.database.heads[NOTEBOOKS.heads][id] = Head(None, epoch, len(events))
+
     # -- servers ---------------------------------------------------------------------------------
 
     def start(self, place: int) -> None:
@@ -110,18 +122,25 @@ class World:
             NOTEBOOKS,
             self._new_id,
         )
-        deposed = server.membership.on_deposed
-        assert deposed is not None
-
-        async def note_and_drop() -> None:
-            self._died(process)
-            await deposed()
-
-        server.membership.on_deposed = note_and_drop
+        membership = server.membership
+        membership.on_deposed = self._noting(process, membership.on_deposed)
+        membership.on_branch = self._noting(process, membership.on_branch)
         life = self.lives[place] = Life(place, process, server)
         self.tell(f"{process.name} starts")
         main = self.loop.create_task(self._live(life), context=life.context)
         main.add_done_callback(lambda task: self._ended(life, task))
+
+    def _noting(
+        self, process: Process, drop: Callable[[], Awaitable[None]] | None
+    ) -> Callable[[], Awaitable[None]]:
+        """Note first that what only this server's memory had may be gone."""
+        assert drop is not None
+
+        async def note_and_drop() -> None:
+            self._died(process)
+            await drop()
+
+        return note_and_drop
 
     def _new_id(self) -> str:
         self._ids += 1
@@ -133,6 +152,7 @@ class World:
         async with server.running():
             life.open = True
             await life.quit.wait()
+            await self._hand_over(server)
             life.open = False
             try:
                 async with asyncio.timeout(_DRAIN_S):
@@ -144,6 +164,18 @@ class World:
                     await server.membership.leave()
             except (StateError, TimeoutError) as error:
                 self.tell(f"{life.name} left unheard: {error}")
+
+    async def _hand_over(self, server: Server) -> None:
+        """Give everything to the others while this server still answers, as on SIGTERM."""
+        membership, notebooks = server.membership, server.notebooks
+        membership.leaving = True
+        try:
+            await notebooks.writebehind.flush_all()
+            while (others := membership.others()) and (ids := notebooks.holdings.ids()):
+                heir = others[0] if self.chance.random() < 0.5 else None
+                await notebooks.holdings.give_up(ids[:2], heir)
+        except DurableTierUnavailable as error:
+            self.tell(f"handed over in part: {error}")
 
     def _ended(self, life: Life, main: asyncio.Task[None]) -> None:
         if life.process.dead or self._over:

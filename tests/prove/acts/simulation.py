@@ -1,0 +1,102 @@
+"""Ten thousand seeds of the simulation, in chunks, and a crash at every await on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from tests.prove.act import Act, Place, Result, Stopped
+from tests.simulation.awaits import Await, all_awaits, reachable, reason
+from tests.simulation.run import Outcome, simulate
+
+_SEEDS = 10_000
+_CHUNK = 250
+_FAULTS = 14
+"""While one await is aimed at: many, since most are reached in trouble only."""
+_TRIES = 60
+"""Seeds that aim at one await, after which it counts as never reached."""
+
+
+def _replay(outcome: Outcome, options: str = "") -> list[str]:
+    command = f"python -m tests.simulation {outcome.seed}{options} --trace"
+    return [f"seed {outcome.seed}: {one} ({command})" for one in outcome.violations]
+
+
+def _play(place: Place, first: int) -> Result:
+    counts: Counter[str] = Counter()
+    violations: list[str] = []
+    struck: Counter[Await] = Counter()
+    for seed in range(first, first + _CHUNK):
+        if place.stop.is_set():
+            raise Stopped
+        outcome = simulate(seed)
+        counts += _counts(outcome)
+        struck.update(outcome.struck)
+        violations += _replay(outcome)
+        if seed % 10 == 0:
+            place.tell(f"{seed - first} of {_CHUNK} seeds")
+    note = f"seeds {first} to {first + _CHUNK - 1}: crashes at {len(struck)} different awaits"
+    return Result(counts, violations=violations, notes=[note])
+
+
+def _counts(outcome: Outcome) -> Counter[str]:
+    return Counter(
+        seeds=1,
+        simulated_operations=outcome.operations,
+        simulated_acks=outcome.acked,
+        simulated_reads=outcome.reads,
+        simulated_faults=sum(outcome.faults.values()),
+        simulated_crashes=outcome.crashes,
+    )
+
+
+def _crash_everywhere(place: Place) -> Result:
+    """Aim at every await that no crash has struck yet, seed after seed."""
+    struck: Counter[Await] = Counter()
+    violations: list[str] = []
+    missing = reachable()
+    seed = _SEEDS
+    for number, target in enumerate(missing):
+        for _ in range(_TRIES):
+            if struck[target]:
+                break
+            if place.stop.is_set():
+                raise Stopped
+            outcome = simulate(seed, targets=(target,), faults=_FAULTS)
+            struck.update(outcome.struck)
+            violations += _replay(outcome, f" --at '{target}' --faults {_FAULTS}")
+            seed += 1
+        if not struck[target]:
+            violations.append(f"no server crashed at {target} in {_TRIES} seeds")
+        place.tell(f"{number + 1} of {len(missing)} awaits")
+    never = Counter(why for one in all_awaits() if (why := reason(one)) is not None)
+    notes = [f"servers crashed at all {len(missing)} awaits at which they can be suspended"]
+    notes += [f"{count} awaits: {why}" for why, count in never.items()]
+    counts = {"awaits_crashed_at": sum(bool(struck[one]) for one in reachable())}
+    return Result(counts, violations=violations, notes=notes)
+
+
+async def _in_thread(work: Callable[[Place], Result], place: Place) -> Result:
+    # The simulation has a loop of its own.
+    return await asyncio.to_thread(work, place)
+
+
+ACTS = (
+    Act(
+        "simulation-every-await",
+        "simulation",
+        partial(_in_thread, _crash_everywhere),
+        about_s=120.0,
+    ),
+    *(
+        Act(
+            f"simulation-{first:05}",
+            "simulation",
+            partial(_in_thread, partial(_play, first=first)),
+            about_s=45.0,
+        )
+        for first in range(0, _SEEDS, _CHUNK)
+    ),
+)
