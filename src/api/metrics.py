@@ -35,6 +35,7 @@ SERVER = (
     Named("pressure", "pressure", "How hard writes press: 0 green, 1 amber, 2 red", False),
     Named("held_bytes", "held_bytes", "Bytes dirty, buffered or waiting for the log", False),
     Named("overloaded", "overloaded_commands", "Commands refused with 503 overloaded"),
+    Named("quarantined", "quarantined", "Events and states that PostgreSQL can never take"),
     Named("slowed_acks", "slowed_acks", "Acks that waited for a flush"),
     Named("rooms", "text_rooms", "Text rooms with bots at work", False),
     Named("followers", "followers", "Streams and sessions that follow a conversation", False),

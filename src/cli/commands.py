@@ -19,6 +19,7 @@ from src.api.auth.tokens import issue_token
 from src.api.logs import configure_logs
 from src.api.settings import ApiSettings
 from src.cli import dev as development
+from src.cli import quarantine
 from src.cli.doctor import examine, healthy, show
 from src.cli.failures import FAILED, check_settings, explained, fail, reaching
 from src.demo.cluster import (
@@ -60,6 +61,8 @@ app = typer.Typer(
         "swarmstate migrate && swarmstate serve   the real thing, on your own servers"
     ),
 )
+
+app.add_typer(quarantine.app, name="quarantine")
 
 DataDir = Annotated[
     Path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import asyncpg
 import typer
@@ -74,7 +75,7 @@ def check_settings() -> None:
         fail("these settings keep the server from starting:\n  " + "\n  ".join(lines))
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Say it on standard error and end the process."""
     Console(stderr=True, soft_wrap=True).print(f"swarmstate: {message}", style="red", markup=False)
     raise typer.Exit(FAILED)

@@ -35,8 +35,10 @@ from src.state.models import (
     Version,
     Where,
 )
+from src.state.poison import Poison
 from src.state.pressure import Colour, Pressure
 from src.state.protocols import ChangePublisher, Clock, EventLog, Kind, Ownership, SharedTier
+from src.state.saver import Saver
 from src.state.settings import StateSettings
 from src.state.source import LogSource
 from src.state.store import Store
@@ -77,12 +79,14 @@ class Aggregates(Generic[S, C]):
         self._guards = guards
         self._submit_timeout_s = settings.submit_timeout.total_seconds()
         self.pressure = Pressure(settings, clock)
+        self.poison = Poison(event_log, kind.name)
         self.commit = GroupCommit(
             kind,
             event_log,
             publisher,
             clock,
             self.pressure,
+            self.poison,
             server_id=lambda: membership.id,
             may_act=lambda: self.holdings.may_act(),
             logged=self._logged,
@@ -91,7 +95,7 @@ class Aggregates(Generic[S, C]):
         )
         self.writebehind = WriteBehind(
             kind,
-            event_log,
+            Saver(kind, event_log, clock, self.poison),
             shared,
             settings,
             clock,

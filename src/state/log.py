@@ -25,6 +25,7 @@ from src.state.errors import (
 from src.state.guards import ALL_ON, Guards
 from src.state.lane import Decided, Lane, Pending
 from src.state.models import Announcement, Entry, Event
+from src.state.poison import Poison
 from src.state.pressure import Pressure
 from src.state.protocols import ChangePublisher, Clock, EventLog, Kind
 from src.state.repeats import Repeats
@@ -49,6 +50,7 @@ class GroupCommit(Generic[S, C]):
         publisher: ChangePublisher,
         clock: Clock,
         pressure: Pressure,
+        poison: Poison,
         *,
         server_id: Callable[[], str],
         may_act: Callable[[], bool],
@@ -62,6 +64,7 @@ class GroupCommit(Generic[S, C]):
         self._publisher = publisher
         self._clock = clock
         self._pressure = pressure
+        self._poison = poison
         self._server_id = server_id
         self._may_act = may_act
         self._logged = logged
@@ -244,11 +247,7 @@ class GroupCommit(Generic[S, C]):
             lane.reopen(decided)
             batch.append(lane.decide(self._clock.now(), 0 if lane.buffered else 1))
             return
-        log.error("event.unfit", kind=self._kind.name, id=lane.id, why=error.why)
-        try:
-            await self._log.quarantine(decided.events, error.why)
-        except StateError as failure:
-            log.warning("quarantine.failed", id=lane.id, error=str(failure))
+        await self._poison.put_aside(decided.events, error.why)
         self._fail_all(decided, EventRefused(lane.id, error.why))
         if lane.buffered:
             # What was shown of them must go: whoever needs the aggregate next reads the log.

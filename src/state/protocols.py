@@ -183,8 +183,8 @@ class EventLog(Protocol):
     async def quarantine(self, events: Sequence[Event], why: str) -> None:
         """Keep events that the log can never take where an operator finds them.
 
-        Characters that no text column can hold are replaced in their names; bodies stay as they
-        are.
+        Each (aggregate, event id) is kept once. Characters that no text column can hold are
+        replaced in their names; bodies stay as they are.
         """
 
     async def save(self, entries: Sequence[Entry[Any]]) -> None:

@@ -14,13 +14,14 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from src.state.errors import SharedTierUnavailable, UnfitEvent
+from src.state.errors import SharedTierUnavailable
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Entry
 from src.state.pace import Pace
 from src.state.pressure import Colour, Pressure
-from src.state.protocols import Clock, EventLog, Kind, SharedTier, Snapshot
+from src.state.protocols import Clock, Kind, SharedTier, Snapshot
 from src.state.retrying import until_answered
+from src.state.saver import Saver
 from src.state.settings import StateSettings
 
 S = TypeVar("S")
@@ -49,7 +50,7 @@ class WriteBehind(Generic[S]):
     def __init__(
         self,
         kind: Kind[S, Any],
-        event_log: EventLog,
+        saver: Saver[S],
         shared: SharedTier,
         settings: StateSettings,
         clock: Clock,
@@ -59,7 +60,8 @@ class WriteBehind(Generic[S]):
         log_buffered: Callable[[Sequence[str]], Awaitable[None]],
         guards: Guards = ALL_ON,
     ) -> None:
-        self._kind, self._log, self._shared = kind, event_log, shared
+        self._kind, self._shared = kind, shared
+        self._saver = saver
         self._clock = clock
         self._pressure = pressure
         self._snapshot_of = snapshot_of
@@ -266,15 +268,16 @@ class WriteBehind(Generic[S]):
         self._flushing_since = min(dirty.first for dirty in batch.values())
         began, held = self._clock.monotonic(), sum(dirty.held for dirty in batch.values())
         # Taken before the write: the life of Redis known now is the one these states belong to.
-        snapshots = [self._snapshot_of(dirty.entry) for dirty in batch.values()]
+        snapshots = list(filter(None, (self._snapshot(dirty.entry) for dirty in batch.values())))
         try:
-            await self._save([dirty.entry for dirty in batch.values()])
+            await self._saver.save([dirty.entry for dirty in batch.values()])
         except BaseException:
             self._put_back(batch)
             self._pace.failed(len(batch))
             raise
         # What was lost meanwhile is another server's: a body of ours could be older than its own.
-        ours = [snapshot for snapshot in snapshots if self._let_go(snapshot.id)]
+        done = {id for id in batch if self._let_go(id)}
+        ours = [snapshot for snapshot in snapshots if snapshot.id in done]
         self._flushing_since = float("inf")
         self.flushes += 1
         self.snapshots += len(batch)
@@ -301,17 +304,13 @@ class WriteBehind(Generic[S]):
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _save(self, entries: Sequence[Entry[S]]) -> None:
-        """Write to L3; what it can never take is left out, since the log has its events."""
+    def _snapshot(self, entry: Entry[S]) -> Snapshot | None:
+        """Return a state's bytes for L2; None if none can be made of it, which L3 will find too."""
         try:
-            await self._log.save(entries)
-        except UnfitEvent as error:
-            if len(entries) == 1:
-                log.error("snapshot.unfit", kind=self._kind.name, id=entries[0].id, why=error.why)
-                return
-            middle = len(entries) // 2
-            await self._save(entries[:middle])
-            await self._save(entries[middle:])
+            return self._snapshot_of(entry)
+        except Exception:
+            log.exception("snapshot.unfit", kind=self._kind.name, id=entry.id)
+            return None
 
     def _put_back(self, batch: dict[str, Dirty[S]]) -> None:
         """Join what could not be written with what came since, at its place in both orders."""

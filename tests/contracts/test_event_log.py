@@ -144,6 +144,9 @@ async def test_quarantine_keeps_what_no_column_of_the_log_can(durable: Durable, 
     event = written("n", 1, 1, key=text)
     await durable.log().quarantine([event], f"because of {text[:1]}")
     assert await durable.quarantined() == [(event.body, f"because of {text[:1]}")]
+    # A caller who tries again under the same key adds nothing.
+    await durable.log().quarantine([event], "again")
+    assert len(await durable.quarantined()) == 1
 
 
 async def test_switched_off_epoch_guard_lets_a_stranger_write(durable: Durable) -> None:

@@ -104,7 +104,12 @@ class MemoryLog:
 
     async def quarantine(self, events: Sequence[Event], why: str) -> None:
         async with self._trip():
-            self._quarantine.extend((event, why) for event in events)
+            there = {(event.aggregate_id, event.event_id) for event, _ in self._quarantine}
+            self._quarantine.extend(
+                (event, why)
+                for event in events
+                if (event.aggregate_id, event.event_id) not in there
+            )
 
     async def save(self, entries: Sequence[Entry[Any]]) -> None:
         kind = self._kind

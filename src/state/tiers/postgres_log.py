@@ -89,7 +89,8 @@ WHERE NOT EXISTS (
 
 _QUARANTINE = """
 INSERT INTO quarantine (kind, aggregate_id, event_id, type, body, why)
-VALUES ($1, $2, $3, $4, $5, $6)
+SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (
+    SELECT FROM quarantine WHERE kind = $1 AND aggregate_id = $2 AND event_id = $3)
 """
 
 _SAVE = """

@@ -12,7 +12,7 @@ from src.api.auth.tokens import Tokens
 from src.cli.commands import app
 
 SECRET = "s" * 40
-COMMANDS = ("dev", "serve", "migrate", "token", "doctor", "demo")
+COMMANDS = ("dev", "serve", "migrate", "token", "doctor", "quarantine", "demo")
 
 
 def run(*arguments: str, **environment: str) -> tuple[int, str, str]:

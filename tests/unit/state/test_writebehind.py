@@ -14,9 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from src.state.errors import DurableTierUnavailable, UnfitEvent
 from src.state.guards import Guards
 from src.state.incarnations import Incarnations
-from src.state.models import Entry, Version
+from src.state.models import Entry, Event, Version
+from src.state.poison import Poison
 from src.state.pressure import Pressure
 from src.state.protocols import Snapshot
+from src.state.saver import Saver
 from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_log import MemoryLog
 from src.state.tiers.memory_shared import MemoryShared
@@ -45,9 +47,11 @@ class Lab:
         """A transaction of more rows than this gets no answer in time."""
         self.buffered: list[list[str]] = []
         self.log = MemoryLog(NOTEBOOKS, self.database, trip=self.link.trip)
+        log: Any = self
+        self.poison = Poison(log, NOTEBOOKS.name)
         self.buffer: WriteBehind[Notebook] = WriteBehind(
             NOTEBOOKS,
-            self,  # type: ignore[arg-type]  # only `save` is called
+            Saver(NOTEBOOKS, log, self.clock, self.poison),
             self.shared,
             given,
             self.clock,
@@ -64,6 +68,9 @@ class Lab:
             raise UnfitEvent(f"{unfit} never fits")
         await self.log.save(entries)
         self.saves.append([(entry.id, entry.version.seq) for entry in entries])
+
+    async def quarantine(self, events: Sequence[Event], why: str) -> None:
+        await self.log.quarantine(events, why)
 
     def snapshot_of(self, entry: Entry[Notebook]) -> Snapshot:
         return Snapshot(entry.id, entry.version, 2, entry.body(NOTEBOOKS.encode_state))
@@ -272,6 +279,38 @@ async def test_state_that_never_fits_holds_nobody_else_up() -> None:
         it.mark("n7", 2)
         await advance(3)
         assert it.snapshot("n7") == 2
+
+
+@virtual_time
+async def test_state_that_never_fits_is_kept_for_an_operator_once() -> None:
+    async with lab() as it:
+        it.unfit.add("n1")
+        for seq in (1, 2):
+            for i in range(3):
+                it.mark(f"n{i}", seq)
+            await advance(3)
+        (event, why), *others = it.database.quarantine
+        assert (event.aggregate_id, event.type, event.version) == ("n1", "snapshot", Version(1, 1))
+        assert event.body == b'{"lines":["state 1"]}'
+        assert "never fits" in why
+        assert others == []
+        assert it.poison.quarantined == 2
+
+
+@virtual_time
+async def test_state_that_cannot_be_encoded_costs_nobody_else() -> None:
+    """Half of a surrogate pair: no JSON can be made of it, for L3 or L2."""
+    async with lab() as it:
+        it.buffer.mark(notebook("n1", Version(1, 1), "\ud800"), 1, 10, 100)
+        for i in (0, 2):
+            it.mark(f"n{i}", 1)
+        await advance(3)
+        assert [it.snapshot(f"n{i}") for i in range(3)] == [1, None, 1]
+        assert (len(it.buffer), it.pressure.held) == (0, 0)
+        assert [event.aggregate_id for event, _ in it.database.quarantine] == ["n1"]
+        it.mark("n0", 2)
+        await advance(3)
+        assert it.snapshot("n0") == 2
 
 
 @virtual_time
