@@ -36,7 +36,8 @@ def answering() -> Iterator[None]:
     """Turn every failure of Redis into SharedTierUnavailable."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, OSError, TimeoutError, RuntimeError) as error:
+        # RuntimeError: uvloop's word for a write to a connection that was reset just now.
         raise SharedTierUnavailable(f"Redis did not answer: {error!r}") from error
 
 
