@@ -54,6 +54,8 @@ SERVER = (
     Named("invalidations", "invalidations", "Changes heard of and applied"),
     Named("gaps", "invalidation_gaps", "Gaps in what was heard, replayed"),
     Named("clears", "invalidation_clears", "Times a partition was doubted as a whole"),
+    Named("waiting_loads", "waiting_loads", "Reads of states that wait for a turn at L3", False),
+    Named("refused_loads", "refused_loads", "Reads of states that found the line full"),
     Named("forwarded", "forwarded_commands", "Commands sent on to their owner"),
     Named("replies", "bot_replies", "Replies of bots"),
     Named("pending_logged", "pending_logged", "Pending turns logged on PostgreSQL's return"),
@@ -74,6 +76,13 @@ STORES = (
 """Counts of the tiers, per kind of state (`Status.stores`)."""
 
 
+LADDER = (
+    Named("rung", "rung", "1 for the rung of the failure ladder it stands on", False),
+    Named("entered", "rung_entered", "Times a rung was entered"),
+)
+"""Where a server stands, per rung (`Status.rung`, `Status.rungs_entered`)."""
+
+
 class ServerMetrics(Collector):
     """Everything one server says of itself."""
 
@@ -90,6 +99,7 @@ class ServerMetrics(Collector):
                 metric = _family(named)
                 metric.add_metric((), counts[named.source])
                 yield metric
+            yield from _ladder(status)
             stores = status.stores()
             for named in STORES:
                 metric = _family(named, ("kind",))
@@ -126,6 +136,15 @@ class ServerMetrics(Collector):
             buckets=buckets,
             sum_value=traffic.seconds,
         )
+
+
+def _ladder(status: Status) -> Iterator[Metric]:
+    rung, entered = (_family(named, ("rung",)) for named in LADDER)
+    for name, count in status.rungs_entered().items():
+        rung.add_metric((name.value,), name is status.rung)
+        entered.add_metric((name.value,), count)
+    yield rung
+    yield entered
 
 
 def registry(collector: Collector) -> CollectorRegistry:

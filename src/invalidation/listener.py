@@ -7,7 +7,7 @@ recent may copies of what others own be answered as fresh.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -19,6 +19,7 @@ from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, Unde
 from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
 from src.state.keys import PARTITIONS
+from src.state.ladder import Ladder
 from src.state.membership import Membership
 from src.state.protocols import Clock, Pulled, Registry
 from src.state.settings import StateSettings
@@ -28,6 +29,9 @@ log = structlog.get_logger(__name__)
 
 _UNKNOWN = Position("", 0)
 _RECONNECT_S = 0.2
+_REDIS, _POSTGRES = "redis", "postgres"
+_PROBE = "pull"
+_SUBSCRIPTION = "subscription"
 
 
 class Listener:
@@ -45,6 +49,7 @@ class Listener:
         clock: Clock,
         *,
         heard: Lease,
+        ladder: Ladder,
         outbox_position: int = 0,
         guards: Guards = ALL_ON,
     ) -> None:
@@ -54,6 +59,7 @@ class Listener:
         self._incarnations = incarnations
         self._clock = clock
         self._heard = heard
+        self._ladder = ladder
         self._guards = guards
         self._pull_s = settings.pull_interval.total_seconds()
         self._trust_s = settings.pull_deadline.total_seconds()
@@ -62,8 +68,11 @@ class Listener:
         self.applied = 0
         self.gaps = 0
         self.clears = 0
-        self.redis_ok = False
-        self.postgres_ok = False
+        self._pulled = {_REDIS: float("-inf"), _POSTGRES: float("-inf")}
+        """When the last good pull of each store began."""
+        self._subscribed = self._broke = False
+        self._timeline = membership.timeline
+        """The branch of L3 that copies in L2 must belong to; known here before all is dropped."""
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -73,7 +82,7 @@ class Listener:
         if not known.incarnation.startswith(f"{message.incarnation}:"):
             # Another life of the counter. Which run of Redis it is only a pull can say.
             self._tell(message)
-            await self._pull_redis()
+            await self._catch_up()
             return
         if message.n <= known.n:
             return
@@ -119,33 +128,69 @@ class Listener:
 
     # -- pulls -----------------------------------------------------------------------------------
 
-    async def pull_for_ever(self) -> None:
-        """Pull until cancelled."""
+    async def pull_for_ever(self, pull: Callable[[], Awaitable[None]]) -> None:
+        """Pull until cancelled. Each store by itself: one that hangs must not hide the other."""
         while True:
-            await self.pull()
+            await pull()
             await self._clock.sleep(self._pull_s)
 
     async def pull(self) -> None:
         """Ask both stores what was missed; renew the lease if both ways of hearing are sound."""
-        began = self._clock.monotonic()
-        self.postgres_ok = await self._pull_postgres()
-        self.redis_ok = await self._pull_redis()
-        if not self._guards.sent:
-            began = self._clock.monotonic()
-        silent = self._guards.silent and self._membership.silent()
-        if self.redis_ok and self.postgres_ok and not silent:
-            self._heard.until = began + self._trust_s
+        await self.pull_postgres()
+        await self.pull_redis()
 
-    async def _pull_redis(self) -> bool:
+    def _sound(self, store: str, began: float) -> None:
+        self._pulled[store] = began if self._guards.sent else self._clock.monotonic()
+        if not (self._guards.silent and self._membership.silent()):
+            self._heard.until = min(self._pulled.values()) + self._trust_s
+
+    async def pull_redis(self) -> None:
+        """Ask Redis what the subscription missed."""
+        began, breaker = self._clock.monotonic(), self._ladder.shared
         try:
-            positions = await self._bus.positions()
+            await self._pull_redis()
         except SharedTierUnavailable as error:
-            if self.redis_ok:
+            if breaker.failed(_PROBE, began):
                 log.warning("l2.unavailable", error=str(error))
-            return False
+            return
+        breaker.good(_PROBE)
+        self._judge_subscription(began)
+        self._sound(_REDIS, began)
+
+    def _judge_subscription(self, now: float) -> None:
+        """It counts as cut while each pull finds that it broke since the one before."""
+        if self._subscribed and not self._broke:
+            self._ladder.bus.good(_SUBSCRIPTION)
+        else:
+            self._ladder.bus.failed(_SUBSCRIPTION, now)
+        self._broke = False
+
+    async def _catch_up(self) -> None:
+        try:
+            await self._pull_redis()
+        except SharedTierUnavailable:
+            # The next pull finds the same, and says so.
+            return
+
+    async def pull_postgres(self) -> None:
+        """Ask PostgreSQL who lives and which configs changed."""
+        began, breaker = self._clock.monotonic(), self._ladder.durable
+        try:
+            pulled = await self._registry.pull(self._outbox_position)
+            await self._note(pulled)
+        except DurableTierUnavailable as error:
+            if breaker.failed(_PROBE, began):
+                log.warning("l3.unavailable", error=str(error))
+            self._membership.note_failed_pull()
+            return
+        breaker.good(_PROBE)
+        self._sound(_POSTGRES, began)
+
+    async def _pull_redis(self) -> None:
+        positions = await self._bus.positions()
         for partition, found in enumerate(positions):
             # Of the timeline too: bodies folded from a lost branch of L3 are of another life.
-            now = Position(f"{found.incarnation}:{self._membership.timeline}", found.n)
+            now = Position(f"{found.incarnation}:{self._timeline}", found.n)
             known = self._positions[partition]
             another = self._incarnations.learn(partition, now.incarnation)
             if another and (self._guards.incarnation or known == _UNKNOWN):
@@ -153,28 +198,21 @@ class Listener:
                 self._doubt(partition)
             elif now.n > known.n and self._guards.pull:
                 await self._close_gap(partition, known, now.n)
-        return True
-
-    async def _pull_postgres(self) -> bool:
-        try:
-            pulled = await self._registry.pull(self._outbox_position)
-            await self._note(pulled)
-        except DurableTierUnavailable as error:
-            if self.postgres_ok:
-                log.warning("l3.unavailable", error=str(error))
-            self._membership.note_failed_pull()
-            return False
-        return True
 
     async def _note(self, pulled: Pulled) -> None:
         before = self._membership.timeline
         if before not in (0, pulled.timeline):
             # PostgreSQL failed over or was restored: what we hold may be of the lost branch.
             log.warning("l3.timeline_changed", before=before, now=pulled.timeline)
+            self._timeline = pulled.timeline
+            # Nothing in L2 is an answer until Redis was pulled under the new timeline.
+            for partition in range(PARTITIONS):
+                self._incarnations.learn(partition, "")
             self._doubt(None)
             if self._membership.on_branch is not None:
                 await self._membership.on_branch()
         await self._membership.watch(pulled)
+        self._timeline = pulled.timeline
         for change in pulled.changes:
             self._subscriber.heard(change)
         self._outbox_position = pulled.outbox_position
@@ -187,25 +225,32 @@ class Listener:
             try:
                 async with self._bus.subscribe() as messages:
                     # What was announced before the subscription stood is found by this pull.
-                    await self._pull_redis()
+                    await self._catch_up()
+                    self._subscribed = True
                     async for message in messages:
                         await self.apply(message)
             except SharedTierUnavailable as error:
-                log.warning("subscription.broke", error=str(error))
+                if self._subscribed:
+                    log.warning("subscription.broke", error=str(error))
             except Undecodable as error:
                 log.warning("message.undecodable", error=str(error))
                 self._doubt(None)
+            self._subscribed, self._broke = False, True
             await self._clock.sleep(_RECONNECT_S)
 
     async def hear_notices_for_ever(self) -> None:
         """Hold the second subscription, to PostgreSQL, until cancelled."""
+        listening = False
         while True:
             try:
                 async with self._notices.subscribe() as messages:
+                    listening = True
                     async for message in messages:
                         self._tell(message)
             except (DurableTierUnavailable, Undecodable) as error:
-                log.warning("notices.broke", error=str(error))
+                if listening:
+                    log.warning("notices.broke", error=str(error))
+            listening = False
             await self._clock.sleep(_RECONNECT_S)
 
     @asynccontextmanager
@@ -213,6 +258,9 @@ class Listener:
         """Hear everything for the length of the block; on entry the first pull was made."""
         await self.pull()
         async with background(
-            self.subscribe_for_ever(), self.hear_notices_for_ever(), self.pull_for_ever()
+            self.subscribe_for_ever(),
+            self.hear_notices_for_ever(),
+            self.pull_for_ever(self.pull_postgres),
+            self.pull_for_ever(self.pull_redis),
         ):
             yield

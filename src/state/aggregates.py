@@ -15,18 +15,23 @@ import msgspec
 
 from src.state.background import background
 from src.state.errors import (
+    Behind,
     DurableTierUnavailable,
     OutcomeUnknown,
+    Overloaded,
     OwnershipLost,
     OwnershipUnknown,
+    ReadOnly,
 )
 from src.state.guards import ALL_ON, Guards
 from src.state.holdings import Holdings
+from src.state.ladder import Ladder
 from src.state.lane import Lane, Pending
 from src.state.log import GroupCommit
 from src.state.lost import LostWrites
 from src.state.membership import Membership
 from src.state.models import (
+    ZERO,
     Ack,
     Durability,
     Entry,
@@ -70,11 +75,13 @@ class Aggregates(Generic[S, C]):
         settings: StateSettings,
         clock: Clock,
         *,
+        ladder: Ladder,
         guards: Guards = ALL_ON,
     ) -> None:
         self.kind = kind
         self.store = store
         self._membership = membership
+        self._breaker = ladder.durable
         self._clock = clock
         self._guards = guards
         self._submit_timeout_s = settings.submit_timeout.total_seconds()
@@ -91,6 +98,7 @@ class Aggregates(Generic[S, C]):
             may_act=lambda: self.holdings.may_act(),
             logged=self._logged,
             lost=lambda lane: self.holdings.lose(lane),
+            breaker=ladder.durable,
             guards=guards,
         )
         self.writebehind = WriteBehind(
@@ -116,6 +124,7 @@ class Aggregates(Generic[S, C]):
             self.commit,
             self.writebehind,
             settings.idle_release,
+            ladder.durable,
             guards=guards,
         )
 
@@ -132,7 +141,22 @@ class Aggregates(Generic[S, C]):
             entry = lane.entry
             if at_least is None or entry.version >= at_least:
                 return Read(entry, Where.OWNER)
-        return await self.store.get(id, at_least=at_least)
+        try:
+            read = await self.store.get(id, at_least=at_least)
+        except (Behind, DurableTierUnavailable, Overloaded):
+            held = self._held(lane, at_least or ZERO)
+            if held is None:
+                raise
+            return held
+        if read is not None and read.stale_s is not None:
+            return self._held(lane, read.entry.version) or read
+        return read
+
+    def _held(self, lane: Lane[S, C] | None, at_least: Version) -> Read[S] | None:
+        """Return what a lane pins, labelled: L1 may have evicted it, and L2 never had it."""
+        if lane is None or lane.entry is None or lane.entry.version < at_least:
+            return None
+        return Read(lane.entry, Where.OWNER, self.store.unheard_s())
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -157,6 +181,7 @@ class Aggregates(Generic[S, C]):
             OwnershipLost: another server took it meanwhile; the key may be sent there.
             OutcomeUnknown: no answer in time; it may still be logged, the key may be repeated.
             Overloaded: too much waits already.
+            ReadOnly: PostgreSQL takes no commit now; the command was not taken.
             DurableTierUnavailable: the owner cannot be looked up.
         """
         self._check_answering(id)
@@ -190,12 +215,12 @@ class Aggregates(Generic[S, C]):
 
     @property
     def log_is_away(self) -> bool:
-        """Whether PostgreSQL gives no answer, as far as this server knows."""
-        return not (self.commit.answering and self._membership.sees_others)
+        """Whether PostgreSQL takes no commits, as far as this server knows."""
+        return not self._breaker.closed
 
     def _check_answering(self, id: str) -> None:
         if self.log_is_away:
-            raise DurableTierUnavailable(f"PostgreSQL is away, so {id} cannot be changed now")
+            raise ReadOnly(id)
 
     async def _acquire(self, id: str, size: int, create: bool) -> Lane[S, C]:
         """Become the owner for a command of that size, which counts meanwhile."""

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from src.state.errors import DurableTierUnavailable, NotFound, StateError, VersionConflict
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Announcement, Entry, Version
-from src.state.protocols import ChangePublisher, Clock
+from src.state.protocols import ChangePublisher, Clock, Trip, open_way
 from src.state.tables import config_history, configs, outbox
 from src.state.tiers.postgres import NO_ANSWER
 
@@ -87,15 +87,16 @@ class ConfigKind(Generic[B]):
 class ConfigSource(Generic[B]):
     """`Source` of one kind of config: its row."""
 
-    def __init__(self, kind: ConfigKind[B], engine: AsyncEngine) -> None:
+    def __init__(self, kind: ConfigKind[B], engine: AsyncEngine, *, way: Trip = open_way) -> None:
         self._kind = kind
         self._engine = engine
+        self._way = way
         self.loads = 0
 
     async def load(self, id: str, base: Entry[Record[B]] | None) -> Entry[Record[B]] | None:
         self.loads += 1
         query = select(configs).where(configs.c.kind == self._kind.name, configs.c.id == id)
-        rows = await fetch(self._engine, query)
+        rows = await fetch(self._engine, query, self._way)
         if not rows:
             return None
         record = _record(self._kind, rows[0])
@@ -112,10 +113,12 @@ class Configs(Generic[B]):
         publisher: ChangePublisher,
         clock: Clock,
         *,
+        way: Trip = open_way,
         guards: Guards = ALL_ON,
     ) -> None:
         self._kind = kind
         self._engine = engine
+        self._way = way
         self._publisher = publisher
         self._clock = clock
         self._guards = guards
@@ -132,7 +135,7 @@ class Configs(Generic[B]):
             DurableTierUnavailable: PostgreSQL did not answer; the version may be committed.
         """
         try:
-            async with self._engine.begin() as connection:
+            async with self._way(), self._engine.begin() as connection:
                 record = await self._commit(connection, id, actor, change)
         except _NO_ANSWER as error:
             raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
@@ -189,7 +192,7 @@ class Configs(Generic[B]):
             .order_by(configs.c.id)
             .limit(limit)
         )
-        return [_record(self._kind, row) for row in await fetch(self._engine, query)]
+        return [_record(self._kind, row) for row in await fetch(self._engine, query, self._way)]
 
     async def history(self, id: str, before: int, limit: int) -> Sequence[Record[B]]:
         """Return versions below `before`, newest first."""
@@ -200,7 +203,7 @@ class Configs(Generic[B]):
             .order_by(history.version.desc())
             .limit(limit)
         )
-        return [_record(self._kind, row) for row in await fetch(self._engine, query)]
+        return [_record(self._kind, row) for row in await fetch(self._engine, query, self._way)]
 
 
 def check_version(record: Record[Any], expected: int | None) -> None:
@@ -224,14 +227,14 @@ def living(kind: str, id: str, record: Record[B] | None) -> Record[B]:
     return record
 
 
-async def fetch(engine: AsyncEngine, query: Any) -> Sequence[Any]:
+async def fetch(engine: AsyncEngine, query: Any, way: Trip) -> Sequence[Any]:
     """Run one query and return its rows as mappings.
 
     Raises:
         DurableTierUnavailable: PostgreSQL did not answer.
     """
     try:
-        async with engine.connect() as connection:
+        async with way(), engine.connect() as connection:
             return (await connection.execute(query)).mappings().all()
     except _NO_ANSWER as error:
         raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error

@@ -16,6 +16,7 @@ StateError
 └── TierUnavailable       a tier did not answer within its time-out
     ├── SharedTierUnavailable    L2 (Redis)
     └── DurableTierUnavailable   L3 (PostgreSQL)
+        └── ReadOnly             L3 takes no commits now: nothing was changed
 """
 
 from __future__ import annotations
@@ -141,6 +142,14 @@ class SharedTierUnavailable(TierUnavailable):
 
 class DurableTierUnavailable(TierUnavailable):
     """PostgreSQL did not answer."""
+
+
+class ReadOnly(DurableTierUnavailable):
+    """PostgreSQL takes no commits, so the command was not taken; send it again later."""
+
+    def __init__(self, aggregate_id: str) -> None:
+        super().__init__(f"PostgreSQL is away, so {aggregate_id} cannot be changed now")
+        self.aggregate_id = aggregate_id
 
 
 class DuplicateEvent(StateError):

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from src.state.breaker import Breaker
 from src.state.errors import (
     DurableTierUnavailable,
     NotFound,
@@ -51,6 +52,7 @@ class Holdings(Generic[S, C]):
         commit: GroupCommit[S, C],
         writebehind: WriteBehind[S],
         idle_release: timedelta,
+        breaker: Breaker,
         *,
         guards: Guards = ALL_ON,
     ) -> None:
@@ -64,6 +66,7 @@ class Holdings(Generic[S, C]):
         self._writebehind = writebehind
         self._guards = guards
         self._idle_s = idle_release.total_seconds()
+        self._breaker = breaker
         self._lanes: dict[str, Lane[S, C]] = {}
         self._acquiring: SingleFlight[Lane[S, C]] = SingleFlight()
         self.owned: list[Callable[[Entry[S]], None]] = []
@@ -181,7 +184,7 @@ class Holdings(Generic[S, C]):
         """Give up what nobody used for a while, until cancelled."""
         while True:
             await self._clock.sleep(self._idle_s / 4)
-            if not self._membership.sees_others:
+            if not self._breaker.closed:
                 # Nobody could take it, and its room may be talking on.
                 continue
             before = self._clock.monotonic() - self._idle_s

@@ -12,6 +12,8 @@ from src.state.models import Version
 
 PARTITIONS = 16
 PREFIX = "ss"
+REARMED_KEY = f"{PREFIX}:rearmed"
+"""Stands while nobody has to give the bodies their time to live anew."""
 
 
 def partition_of(id: str) -> int:

@@ -14,6 +14,7 @@ from sqlalchemy import literal, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from src.state.configs import fetch
+from src.state.protocols import Trip, open_way
 from src.state.tables import conversation_summaries
 
 _MESSAGES = text("""
@@ -25,8 +26,9 @@ WHERE conversation_id = :id AND type = :type AND seq < :before ORDER BY seq DESC
 class ConversationLists:
     """What SQL answers about conversations. Every method raises DurableTierUnavailable."""
 
-    def __init__(self, engine: AsyncEngine, message_type: str) -> None:
+    def __init__(self, engine: AsyncEngine, message_type: str, *, way: Trip = open_way) -> None:
         self._engine = engine
+        self._way = way
         self._message_type = message_type
 
     async def messages(self, id: str, before: int, limit: int) -> Sequence[tuple[int, bytes]]:
@@ -34,6 +36,7 @@ class ConversationLists:
         rows = await fetch(
             self._engine,
             _MESSAGES.bindparams(id=id, before=before, type=self._message_type, limit=limit),
+            self._way,
         )
         return [(row["seq"], row["body"]) for row in rows]
 
@@ -50,4 +53,4 @@ class ConversationLists:
         if after is not None:
             query = query.where(place < tuple_(literal(after[0]), literal(after[1])))
         query = query.order_by(place.desc()).limit(limit)
-        return await fetch(self._engine, query)
+        return await fetch(self._engine, query, self._way)

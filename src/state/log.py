@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
 
+from src.state.breaker import Breaker
 from src.state.errors import (
     DuplicateEvent,
     EventRefused,
     OwnershipLost,
     OwnershipUnknown,
+    ReadOnly,
     StateError,
     TierUnavailable,
     UnfitEvent,
@@ -29,7 +32,7 @@ from src.state.poison import Poison
 from src.state.pressure import Pressure
 from src.state.protocols import ChangePublisher, Clock, EventLog, Kind
 from src.state.repeats import Repeats
-from src.state.retrying import until_answered
+from src.state.retrying import insist
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -56,6 +59,7 @@ class GroupCommit(Generic[S, C]):
         may_act: Callable[[], bool],
         logged: Callable[[Lane[S, C], Entry[S], Sequence[Event], int], None],
         lost: Callable[[Lane[S, C]], None],
+        breaker: Breaker,
         guards: Guards = ALL_ON,
     ) -> None:
         self._kind = kind
@@ -70,6 +74,8 @@ class GroupCommit(Generic[S, C]):
         self._logged = logged
         self._lost = lost
         self._guards = guards
+        self._breaker = breaker
+        breaker.on_change.append(self._refuse_unsent)
         self._ready: dict[str, Lane[S, C]] = {}
         self._wake = asyncio.Event()
         self._settled: list[tuple[Decided[S, C], Entry[S] | None]] = []
@@ -77,8 +83,6 @@ class GroupCommit(Generic[S, C]):
         self._announce = asyncio.Event()
         self._busy = 0
         self._quiet = asyncio.Event()
-        self.answering = True
-        """False while the log gives no answer."""
         self.waiting = 0
         """Commands taken and not answered yet."""
         self.batches = 0
@@ -96,11 +100,17 @@ class GroupCommit(Generic[S, C]):
         """Answer what waits in the queue of a lane that may not write now, or never again."""
         if self._ready.get(lane.id) is lane:
             del self._ready[lane.id]
+        error: StateError = OwnershipUnknown(lane.id, "this server's beat is too old")
+        if lane.closed or not self._breaker.closed:
+            error = OwnershipLost(lane.id) if lane.closed else ReadOnly(lane.id)
         while lane.queue:
-            error: StateError = OwnershipLost(lane.id)
-            if not lane.closed:
-                error = OwnershipUnknown(lane.id, "this server's beat is too old to act as owner")
             self._fail(lane.queue.popleft(), error)
+
+    def _refuse_unsent(self) -> None:
+        """Nobody waits for a log that is away. What was sent is of unknown outcome and goes on."""
+        if not self._breaker.closed:
+            for lane in list(self._ready.values()):
+                self.turn_away(lane)
 
     def announce(self, change: Announcement) -> None:
         """Announce a version ahead of every answer still to come.
@@ -161,11 +171,7 @@ class GroupCommit(Generic[S, C]):
                 for decided in batch:
                     self._fail_all(decided, error)
                 return
-            self.answering = False
-            async for attempt in until_answered("log.unanswered"):
-                with attempt:
-                    await self._send(batch)
-            self.answering = True
+            await insist(lambda: self._send(batch), "log.unanswered")
 
     async def _send(self, batch: list[Decided[S, C]]) -> None:
         """One try. Leaves `batch` with only those aggregates that still have no answer."""
@@ -176,7 +182,8 @@ class GroupCommit(Generic[S, C]):
                 batch[:] = [decided for decided in batch if decided.events]
                 continue
             try:
-                taken = await self._log.append(self._server_id(), [d.claim for d in batch])
+                with self._breaker.probe("append"):
+                    taken = await self._log.append(self._server_id(), [d.claim for d in batch])
             except DuplicateEvent:
                 await self._sort_out_repeats(batch)
                 continue
@@ -305,17 +312,9 @@ class GroupCommit(Generic[S, C]):
                 self._answer(settled)
                 settled = []
             if changes and self._guards.announce:
-                await self._tell(changes)
+                await insist(partial(self._publisher.publish, changes), "announce.unanswered")
             self._answer(settled)
             self._quiet.set()
-
-    async def _tell(self, changes: Sequence[Announcement]) -> None:
-        try:
-            await self._publisher.publish(changes)
-        except TierUnavailable:
-            async for attempt in until_answered("log.unanswered"):
-                with attempt:
-                    await self._publisher.publish(changes)
 
     def _answer(self, settled: Sequence[tuple[Decided[S, C], Entry[S] | None]]) -> None:
         for decided, entry in settled:

@@ -14,12 +14,15 @@ import structlog
 
 from src.state.errors import DurableTierUnavailable
 from src.state.guards import ALL_ON, Guards
+from src.state.ladder import Ladder
 from src.state.models import Peer
 from src.state.protocols import Clock, Pulled, Registry
 from src.state.settings import StateSettings
 from src.state.tiers.memory import Lease
 
 log = structlog.get_logger(__name__)
+
+_PROBE = "beat"
 
 
 def new_server_id() -> str:
@@ -42,13 +45,16 @@ class Membership:
         url: str,
         lease: Lease,
         *,
+        ladder: Ladder,
         guards: Guards = ALL_ON,
         new_id: Callable[[], str] = new_server_id,
     ) -> None:
         self._registry = registry
         self._clock = clock
         self._guards = guards
+        self._breaker = ladder.durable
         self._beat_s = settings.beat_interval.total_seconds()
+        self._again_s = min(settings.pull_interval, settings.beat_interval).total_seconds()
         self._dead_after_s = settings.dead_after.total_seconds()
         self._deadline_s = settings.owner_deadline.total_seconds()
         self._first_poll_gap_s = _gap_limit(settings.pull_interval)
@@ -68,8 +74,6 @@ class Membership:
         self.leaving = False
         """This server was told to stop: what it owns goes to the others while it still answers."""
         self.timeline = 0
-        self.sees_others = True
-        """Whether the last look at L3 was answered."""
 
     async def join(self) -> None:
         """Register and beat once."""
@@ -78,19 +82,30 @@ class Membership:
         self._renew(sent)
 
     async def beat_for_ever(self) -> None:
-        """Beat until cancelled. A beat that finds us dead makes this process a new server."""
+        """Beat until cancelled. A beat that finds us dead makes this process a new server.
+
+        Beats are commits, so they prove that L3 is back: while it is not, they come as often as
+        pulls.
+        """
+        answered = True
         while not self._left:
-            await self._clock.sleep(self._beat_s)
+            healthy = answered and self._breaker.closed
+            await self._clock.sleep(self._beat_s if healthy else self._again_s)
             sent = self._clock.monotonic()
             try:
-                alive = await self._registry.beat(self.id)
+                await self._beat(sent)
+                answered = True
+                self._breaker.good(_PROBE)
             except DurableTierUnavailable as error:
-                log.warning("beat.unanswered", server=self.id, error=str(error))
-                continue
-            if alive:
-                self._renew(sent)
-            else:
-                await self._begin_again()
+                answered = False
+                if self._breaker.failed(_PROBE, sent):
+                    log.warning("beat.unanswered", server=self.id, error=str(error))
+
+    async def _beat(self, sent: float) -> None:
+        if await self._registry.beat(self.id):
+            self._renew(sent)
+        else:
+            await self._begin_again()
 
     def _renew(self, sent: float) -> None:
         if not self._guards.sent:
@@ -105,14 +120,10 @@ class Membership:
         self.id = self._new_id()
         if self.on_deposed is not None:
             await self.on_deposed()
-        try:
-            await self.join()
-        except DurableTierUnavailable as error:
-            log.warning("beat.unanswered", server=self.id, error=str(error))
+        await self.join()
 
     def note_failed_pull(self) -> None:
         """Start every count anew: while we could not look, others may have beaten."""
-        self.sees_others = False
         self._recount()
 
     def _recount(self) -> None:
@@ -127,7 +138,6 @@ class Membership:
             self._recount()
         self._last_poll = now
         self.timeline = pulled.timeline
-        self.sees_others = True
         before, self.peers = self.peers, {peer.id: peer for peer in pulled.peers}
         for peer in pulled.peers:
             if peer.dead:

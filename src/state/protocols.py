@@ -8,9 +8,10 @@ implementation in `tiers/` stands one in memory; `tests/contracts` holds both to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -32,6 +33,12 @@ C = TypeVar("C")
 
 PAGE = 1000
 """Events in one read of a tail at the most."""
+
+Trip: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
+"""The way to a store and back: what fails before the block was never done, what fails after it was
+done without an answer."""
+open_way: Trip = nullcontext
+"""A way that nobody shuts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,12 @@ class SharedTier(Protocol):
 
     async def delete(self, kind: str, ids: Sequence[str]) -> None:
         """Forget these bodies; heads stay."""
+
+    async def rearm(self) -> int | None:
+        """Give all that is held its whole time to live again; return how much that was.
+
+        None when another server has done so within the last quarter of that time.
+        """
 
 
 class EventLog(Protocol):

@@ -68,6 +68,10 @@ class StateSettings(BaseSettings):
     """A change so much too old makes new commands get 503 `overloaded` ..."""
     red_bytes: int = Field(default=128 * 1024 * 1024, ge=1024)
     """... and so does whatever would make more than this many bytes dirty, buffered or waiting."""
+    max_loads: int = Field(default=6, ge=1)
+    """Reads of states from L3 at once, so that cold ones leave connections to the rest ..."""
+    max_waiting_loads: int = Field(default=2000, ge=0)
+    """... and how many more may wait before a read gets 503 `overloaded`."""
     submit_timeout: Duration = timedelta(seconds=5)
     """How long a caller waits for the log before 503 `outcome_unknown`."""
 

@@ -10,7 +10,13 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from src.state.errors import Behind, DurableTierUnavailable, SharedTierUnavailable, Undecodable
+from src.state.errors import (
+    Behind,
+    DurableTierUnavailable,
+    Overloaded,
+    SharedTierUnavailable,
+    Undecodable,
+)
 from src.state.fills import Fills
 from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
@@ -20,6 +26,7 @@ from src.state.settings import StateSettings
 from src.state.single_flight import SingleFlight
 from src.state.source import Source, decode_entry
 from src.state.tiers.memory import Lease, MemoryTier, Slot
+from src.state.turnstile import Turnstile
 from src.state.watermarks import Watermarks
 
 S = TypeVar("S")
@@ -48,6 +55,7 @@ class Store(Generic[S]):
         owned: Lease,
         heard: Lease,
         incarnations: Incarnations,
+        loads: Turnstile,
         guards: Guards = ALL_ON,
     ) -> None:
         self.kind = kind
@@ -58,6 +66,7 @@ class Store(Generic[S]):
         self._owned, self._heard = owned, heard
         self._guards = guards
         self._incarnations = incarnations
+        self._loads = loads
         self._tail_interval_s = settings.tail_interval.total_seconds()
         self._l1: MemoryTier[S] = MemoryTier(settings.l1_entries, settings.l1_bytes)
         self._lookup = self._l1.get
@@ -131,16 +140,16 @@ class Store(Generic[S]):
                 self._l2_hits += 1
                 return Read(base, Where.L2)
         try:
-            entry = await self._source.load(id, base)
+            entry = await self._from_source(id, base)
             if self._overtaken(id, entry, generation):
                 # Once more, for those who joined this load after the invalidation came.
                 began, generation = self._monotonic(), self._mark()
-                entry = await self._source.load(id, entry or base)
-        except DurableTierUnavailable:
-            stale = base if slot is None else slot.entry
+                entry = await self._from_source(id, entry or base)
+        except (DurableTierUnavailable, Overloaded):
+            stale = await self._newest_copy(id, base)
             if stale is None:
                 raise
-            return Read(stale, Where.L1 if slot else Where.L2, self._age(began))
+            return stale
         self._l3_loads += 1
         if entry is None:
             self._note_missing(id, generation)
@@ -150,11 +159,33 @@ class Store(Generic[S]):
         self._keep(entry, self._heard, generation, began)
         return Read(entry, Where.L3)
 
+    async def _from_source(self, id: str, base: Entry[S] | None) -> Entry[S] | None:
+        async with self._loads.turn():
+            return await self._source.load(id, base)
+
+    async def _newest_copy(self, id: str, seen: Entry[S] | None) -> Read[S] | None:
+        """Return what is left without L3, labelled: L1's copy, or L2's if that may be newer."""
+        slot = self._lookup(id)
+        if slot is not None and slot.entry.version >= self._watermarks.of(id):
+            return Read(slot.entry, Where.L1, self.unheard_s())
+        if seen is None or slot is not None:
+            seen, _ = await self._from_shared(id)
+            slot = self._lookup(id)
+        if slot is not None and (seen is None or seen.version <= slot.entry.version):
+            return Read(slot.entry, Where.L1, self.unheard_s())
+        if seen is None:
+            return None
+        if slot is None or slot.lease is not self._owned:
+            # A base for later, no answer: nobody can say now what there is beyond it.
+            size = len(seen.body(self.kind.encode_state))
+            self._l1.put(id, Slot(seen, self._heard, size, behind=True))
+        return Read(seen, Where.L2, self.unheard_s())
+
     async def _from_shared(self, id: str) -> tuple[Entry[S] | None, bool]:
         try:
             copy = await self._shared.get(self.kind.name, id)
         except SharedTierUnavailable as error:
-            log.warning("l2.unavailable", error=str(error))
+            log.debug("l2.unavailable", error=str(error))
             return None, False
         if copy is None or copy.snapshot.schema > self.kind.schema:
             return None, False
@@ -177,8 +208,9 @@ class Store(Generic[S]):
             return 0, 0
         return self._generation, self._watermarks.generation
 
-    def _age(self, now: float) -> float:
-        return max(0.0, now - self._heard.until)
+    def unheard_s(self) -> float:
+        """Return for how long this server has not known that its copies are fresh."""
+        return max(0.0, self._monotonic() - self._heard.until)
 
     def _note_missing(self, id: str, generation: tuple[int, int]) -> None:
         if len(self._missing) >= _MISSING_MAX:
@@ -266,6 +298,12 @@ class Store(Generic[S]):
         self._watermarks.clear()
         self.clear(lambda _: True)
         return known
+
+    def share(self) -> None:
+        """Have L2 filled with what L1 alone may hold: L3 is away, and other servers may ask."""
+        for id, slot in self._l1.slots():
+            if not (slot.behind or slot.entry.ahead):
+                self.fills.add(slot.entry, self._incarnations.of(id))
 
     def snapshot_of(self, entry: Entry[S]) -> Snapshot:
         """Return the bytes of an entry for L2, stamped with the life of Redis known now."""

@@ -18,6 +18,7 @@ from src.state.errors import (
     OutcomeUnknown,
     Overloaded,
     OwnershipUnknown,
+    ReadOnly,
     Refused,
     StateError,
     VersionConflict,
@@ -118,7 +119,11 @@ def encode_refusal(error: StateError) -> bytes:
         return _encoder.encode(Refusal(error.code, error.detail, error.field))
     if isinstance(error, Overloaded):
         return _encoder.encode(Refusal("overloaded", str(error), retry_after_s=error.retry_after_s))
-    codes = {OutcomeUnknown: "outcome_unknown", EventRefused: "event_refused"}
+    codes = {
+        OutcomeUnknown: "outcome_unknown",
+        EventRefused: "event_refused",
+        ReadOnly: "read_only",
+    }
     return _encoder.encode(Refusal(codes.get(type(error), "ownership_unknown"), str(error)))
 
 
@@ -136,6 +141,8 @@ def raise_refusal(conversation_id: str, no: Refusal, status: int) -> NoReturn:
         raise OutcomeUnknown(conversation_id)
     if no.code == "event_refused":
         raise EventRefused(conversation_id, no.detail)
+    if no.code == "read_only":
+        raise ReadOnly(conversation_id)
     if no.code == "ownership_unknown":
         raise OwnershipUnknown(conversation_id, no.detail)
     if status >= 500:

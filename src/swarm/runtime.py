@@ -20,12 +20,15 @@ from src.invalidation.listener import Listener
 from src.invalidation.publisher import Announcer
 from src.state.aggregates import Aggregates
 from src.state.background import background
+from src.state.breaker import Way
 from src.state.clock import SystemClock
 from src.state.configs import Configs, ConfigSource, Record
-from src.state.errors import StateError
+from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, StateError
 from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
+from src.state.keeping import keep_for_ever
 from src.state.keys import partition_of
+from src.state.ladder import Ladder
 from src.state.lists import ConversationLists
 from src.state.membership import Membership
 from src.state.models import Announcement
@@ -37,6 +40,7 @@ from src.state.tiers.postgres import Line, open_engine, open_pool
 from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
 from src.state.tiers.redis import RedisTier, open_redis
+from src.state.turnstile import Turnstile
 from src.swarm.commands import Command
 from src.swarm.config_service import KINDS, ConfigService
 from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
@@ -103,7 +107,10 @@ async def open_runtime(
     clock = clock or SystemClock()
     state = settings.state
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(open_pool(state))
+        ladder = Ladder(state, clock)
+        cache = Way(ladder.shared, SharedTierUnavailable, "Redis").trip
+        database = Way(ladder.durable, DurableTierUnavailable, "PostgreSQL").trip
+        pool = await stack.enter_async_context(open_pool(state, way=database))
         engine = await stack.enter_async_context(open_engine(state))
         redis = await stack.enter_async_context(open_redis(state))
         announcing = await stack.enter_async_context(open_redis(state, alone=True))
@@ -115,14 +122,16 @@ async def open_runtime(
 
         owned, heard = open_lease(clock, guards), open_lease(clock, guards)
         incarnations = Incarnations()
-        shared = RedisTier(redis, incarnations, state, guards=guards)
+        shared = RedisTier(redis, incarnations, state, way=cache, guards=guards)
         registry = PostgresRegistry(beat_line, pull_line, guards=guards)
         membership = Membership(
-            registry, state, clock, settings.swarm.server_url, owned, guards=guards
+            registry, state, clock, settings.swarm.server_url, owned, ladder=ladder, guards=guards
         )
-        bus = RedisBus(announcing, pulls, state)
+        bus = RedisBus(announcing, pulls, state, way=cache)
         notices = PostgresNotices(notice_line, state)
         announcer = Announcer(bus, notices, registry, membership, clock)
+
+        loads = Turnstile("reads of states", state.max_loads, state.max_waiting_loads)
 
         def store_of(kind: Any, source: Any) -> Store[Any]:
             return Store(
@@ -134,6 +143,7 @@ async def open_runtime(
                 owned=owned,
                 heard=heard,
                 incarnations=incarnations,
+                loads=loads,
                 guards=guards,
             )
 
@@ -157,11 +167,13 @@ async def open_runtime(
             source,
             state,
             clock,
+            ladder=ladder,
             guards=guards,
         )
         membership.on_deposed = conversations.holdings.deposed
         config_stores: dict[str, Store[Record[Any]]] = {
-            name: store_of(kind, ConfigSource(kind, engine)) for name, kind in KINDS.items()
+            name: store_of(kind, ConfigSource(kind, engine, way=database))
+            for name, kind in KINDS.items()
         }
 
         async def branched() -> None:
@@ -172,7 +184,7 @@ async def open_runtime(
         membership.on_branch = branched
         configs = ConfigService(
             {
-                name: Configs(kind, engine, announcer, clock, guards=guards)
+                name: Configs(kind, engine, announcer, clock, way=database, guards=guards)
                 for name, kind in KINDS.items()
             },
             config_stores,
@@ -191,6 +203,7 @@ async def open_runtime(
             state,
             clock,
             heard=heard,
+            ladder=ladder,
             outbox_position=await registry.outbox_end(),
             guards=guards,
         )
@@ -219,7 +232,7 @@ async def open_runtime(
         service = SwarmService(
             conversations,
             event_log,
-            ConversationLists(engine, MESSAGE_ADDED),
+            ConversationLists(engine, MESSAGE_ADDED, way=database),
             feed,
             forwarder,
             membership,
@@ -232,9 +245,11 @@ async def open_runtime(
         conversations.logged += [feed.logged, host.logged]
         conversations.holdings.owned.append(host.owned)
         status = Status(
+            ladder,
             membership,
             conversations,
             config_stores,
+            loads,
             listener,
             announcer,
             forwarder,
@@ -243,11 +258,16 @@ async def open_runtime(
             feed,
             outage,
         )
-        status.ping_redis, status.ping_postgres = redis.ping, registry.timeline
 
         await membership.join()
         await stack.enter_async_context(
-            background(membership.beat_for_ever(), announcer.heal_for_ever())
+            background(
+                membership.beat_for_ever(),
+                announcer.heal_for_ever(),
+                keep_for_ever(
+                    ladder.durable, shared, [store, *config_stores.values()], state, clock
+                ),
+            )
         )
         await stack.enter_async_context(conversations.running())
         await stack.enter_async_context(_filling(config_stores))

@@ -201,6 +201,7 @@ class SwarmService:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
         body: bytes | None = None
+        unknown: OutcomeUnknown | None = None
         while True:
             owner = self._owners.get(conversation_id) or self.handover.heir(conversation_id)
             url = None if owner is None else self._membership.url_of(owner)
@@ -231,14 +232,20 @@ class SwarmService:
                 self._learn(conversation_id, error.server_id if known else None)
                 # The row named an owner that we can reach: go there at once, but only once.
                 pause = 0.0 if known and url is None else _RETRY_S
+            except DurableTierUnavailable as error:
+                if unknown is not None:
+                    # An earlier try may be in the log: nobody may be told that nothing changed.
+                    raise unknown from error
+                raise
             except (OwnershipLost, OwnershipUnknown, OutcomeUnknown) as error:
                 failure = error
+                unknown = error if isinstance(error, OutcomeUnknown) else unknown
                 if not self._outage.is_on:
                     # Else nobody could tell the owner again, and its room may be talking.
                     self._learn(conversation_id, None)
                 pause = _RETRY_S
             if loop.time() + pause >= deadline:
-                raise failure
+                raise unknown or failure
             await asyncio.sleep(pause)
 
     async def submit_of_room(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from src.invalidation.listener import Listener
 from src.invalidation.publisher import Announcer
 from src.state.aggregates import Aggregates
-from src.state.errors import StateError
+from src.state.ladder import Ladder, Rung
 from src.state.membership import Membership
 from src.state.store import Store
+from src.state.turnstile import Turnstile
 from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder
 from src.swarm.handover import Handover
@@ -18,18 +19,16 @@ from src.swarm.host import Host
 from src.swarm.outage import Outage
 
 
-async def _unset() -> object:
-    raise StateError("not connected yet")
-
-
 class Status:
     """Reads counters where they are kept; keeps none itself."""
 
     def __init__(
         self,
+        ladder: Ladder,
         membership: Membership,
         conversations: Aggregates[Any, Any],
         configs: Mapping[str, Store[Any]],
+        loads: Turnstile,
         listener: Listener,
         announcer: Announcer,
         forwarder: Forwarder,
@@ -38,6 +37,8 @@ class Status:
         feed: Feed,
         outage: Outage,
     ) -> None:
+        self._ladder = ladder
+        self._loads = loads
         self._membership = membership
         self._conversations = conversations
         self._stores: Mapping[str, Store[Any]] = {
@@ -51,8 +52,6 @@ class Status:
         self._host = host
         self._feed = feed
         self._outage = outage
-        self.ping_redis: Callable[[], Awaitable[object]] = _unset
-        self.ping_postgres: Callable[[], Awaitable[object]] = _unset
 
     def summary(self) -> dict[str, Any]:
         """Return who this server is, what it sees, and what it holds."""
@@ -65,7 +64,8 @@ class Status:
                 for peer in self._membership.peers.values()
                 if not peer.dead and peer.id != self._membership.id
             ],
-            "tiers": {"redis": self._listener.redis_ok, "postgres": self._listener.postgres_ok},
+            "ladder": self._standing(),
+            "tiers": self.tiers(),
             "conversations": {
                 "owned": counts["owned"],
                 "dirty": counts["dirty"],
@@ -118,6 +118,8 @@ class Status:
             "invalidations": self._listener.applied,
             "gaps": self._listener.gaps,
             "clears": self._listener.clears,
+            "waiting_loads": self._loads.waiting,
+            "refused_loads": self._loads.refused,
             "forwarded": self._forwarder.forwarded,
             "rooms": len(self._host),
             "replies": self._host.replies,
@@ -125,18 +127,25 @@ class Status:
             **self._outage.counts(),
         }
 
-    async def ready(self) -> dict[str, bool]:
-        """Ask each tier now; a server is ready when both answer."""
+    def tiers(self) -> dict[str, bool]:
+        """Return which stores this server can use; a server is ready when it can use both."""
+        return {"redis": self._ladder.shared.closed, "postgres": self._ladder.durable.closed}
+
+    @property
+    def rung(self) -> Rung:
+        """Where on the failure ladder this server stands."""
+        return self._ladder.rung
+
+    def rungs_entered(self) -> Mapping[Rung, int]:
+        """Return how often each rung was entered."""
+        return self._ladder.entered
+
+    def _standing(self) -> dict[str, Any]:
+        standing = self._ladder.standing
         return {
-            "redis": await _answers(self.ping_redis),
-            "postgres": await _answers(self.ping_postgres),
+            "rung": standing.rung.value,
+            "since": standing.since.isoformat(),
+            "for_s": round(standing.for_s, 3),
+            "returning": self._ladder.returning,
+            "entered": {rung.value: count for rung, count in self._ladder.entered.items()},
         }
-
-
-async def _answers(ping: Callable[[], Awaitable[object]]) -> bool:
-    try:
-        await ping()
-    except Exception:
-        # Whatever a driver raises: it did not answer, which is all that is asked here.
-        return False
-    return True

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from src.embedded import Servers
 from src.state.models import Durability, Event
 from src.state.settings import StateSettings
-from src.state.tiers.postgres import Connection, Pool
+from src.state.tiers.postgres import Connection
 from src.swarm.commands import Command
 from src.swarm.forwarding import Receipt
 from src.swarm.runtime import Runtime, open_runtime
@@ -54,7 +54,7 @@ class Lab:
         folder: Path,
         runtime: Runtime,
         line: Connection,
-        pool: Pool,
+        pool: asyncpg.Pool[asyncpg.Record],
         redis: Redis,
         clusters: Callable[[], Awaitable[Cluster]],
         *,

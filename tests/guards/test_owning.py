@@ -46,8 +46,11 @@ async def test_outage_of_the_database_makes_nobody_dead(guards: Guards) -> Seque
         await witness.write(a, "n", "from memory", durability=Durability.BUFFERED)
         cluster.database.available = False
         await advance(8.2)
+        a.beat_link.hold()
         cluster.database.available = True
-        await advance(12)
+        await advance(1)
+        a.beat_link.release()
+        await advance(11)
         await witness.read(b, "n")
     return witness.verdict()
 
@@ -67,7 +70,7 @@ async def test_deadline_counts_from_when_the_beat_was_sent(
         a.beat_link.release()
         a.beat_link.hold()
         a.bus_link.up = False
-        await advance(2.2)
+        await advance(2.7)
         with lost_messages(cluster):
             await witness.write(b, "n", "two")
         await advance(2.1)
@@ -86,7 +89,7 @@ async def test_beat_in_the_last_moment_saves(guards: Guards) -> Sequence[Violati
         a.beat_link.hold()
         await advance(4.8)
         await witness.write(a, "n", "from memory", durability=Durability.BUFFERED)
-        await advance(1)
+        await advance(1.5)
         b.beat_link.hold_answers()
         await advance(0.2)
         a.beat_link.release()

@@ -113,13 +113,13 @@ def summarise(acts: Sequence[Act], records: Sequence[Record]) -> report.Sum:
 
 
 async def _play(
-    acts: Sequence[Act], waiting: Sequence[Act], tree: str, shelf: Shelf, jobs: int
+    acts: Sequence[Act], done: Sequence[Record], waiting: Sequence[Act], shelf: Shelf, jobs: int
 ) -> bool:
     """Play; return whether it was to the end, and not to a Ctrl-C."""
     columns = (TextColumn("{task.description:<16}"), BarColumn(30), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[text]}"), console=console) as progress:
-        screen = Screen(progress, acts, shelf.records([act.name for act in acts], tree))
-        playing = asyncio.ensure_future(runner.play(waiting, tree, shelf, screen, jobs=jobs))
+        screen = Screen(progress, acts, done)
+        playing = asyncio.ensure_future(runner.play(waiting, tree_of(), shelf, screen, jobs=jobs))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, playing.cancel)
@@ -145,6 +145,9 @@ def main(
     again: Annotated[
         bool, typer.Option(help="Play failed acts again; that they failed stays on record.")
     ] = False,
+    mixed: Annotated[
+        bool, typer.Option(help="Let results from other sources count; the report names them all.")
+    ] = False,
 ) -> None:
     """Prove that nothing acknowledged is ever lost, by acts of faults under load.
 
@@ -157,16 +160,17 @@ def main(
     """
     if write and only:
         raise typer.BadParameter("--report tells of all acts: leave out --only")
-    acts, shelf, tree = chosen(collect(), only or []), Shelf(), tree_of()
+    acts, shelf, tree = chosen(collect(), only or []), Shelf(), None if mixed else tree_of()
     names = [act.name for act in acts]
     if fresh:
         shelf.clear(names)
     if show_list:
         show(acts, shelf.records(names, tree))
         return
-    finished = {r.act for r in shelf.records(names, tree) if not again or r.outcome == "kept"}
+    done = [one for one in shelf.records(names, tree) if not again or one.outcome == "kept"]
+    finished = {record.act for record in done}
     waiting = [] if write else [act for act in acts if act.name not in finished]
-    ended = asyncio.run(_play(acts, waiting, tree, shelf, jobs)) if waiting else True
+    ended = asyncio.run(_play(acts, done, waiting, shelf, jobs)) if waiting else True
     records = shelf.records(names, tree)
     total = summarise(acts, records)
     if not ended:

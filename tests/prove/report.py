@@ -131,13 +131,27 @@ def page(acts: Sequence[Act], records: Sequence[Record]) -> str:
     total = add_up(records)
     played = {record.act for record in records}
     unplayed = [act.name for act in acts if act.name not in played]
-    parts = [_HEAD, "## Verdict", "\n".join(verdict(total, unplayed)), _counts(total)]
+    said = [*verdict(total, unplayed), *_several(records)]
+    parts = [_HEAD, "## Verdict", "\n".join(said), _counts(total)]
     if total.steps:
         parts += ["## Where the faults struck", _STEPS, _histogram(total.steps)]
     if total.figures:
         parts += ["## Figures", _figures(total.figures)]
     parts += ["## Guards", _guards(), "## Acts", _acts(records), _versions(records)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _several(records: Sequence[Record]) -> list[str]:
+    """Own up to results from more than one state of the sources."""
+    commits = sorted({_commit(record) for record in records if record.versions})
+    if len({record.tree for record in records}) < 2:
+        return []
+    named = ", ".join(commits)
+    return ["", f"The acts were played on several states of the sources, {named}; see each act."]
+
+
+def _commit(record: Record) -> str:
+    return record.versions.get("commit", "unknown")
 
 
 _STEPS = """\
@@ -207,8 +221,9 @@ def _acts(records: Sequence[Record]) -> str:
         remarks += result.notes
         seed = "" if result.seed is None else str(result.seed)
         took = f"{record.took_s:.0f} s"
-        rows.append((record.act, record.outcome, seed, took, counted, "; ".join(remarks)))
-    return _table(("act", "outcome", "seed", "took", "counted", "remarks"), rows)
+        remark = "; ".join(remarks)
+        rows.append((record.act, record.outcome, seed, took, _commit(record), counted, remark))
+    return _table(("act", "outcome", "seed", "took", "commit", "counted", "remarks"), rows)
 
 
 def _versions(records: Sequence[Record]) -> str:

@@ -84,15 +84,15 @@ class Shelf:
         shutil.copytree(folder, kept, symlinks=True)
         return kept
 
-    def get(self, act: str, tree: str) -> Record | None:
-        """Return the act's record of this tree."""
+    def get(self, act: str, tree: str | None) -> Record | None:
+        """Return the act's record of this tree, of any if that is None."""
         try:
             record = msgspec.json.decode(self.path(act).read_bytes(), type=Record)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
-        return record if record.tree == tree else None
+        return record if tree in (None, record.tree) else None
 
-    def records(self, acts: Iterable[str], tree: str) -> list[Record]:
+    def records(self, acts: Iterable[str], tree: str | None) -> list[Record]:
         """Return what there is of these acts, in their order."""
         return [record for act in acts if (record := self.get(act, tree)) is not None]
 

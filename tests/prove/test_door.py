@@ -61,6 +61,15 @@ def test_a_report_of_a_part_is_written_on_demand_and_is_red(tmp_path: Path) -> N
     assert "**This run is partial.**" in (tmp_path / "proof.md").read_text()
 
 
+def test_results_of_other_sources_count_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prove("--only", "good")
+    monkeypatch.setattr(door, "tree_of", lambda: "another tree")
+    assert "kept" not in prove("--only", "good", "--list").stdout
+    assert "kept" in prove("--only", "good", "--list", "--mixed").stdout
+
+
 def test_the_list_shows_what_became_of_each_act() -> None:
     prove("--only", "good")
     told = prove("--list")

@@ -70,6 +70,13 @@ def test_one_violation_is_enough_for_the_whole_not_to_hold() -> None:
     assert "It holds" not in text
 
 
+def test_results_from_several_states_of_the_sources_are_owned_up_to() -> None:
+    other = Record("b", "any", "other tree", "kept", Result(), versions={"commit": "def"})
+    text = page([act("a"), act("b")], [record("a", Result(ENOUGH)), other])
+    assert "played on several states of the sources, abc, def" in text
+    assert "several states" not in page([act("a")], [record("a", Result(ENOUGH))])
+
+
 def test_figures_are_shown_with_their_quantiles() -> None:
     values = [float(n) for n in range(1, 101)]
     text = page([act("a")], [record("a", Result(figures={"takeover_s": values}))])

@@ -13,22 +13,27 @@ from src.invalidation.buses.memory import MemoryBus, MemoryNotices
 from src.invalidation.listener import Listener
 from src.invalidation.publisher import Announcer
 from src.state.aggregates import Aggregates
+from src.state.background import background
+from src.state.breaker import Way
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, TierUnavailable
 from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
+from src.state.keeping import keep_for_ever
 from src.state.keys import partition_of
+from src.state.ladder import Ladder
 from src.state.membership import Membership, new_server_id
 from src.state.models import Ack, Announcement, Durability, Read, Version
-from src.state.protocols import Clock, Kind
+from src.state.protocols import Clock, Kind, Trip
 from src.state.settings import StateSettings
 from src.state.source import LogSource
 from src.state.store import Store
 from src.state.tiers.memory import open_lease
-from src.state.tiers.memory_database import MemoryDatabase, Trip
+from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_log import MemoryLog
 from src.state.tiers.memory_ownership import MemoryOwnership, MemoryRegistry
 from src.state.tiers.memory_shared import MemoryShared
 from src.state.tiers.memory_space import MemorySpace
+from src.state.turnstile import Turnstile
 from tests.support.clock import VirtualClock
 from tests.support.cluster_settings import settings
 from tests.support.kinds import NOTEBOOKS, Command, Notebook, Once, Write
@@ -81,6 +86,17 @@ class Link:
             raise self._error("the answer got lost")
 
 
+def through(way: Way, link: Link) -> Trip:
+    """A link behind the way that the failure ladder shuts."""
+
+    @asynccontextmanager
+    async def trip() -> AsyncIterator[None]:
+        async with way.trip(), link.trip():
+            yield
+
+    return trip
+
+
 class Server:
     """One process, as far as the state is concerned."""
 
@@ -96,6 +112,7 @@ class Server:
         new_id: Callable[[], str] = new_server_id,
     ) -> None:
         self.clock = clock
+        self._given = given
         self.log_link = Link(database.trip, DurableTierUnavailable)
         self.read_link = Link(database.trip, DurableTierUnavailable)
         self.owner_link = Link(database.trip, DurableTierUnavailable)
@@ -103,10 +120,20 @@ class Server:
         self.notice_link = Link(database.trip, DurableTierUnavailable)
         self.shared_link = Link(space.trip, SharedTierUnavailable)
         self.bus_link = Link(space.trip, SharedTierUnavailable)
+        self.ladder = Ladder(given, clock)
+        cache = Way(self.ladder.shared, SharedTierUnavailable, "L2")
+        durable = Way(self.ladder.durable, DurableTierUnavailable, "L3")
+        self.read_trip = through(durable, self.read_link)
+        self.loads = Turnstile("reads of states", given.max_loads, given.max_waiting_loads)
         self.owned_lease, self.heard_lease = open_lease(clock, guards), open_lease(clock, guards)
         self.incarnations = Incarnations()
         self.shared = MemoryShared(
-            space, self.incarnations, given, clock, trip=self.shared_link.trip, guards=guards
+            space,
+            self.incarnations,
+            given,
+            clock,
+            trip=through(cache, self.shared_link),
+            guards=guards,
         )
         self.bus = MemoryBus(space, given, clock, trip=self.bus_link.trip)
         self.notices = MemoryNotices(database, trip=self.notice_link.trip)
@@ -117,6 +144,7 @@ class Server:
             clock,
             f"http://{name}",
             self.owned_lease,
+            ladder=self.ladder,
             guards=guards,
             new_id=new_id,
         )
@@ -129,7 +157,7 @@ class Server:
             timeline=lambda: self.membership.timeline,
         )
         self.source: LogSource[Notebook] = LogSource(
-            kind, MemoryLog(kind, database, trip=self.read_link.trip), guards=guards
+            kind, MemoryLog(kind, database, trip=self.read_trip), guards=guards
         )
         self.store: Store[Notebook] = Store(
             kind,
@@ -140,12 +168,13 @@ class Server:
             owned=self.owned_lease,
             heard=self.heard_lease,
             incarnations=self.incarnations,
+            loads=self.loads,
             guards=guards,
         )
         self.notebooks: Aggregates[Notebook, Command] = Aggregates(
             kind,
             self.log,
-            MemoryOwnership(kind, database, trip=self.owner_link.trip, guards=guards),
+            MemoryOwnership(kind, database, trip=through(durable, self.owner_link), guards=guards),
             self.shared,
             self.announcer,
             self.membership,
@@ -153,6 +182,7 @@ class Server:
             self.source,
             given,
             clock,
+            ladder=self.ladder,
             guards=guards,
         )
         self.membership.on_deposed = self.notebooks.holdings.deposed
@@ -167,6 +197,7 @@ class Server:
             given,
             clock,
             heard=self.heard_lease,
+            ladder=self.ladder,
             guards=guards,
         )
 
@@ -247,22 +278,20 @@ class Server:
     async def running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await self.membership.join()
-            await stack.enter_async_context(_beating(self.membership, self.announcer))
+            await stack.enter_async_context(_beating(self, self._given))
             await stack.enter_async_context(self.notebooks.running())
             await stack.enter_async_context(self.listener.running())
             yield
 
 
 @asynccontextmanager
-async def _beating(membership: Membership, announcer: Announcer) -> AsyncIterator[None]:
-    async with asyncio.TaskGroup() as tasks:
-        beat = tasks.create_task(membership.beat_for_ever())
-        heal = tasks.create_task(announcer.heal_for_ever())
-        try:
-            yield
-        finally:
-            beat.cancel()
-            heal.cancel()
+async def _beating(server: Server, given: StateSettings) -> AsyncIterator[None]:
+    async with background(
+        server.membership.beat_for_ever(),
+        server.announcer.heal_for_ever(),
+        keep_for_ever(server.ladder.durable, server.shared, [server.store], given, server.clock),
+    ):
+        yield
 
 
 class Cluster:

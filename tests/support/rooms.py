@@ -186,7 +186,7 @@ class SwarmServer:
         self.wire = Wire(swarm)
         # A `Server` is written for notebooks and holds whatever kind it was given.
         conversations = cast("Aggregates[ConversationState, Command]", state.notebooks)
-        read_log = MemoryLog(CONVERSATIONS, swarm.cluster.database, trip=state.read_link.trip)
+        read_log = MemoryLog(CONVERSATIONS, swarm.cluster.database, trip=state.read_trip)
         self.bots: Store[Record[BotConfig]] = Store(
             BOTS,
             swarm.bots,
@@ -196,6 +196,7 @@ class SwarmServer:
             owned=state.owned_lease,
             heard=state.heard_lease,
             incarnations=state.incarnations,
+            loads=state.loads,
         )
         configs = ConfigService({}, {"bot": self.bots})
         self.outage = Outage(conversations, swarm.bounds, state.clock)

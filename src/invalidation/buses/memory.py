@@ -12,9 +12,9 @@ from src.invalidation.protocols import Position
 from src.state.errors import SharedTierUnavailable
 from src.state.keys import partition_of
 from src.state.models import Announcement
-from src.state.protocols import Clock
+from src.state.protocols import Clock, Trip
 from src.state.settings import StateSettings
-from src.state.tiers.memory_database import MemoryDatabase, Trip
+from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_space import Delivery, MemorySpace
 
 _KEPT = 10_000

@@ -17,14 +17,13 @@ from src.invalidation.protocols import Position
 from src.state.errors import SharedTierUnavailable
 from src.state.keys import PARTITIONS, body_key, bus_key, partition_of, sortable, stream_key
 from src.state.models import Announcement
+from src.state.protocols import Trip, open_way
 from src.state.settings import StateSettings
 from src.state.tiers.redis import Script, answering, run_scripts
 
 _ANNOUNCE = Script.read("src.invalidation.buses", "announce.lua")
 _RENEW = Script.read("src.invalidation.buses", "renew.lua")
 _KEPT = 10_000
-_POLL_S = 10.0
-"""How long one wait for a message lasts; a silent break is the pull's to find."""
 _CHANNELS = {stream_key(p).encode(): p for p in range(PARTITIONS)}
 
 
@@ -32,11 +31,15 @@ class RedisBus:
     """`Bus` on one Redis.
 
     `line` has one connection, for announcements, which every ack waits for; `pulls` is a client of
-    its own too, so that neither queues behind other work.
+    its own too, so that neither queues behind other work. Announcements go by `way`; pulls and the
+    subscription find out whether it is open.
     """
 
-    def __init__(self, line: Redis, pulls: Redis, settings: StateSettings) -> None:
+    def __init__(
+        self, line: Redis, pulls: Redis, settings: StateSettings, *, way: Trip = open_way
+    ) -> None:
         self._line = line
+        self._way = way
         self._pulls = pulls
         seed = uuid.uuid4().hex
         self._names = (f"{seed}{n}" for n in itertools.count())
@@ -61,14 +64,16 @@ class RedisBus:
             arguments += [sortable(change.version) for change in part]
             calls.append((keys, arguments))
         if calls:
-            await run_scripts(self._line, _ANNOUNCE, calls)
+            async with self._way():
+                await run_scripts(self._line, _ANNOUNCE, calls)
 
     async def renew(self) -> None:
         calls = [
             ([bus_key(partition), stream_key(partition)], [next(self._names)])
             for partition in range(PARTITIONS)
         ]
-        await run_scripts(self._pulls, _RENEW, calls)
+        async with self._way():
+            await run_scripts(self._pulls, _RENEW, calls)
 
     async def positions(self) -> Sequence[Position]:
         with answering():
@@ -111,8 +116,14 @@ class RedisBus:
             await pubsub.aclose()  # type: ignore[no-untyped-call]  # the library leaves it untyped
 
     async def _messages(self, pubsub: PubSub) -> AsyncIterator[Message]:
+        asked = False
         while True:
             with answering():
-                raw = await pubsub.get_message(timeout=_POLL_S)
+                raw = await pubsub.get_message(timeout=self._silence_s)
+                if raw is None and asked:
+                    raise SharedTierUnavailable("the subscription does not answer")
+                if raw is None:
+                    await pubsub.ping()
+            asked = raw is None
             if raw is not None and raw["type"] == "message":
                 yield decode_message(_CHANNELS[raw["channel"]], raw["data"])

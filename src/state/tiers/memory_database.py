@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from src.state.errors import DurableTierUnavailable
 from src.state.models import Announcement, Event
 from src.state.protocols import Snapshot
-
-Trip: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
-"""The way to a store and back: what fails before the block was never done, what fails after it was
-done without an answer."""
 
 
 @dataclass(slots=True)

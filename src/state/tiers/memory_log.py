@@ -8,8 +8,8 @@ from typing import Any
 from src.state.errors import DuplicateEvent, DurableTierUnavailable, UnfitEvent
 from src.state.guards import ALL_ON, Guards
 from src.state.models import ZERO, Claim, Entry, Event, Version
-from src.state.protocols import PAGE, Kind, Snapshot
-from src.state.tiers.memory_database import MemoryDatabase, Trip
+from src.state.protocols import PAGE, Kind, Snapshot, Trip
+from src.state.tiers.memory_database import MemoryDatabase
 
 
 class MemoryLog:

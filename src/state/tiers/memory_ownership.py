@@ -7,8 +7,8 @@ from typing import Any
 
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Held, OwnedBy, Peer
-from src.state.protocols import Kind, Pulled
-from src.state.tiers.memory_database import Head, MemoryDatabase, ServerRow, Trip
+from src.state.protocols import Kind, Pulled, Trip
+from src.state.tiers.memory_database import Head, MemoryDatabase, ServerRow
 
 _CHANGES_PER_PULL = 1000
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
-from src.state.protocols import Clock, SharedCopy, Snapshot
+from src.state.protocols import Clock, SharedCopy, Snapshot, Trip
 from src.state.settings import StateSettings
-from src.state.tiers.memory_database import Trip
 from src.state.tiers.memory_space import MemorySpace
 
 
@@ -68,3 +67,14 @@ class MemoryShared:
                 cell = self._space.cells.get((kind, id))
                 if cell is not None:
                     cell.snapshot = None
+
+    async def rearm(self) -> int | None:
+        async with self._trip():
+            now = self._clock.monotonic()
+            if now < self._space.armed_until:
+                return None
+            self._space.armed_until = now + self._ttl_s / 4
+            held = [cell for cell in self._space.cells.values() if now < cell.expires]
+            for cell in held:
+                cell.expires = now + self._ttl_s
+            return len(held)

@@ -56,6 +56,8 @@ class MemorySpace:
     """False: every trip fails before it arrives."""
     run_id: str = field(default_factory=_run_id)
     cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
+    armed_until: float = float("-inf")
+    """Until when nobody has to give the cells their time to live anew."""
     counters: list[Counter] = field(default_factory=_counters)
     subscriptions: dict[asyncio.Queue[Delivery | None], None] = field(default_factory=dict)
     """In the order in which they were made, so that a run can be repeated exactly."""
@@ -89,6 +91,7 @@ class MemorySpace:
     def clear(self) -> None:
         """Forget everything, as FLUSHALL does; subscriptions stand."""
         self.cells.clear()
+        self.armed_until = float("-inf")
         self.renew()
 
     def renew(self) -> None:

@@ -11,12 +11,13 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from src.state.errors import DuplicateEvent, DurableTierUnavailable, UnfitEvent
+from src.state.protocols import Trip, open_way
 from src.state.settings import StateSettings
 from src.state.urls import for_sqlalchemy, masked
 
 # Only their stubs are generic.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Lent: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 # After a failover or a restore the server writes another timeline; epochs of the old one are lower.
 TIMELINE = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"
@@ -99,8 +100,55 @@ def unreachable(url: str, error: Exception) -> DurableTierUnavailable:
     )
 
 
+class Pool:
+    """Connections lent one at a time, by a way that may be shut."""
+
+    def __init__(
+        self, pool: asyncpg.Pool[asyncpg.Record], settings: StateSettings, way: Trip
+    ) -> None:
+        self._pool = pool
+        self._way = way
+        self._patience_s = settings.connect_timeout.total_seconds()
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[Lent]:
+        """Lend a connection.
+
+        Raises:
+            DurableTierUnavailable: the way is shut, none came free, or there was no answer.
+            DuplicateEvent, UnfitEvent: as `answering` says.
+        """
+        async with self._way():
+            with answering():
+                connection = await self._pool.acquire(timeout=self._patience_s)
+                try:
+                    yield connection
+                except (TimeoutError, asyncio.CancelledError):
+                    # The driver would wait for the server to confirm that it gave up: a server
+                    # that hangs confirms nothing, and the pool would be empty soon.
+                    connection.terminate()
+                    raise
+                finally:
+                    await self._pool.release(connection)
+
+    async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """Return all rows of one statement."""
+        async with self.lend() as connection:
+            return await connection.fetch(query, *arguments)
+
+    async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
+        """Return the first row of one statement."""
+        async with self.lend() as connection:
+            return await connection.fetchrow(query, *arguments)
+
+    async def execute(self, query: str, *arguments: object) -> None:
+        """Run one statement."""
+        async with self.lend() as connection:
+            await connection.execute(query, *arguments)
+
+
 @asynccontextmanager
-async def open_pool(settings: StateSettings) -> AsyncIterator[Pool]:
+async def open_pool(settings: StateSettings, *, way: Trip = open_way) -> AsyncIterator[Pool]:
     """Open the pool for reads, flushes and ownership; close it at the end of the block."""
     url = settings.database_url.get_secret_value()
     try:
@@ -116,7 +164,7 @@ async def open_pool(settings: StateSettings) -> AsyncIterator[Pool]:
     except NO_ANSWER as error:
         raise unreachable(url, error) from error
     try:
-        yield pool
+        yield Pool(pool, settings, way)
     finally:
         try:
             await asyncio.wait_for(pool.close(), timeout=5)

@@ -17,7 +17,7 @@ from src.state.errors import DurableTierUnavailable
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Claim, Entry, Event, Version
 from src.state.protocols import PAGE, Kind, ReadModel, Snapshot
-from src.state.tiers.postgres import TIMELINE, Line, Pool, answering
+from src.state.tiers.postgres import TIMELINE, Line, Pool
 
 _APPEND = """
 WITH claim AS (
@@ -217,15 +217,13 @@ class PostgresLog:
         return frozenset() if id is None else frozenset((id,))
 
     async def find(self, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Version]:
-        with answering():
-            rows = await self._pool.fetch(
-                self._find, [pair[0] for pair in wanted], [pair[1] for pair in wanted]
-            )
+        rows = await self._pool.fetch(
+            self._find, [pair[0] for pair in wanted], [pair[1] for pair in wanted]
+        )
         return {(row[0], row[1]): Version(row[2], row[3]) for row in rows}
 
     async def load(self, id: str) -> tuple[Snapshot | None, Sequence[Event]]:
-        with answering():
-            rows = await self._pool.fetch(self._load, id)
+        rows = await self._pool.fetch(self._load, id)
         if rows and rows[0]["occurred_at"] is None:
             first = rows[0]
             version = Version(first["epoch"], first["seq"])
@@ -234,20 +232,18 @@ class PostgresLog:
         return None, [_event(id, row) for row in rows]
 
     async def tail(self, id: str, from_seq: int, limit: int = PAGE) -> Sequence[Event]:
-        with answering():
-            rows = await self._pool.fetch(self._tail, id, from_seq, limit)
+        rows = await self._pool.fetch(self._tail, id, from_seq, limit)
         return [_event(id, row) for row in rows]
 
     async def gone(
         self, known: Sequence[tuple[str, Version]]
     ) -> Mapping[tuple[str, Version], Version]:
-        with answering():
-            rows = await self._pool.fetch(
-                self._gone,
-                [id for id, _ in known],
-                [version.epoch for _, version in known],
-                [version.seq for _, version in known],
-            )
+        rows = await self._pool.fetch(
+            self._gone,
+            [id for id, _ in known],
+            [version.epoch for _, version in known],
+            [version.seq for _, version in known],
+        )
         return {
             (id, Version(epoch, seq)): Version(found_epoch, found_seq)
             for id, epoch, seq, found_epoch, found_seq in rows
@@ -265,8 +261,8 @@ class PostgresLog:
             )
             for event in events
         ]
-        with answering():
-            await self._pool.executemany(_QUARANTINE, rows)
+        async with self._pool.lend() as connection:
+            await connection.executemany(_QUARANTINE, rows)
 
     async def save(self, entries: Sequence[Entry[Any]]) -> None:
         # In id order, so that two servers flushing the same rows cannot block each other for good.
@@ -276,11 +272,10 @@ class PostgresLog:
             (entry.id, entry.version.epoch, entry.version.seq, schema, entry.body(encode))
             for entry in ordered
         ]
-        with answering():
-            async with self._pool.acquire() as connection, connection.transaction():
-                expected = self._timeline()
-                if expected and await connection.fetchval(f"SELECT {TIMELINE}") != expected:
-                    raise DurableTierUnavailable("PostgreSQL is on another timeline by now")
-                await connection.executemany(self._save, snapshots)
-                for model, statement in self._models:
-                    await connection.executemany(statement, [model.row(entry) for entry in ordered])
+        async with self._pool.lend() as connection, connection.transaction():
+            expected = self._timeline()
+            if expected and await connection.fetchval(f"SELECT {TIMELINE}") != expected:
+                raise DurableTierUnavailable("PostgreSQL is on another timeline by now")
+            await connection.executemany(self._save, snapshots)
+            for model, statement in self._models:
+                await connection.executemany(statement, [model.row(entry) for entry in ordered])

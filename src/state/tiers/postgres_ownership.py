@@ -12,7 +12,7 @@ from typing import Any
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Announcement, Held, OwnedBy, Peer, Version
 from src.state.protocols import Kind, Pulled
-from src.state.tiers.postgres import TIMELINE, Line, Pool, answering
+from src.state.tiers.postgres import TIMELINE, Line, Pool
 
 _ACQUIRE = """
 UPDATE {heads} head
@@ -83,35 +83,31 @@ class PostgresOwnership:
         self._live = [value for _, _, value in signs]
 
     async def acquire(self, server_id: str, id: str, *, create: bool) -> Held | OwnedBy | None:
-        with answering():
+        async with self._pool.lend() as connection:
             if create:
-                row = await self._pool.fetchrow(self._create, server_id, id)
+                row = await connection.fetchrow(self._create, server_id, id)
                 if row is not None:
                     return Held(row["epoch"], row["seq"])
-            row = await self._pool.fetchrow(self._acquire, server_id, id)
+            row = await connection.fetchrow(self._acquire, server_id, id)
             if row is not None:
                 return Held(row["epoch"], row["seq"])
-            row = await self._pool.fetchrow(self._owner, id)
+            row = await connection.fetchrow(self._owner, id)
         if row is None:
             return None
         return OwnedBy(row["owner_id"] or "", row["epoch"], row["seq"])
 
     async def release(self, server_id: str, held: Mapping[str, int]) -> None:
         ids = sorted(held)
-        with answering():
-            await self._pool.execute(self._release, server_id, ids, [held[id] for id in ids])
+        await self._pool.execute(self._release, server_id, ids, [held[id] for id in ids])
 
     async def hand_over(self, server_id: str, held: Mapping[str, int], to: str) -> frozenset[str]:
         ids = sorted(held)
-        with answering():
-            rows = await self._pool.fetch(
-                self._hand_over, server_id, ids, [held[id] for id in ids], to
-            )
+        epochs = [held[id] for id in ids]
+        rows = await self._pool.fetch(self._hand_over, server_id, ids, epochs, to)
         return frozenset(row["id"] for row in rows)
 
     async def orphans(self, server_id: str, after: str, limit: int) -> Sequence[str]:
-        with answering():
-            rows = await self._pool.fetch(self._orphans, server_id, after, limit, *self._live)
+        rows = await self._pool.fetch(self._orphans, server_id, after, limit, *self._live)
         return [row["id"] for row in rows]
 
 

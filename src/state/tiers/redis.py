@@ -22,8 +22,8 @@ from redis.exceptions import NoScriptError, RedisError
 from src.state.errors import SharedTierUnavailable
 from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
-from src.state.keys import body_key, from_sortable, partition_of, sortable
-from src.state.protocols import SharedCopy, Snapshot
+from src.state.keys import PREFIX, REARMED_KEY, body_key, from_sortable, partition_of, sortable
+from src.state.protocols import SharedCopy, Snapshot, Trip, open_way
 from src.state.settings import StateSettings
 from src.state.urls import masked
 
@@ -117,6 +117,8 @@ async def open_redis(settings: StateSettings, *, alone: bool = False) -> AsyncIt
 _PUT = Script.read("src.state.tiers", "put.lua")
 _PUT_ANY = Script(_PUT.source.replace("local newer =", "local newer = true or"))
 _FIELDS = ("v", "head", "inc", "schema", "body")
+_SCANNED = 1000
+"""Keys looked at in one trip of a walk over all of them."""
 
 
 class RedisTier:
@@ -128,17 +130,20 @@ class RedisTier:
         incarnations: Incarnations,
         settings: StateSettings,
         *,
+        way: Trip = open_way,
         guards: Guards = ALL_ON,
     ) -> None:
         self._client = client
+        self._way = way
         self._put = _PUT if guards.newer else _PUT_ANY
         self._incarnations = incarnations
         self._ttl_ms = int(settings.l2_ttl.total_seconds() * 1000)
 
     async def get(self, kind: str, id: str) -> SharedCopy | None:
-        with answering():
-            # Bytes or None: the client is opened without decoding, which its stubs cannot say.
-            fields: list[Any] = await self._client.hmget(body_key(kind, id), list(_FIELDS))
+        async with self._way():
+            with answering():
+                # Bytes or None: the client is opened without decoding; its stubs cannot say so.
+                fields: list[Any] = await self._client.hmget(body_key(kind, id), list(_FIELDS))
         version, head, incarnation, schema, body = fields
         if body is None or version is None:
             return None
@@ -159,14 +164,41 @@ class RedisTier:
             )
             for part in parts.values()
         ]
-        return sum(await run_scripts(self._client, self._put, calls)) if calls else 0
+        if not calls:
+            return 0
+        async with self._way():
+            return sum(await run_scripts(self._client, self._put, calls))
 
     async def delete(self, kind: str, ids: Sequence[str]) -> None:
-        with answering():
-            pipeline = self._client.pipeline(transaction=False)
-            for id in ids:
-                pipeline.hdel(body_key(kind, id), "v", "inc", "schema", "body")
-            await pipeline.execute()
+        async with self._way():
+            with answering():
+                pipeline = self._client.pipeline(transaction=False)
+                for id in ids:
+                    pipeline.hdel(body_key(kind, id), "v", "inc", "schema", "body")
+                await pipeline.execute()
+
+    async def rearm(self) -> int | None:
+        async with self._way():
+            quarter = self._ttl_ms // 4
+            with answering():
+                # Claimed before it is done: one server walks for all of them.
+                claimed = await self._client.set(REARMED_KEY, 1, nx=True, px=max(1, quarter))
+            if not claimed:
+                return None
+        held: int = 0
+        cursor: int = 0
+        while True:
+            # A trip each: a store of any size is walked without any wait growing long.
+            async with self._way():
+                with answering():
+                    cursor, names = await self._client.scan(cursor, f"{PREFIX}:*", _SCANNED)
+                    pipeline = self._client.pipeline(transaction=False)
+                    for name in names:
+                        # XX: the counters and streams of the bus, which never expire, stay so.
+                        pipeline.pexpire(name, self._ttl_ms, xx=True)
+                    held += sum(await pipeline.execute())
+            if not cursor:
+                return held
 
 
 def _fields(snapshot: Snapshot) -> tuple[str, str, int, bytes]:

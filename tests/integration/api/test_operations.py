@@ -9,6 +9,9 @@ from src.api.auth.principals import Role
 from src.embedded import Servers
 from tests.integration.api.begun import ROOM, begin
 from tests.support.api import RunningServer
+from tests.support.cluster_settings import eventually
+
+REDIS_AWAY = {"redis": False, "postgres": True}
 
 
 async def test_a_server_with_both_stores_is_ready(server: RunningServer) -> None:
@@ -24,12 +27,15 @@ async def test_a_server_without_redis_still_takes_requests(
 ) -> None:
     servers.kill_redis()
     async with httpx.AsyncClient(base_url=server.url, timeout=20) as nobody:
-        answer = await nobody.get("/health/ready")
-    servers.start_redis()
 
-    assert answer.status_code == 200
-    assert answer.json()["status"] == "degraded"
-    assert answer.json()["tiers"] == {"redis": False, "postgres": True}
+        async def is_degraded() -> bool:
+            answer = await nobody.get("/health/ready")
+            assert answer.status_code == 200
+            found: dict[str, bool] = answer.json()["tiers"]
+            return answer.json()["status"] == "degraded" and found == REDIS_AWAY
+
+        await eventually(is_degraded, what="the server says that it is degraded")
+    servers.start_redis()
 
 
 async def test_status_tells_what_the_server_holds(server: RunningServer) -> None:
@@ -40,6 +46,7 @@ async def test_status_tells_what_the_server_holds(server: RunningServer) -> None
     assert status["url"] == server.url
     assert status["conversations"]["owned"] == 1
     assert status["tiers"] == {"redis": True, "postgres": True}
+    assert status["ladder"]["rung"] == "all"
 
 
 async def test_metrics_are_prometheus_text_with_our_names(server: RunningServer) -> None:
@@ -60,3 +67,21 @@ async def test_metrics_are_prometheus_text_with_our_names(server: RunningServer)
     assert samples["swarmstate_log_events_total", None] == 1
     assert samples["swarmstate_http_hot_reads_total", None] == 3
     assert samples["swarmstate_l1_hits_total", "conversation"] >= 3
+
+
+async def test_metrics_name_the_rung(server: RunningServer) -> None:
+    async with server.as_("root", Role.ADMIN) as root:
+        page = (await root.get("/metrics")).text
+    rungs = {
+        sample.labels["rung"]: sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name == "swarmstate_rung"
+    }
+    assert rungs == {
+        "all": 1,
+        "deaf": 0,
+        "without_l2": 0,
+        "without_l3": 0,
+        "without_both": 0,
+    }

@@ -15,9 +15,11 @@ from src.state.errors import (
     OutcomeUnknown,
     OwnershipLost,
     OwnershipUnknown,
+    ReadOnly,
     StateError,
 )
 from src.state.guards import Guards
+from src.state.ladder import Rung
 from src.state.models import Held
 from src.state.tiers.postgres import Line, open_pool
 from src.state.tiers.postgres_log import PostgresLog
@@ -69,11 +71,12 @@ async def test_silent_owner_is_replaced_and_cannot_write(
 
         # Unflushed, so a survivor takes it without being asked.
         await eventually(lambda: b.count("takeovers") == 1, within_s=10)
-        with pytest.raises((OwnershipUnknown, OwnershipLost)):
+        with pytest.raises((OwnershipUnknown, OwnershipLost, ReadOnly)):
             await a.say("c", "too late")
         await b.say("c", "two")
         silence(a, False)
         await eventually(lambda: a.id != old, within_s=10)
+        await eventually(lambda: a.status.rung is Rung.ALL, within_s=10)
         with pytest.raises(NotOwner):
             await a.say("c", "not mine")
         assert await database.texts("c") == ["one", "two"]
@@ -199,7 +202,9 @@ async def stale_inserts(database_url: str, guards: Guards) -> tuple[int, int]:
             n = 0
             while not stop.is_set():
                 held = newest[0]
-                seq = await pool.fetchval("SELECT seq FROM conversations WHERE id = 'n'")
+                row = await pool.fetchrow("SELECT seq FROM conversations WHERE id = 'n'")
+                assert row is not None
+                seq = row["seq"]
                 await asyncio.sleep(rng.random() * 0.004)  # the pause in which a takeover happens
                 n += 1
                 try:

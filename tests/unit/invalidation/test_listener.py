@@ -7,6 +7,7 @@ import pytest
 
 from src.invalidation.messages import Message
 from src.state.keys import partition_of
+from src.state.ladder import Rung
 from src.state.models import Announcement, Version, Where
 from tests.support.clock import advance, jump, settle, virtual_time
 from tests.support.cluster import Cluster, Server
@@ -220,7 +221,9 @@ async def test_pull_without_redis_renews_nothing() -> None:
     await advance(1)
     await ears.listener.pull()
     assert ears.server.heard_lease.until == before
-    assert not ears.listener.redis_ok
+    await advance(1)
+    await ears.listener.pull()
+    assert ears.server.ladder.rung is Rung.WITHOUT_L2
 
 
 @virtual_time
@@ -232,7 +235,9 @@ async def test_pull_without_postgres_renews_nothing() -> None:
     await advance(1)
     await ears.listener.pull()
     assert ears.server.heard_lease.until == before
-    assert not ears.listener.postgres_ok
+    await advance(1)
+    await ears.listener.pull()
+    assert ears.server.ladder.rung is Rung.WITHOUT_L3
 
 
 @virtual_time

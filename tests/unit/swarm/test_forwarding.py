@@ -23,6 +23,7 @@ from src.state.errors import (
     Overloaded,
     OwnershipLost,
     OwnershipUnknown,
+    ReadOnly,
     Refused,
     StateError,
     VersionConflict,
@@ -113,6 +114,7 @@ def raised_here(error: StateError, status: int = 409) -> StateError:
         OutcomeUnknown("c"),
         EventRefused("c", "half of a surrogate pair"),
         OwnershipUnknown("c", "the beat is too old"),
+        ReadOnly("c"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -1,0 +1,40 @@
+"""A bound on how many do the same thing at once, and on how many wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from src.state.errors import Overloaded
+
+
+class Turnstile:
+    """Lets `at_once` through; `in_line` more may wait, the rest are sent away."""
+
+    def __init__(self, what: str, at_once: int, in_line: int) -> None:
+        self._what = what
+        self._free = asyncio.Semaphore(at_once)
+        self._in_line = in_line
+        self.waiting = 0
+        self.refused = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn and have it for the length of the block.
+
+        Raises:
+            Overloaded: the line is as long as it may be.
+        """
+        if self._free.locked() and self.waiting >= self._in_line:
+            self.refused += 1
+            raise Overloaded(f"{self.waiting} {self._what} wait already")
+        self.waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self.waiting -= 1
+        try:
+            yield
+        finally:
+            self._free.release()
