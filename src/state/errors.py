@@ -147,8 +147,9 @@ class DurableTierUnavailable(TierUnavailable):
 class ReadOnly(DurableTierUnavailable):
     """PostgreSQL takes no commits, so the command was not taken; send it again later."""
 
-    def __init__(self, aggregate_id: str) -> None:
-        super().__init__(f"PostgreSQL is away, so {aggregate_id} cannot be changed now")
+    def __init__(self, aggregate_id: str, why: str = "") -> None:
+        because = f": {why}" if why else ""
+        super().__init__(f"PostgreSQL is away, so {aggregate_id} cannot be changed now{because}")
         self.aggregate_id = aggregate_id
 
 

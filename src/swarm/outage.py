@@ -15,7 +15,7 @@ import structlog
 
 from src.state.aggregates import Aggregates
 from src.state.background import background
-from src.state.errors import DurableTierUnavailable, EventRefused, Refused, StateError
+from src.state.errors import EventRefused, ReadOnly, Refused, StateError
 from src.state.models import Durability, Entry, Read, event_id
 from src.state.protocols import Clock
 from src.swarm.commands import Command, PostMessage
@@ -115,12 +115,12 @@ class Outage:
 
         Raises:
             Refused: a room's own command does not fit the tentative state.
-            DurableTierUnavailable: the bounds are reached; or it would be refused, and PostgreSQL
+            ReadOnly: the bounds are reached; or it would be refused, and PostgreSQL
                 cannot be asked whether this key was taken before.
         """
         lane = self._lane(conversation_id)
         if lane is None or lane.entry is None:
-            raise DurableTierUnavailable(f"PostgreSQL is away, and {conversation_id} is not here")
+            raise ReadOnly(conversation_id, "its room is not here")
         now = self._clock.monotonic()
         lane.used = now
         if _is_shown(lane.entry, command, key):
@@ -131,10 +131,7 @@ class Outage:
         except Refused as refusal:
             if of_room:
                 raise
-            detail = (
-                f"PostgreSQL is away, so a refusal cannot be checked against its key: {refusal}"
-            )
-            raise DurableTierUnavailable(detail) from refusal
+            raise ReadOnly(conversation_id, "a refusal needs a look at the log") from refusal
         return Receipt(lane.entry.version, Durability.PENDING, not new)
 
     async def wait_for_turn(self, conversation_id: str, key: str, patience_s: float) -> None:
@@ -143,7 +140,7 @@ class Outage:
         Returns at once for the first of what is pending, and when PostgreSQL is away.
 
         Raises:
-            DurableTierUnavailable: that took longer than `patience_s`.
+            ReadOnly: that took longer than `patience_s`.
         """
         try:
             async with asyncio.timeout(patience_s):
@@ -151,8 +148,7 @@ class Outage:
                     self._drained.clear()
                     await self._drained.wait()
         except TimeoutError as error:
-            detail = f"what was pending in {conversation_id} is still being logged"
-            raise DurableTierUnavailable(detail) from error
+            raise ReadOnly(conversation_id, "what is pending is still being logged") from error
 
     def _is_behind(self, conversation_id: str, key: str) -> bool:
         room = self.rooms.find(conversation_id)

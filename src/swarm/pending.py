@@ -14,7 +14,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-from src.state.errors import DurableTierUnavailable, Refused
+from src.state.errors import ReadOnly, Refused
 from src.state.lane import Lane
 from src.state.models import Event
 from src.swarm.commands import Command, PostMessage
@@ -179,7 +179,7 @@ class PendingRooms:
 
         Raises:
             Refused: the tentative state does not allow it.
-            DurableTierUnavailable: the bounds are reached.
+            ReadOnly: the bounds are reached.
         """
         room = self._rooms.get(lane.id)
         if room is None:
@@ -213,10 +213,10 @@ class PendingRooms:
             or self.bytes >= bounds.bytes
         ):
             self.turned_away += 1
-            raise DurableTierUnavailable(
-                f"PostgreSQL is away, and {len(room.waiting)} turns of {conversation_id} and"
-                f" {self.count} in all ({self.bytes} bytes) wait for it already;"
-                " SWARMSTATE_PENDING_TURNS_PER_ROOM, _TURNS and _BYTES bound them"
+            raise ReadOnly(
+                conversation_id,
+                f"{len(room.waiting)} of its turns and {self.count} in all ({self.bytes} bytes)"
+                " wait already; SWARMSTATE_PENDING_TURNS_PER_ROOM, _TURNS and _BYTES bound them",
             )
 
     def _add(

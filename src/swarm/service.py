@@ -293,6 +293,7 @@ class SwarmService:
             and if_seq is None
             and durability is not Durability.LOGGED
         )
+        failure: StateError | None = None
         if not (may_wait and outage.hosts(conversation_id)):
             try:
                 ack = await self._conversations.submit(
@@ -305,10 +306,17 @@ class SwarmService:
                     create=create,
                 )
                 return Receipt(ack.version, ack.durability, ack.repeated)
-            except (DurableTierUnavailable, OwnershipUnknown, OutcomeUnknown):
+            except (DurableTierUnavailable, OwnershipUnknown, OutcomeUnknown) as error:
                 if not (may_wait and outage.hosts(conversation_id)):
                     raise
-        return outage.take(conversation_id, command, key, actor, of_room=of_room)
+                failure = error
+        try:
+            return outage.take(conversation_id, command, key, actor, of_room=of_room)
+        except DurableTierUnavailable:
+            if isinstance(failure, OutcomeUnknown):
+                # It may be in the log: nobody may be told that nothing changed.
+                raise failure from None
+            raise
 
 
 def _message(seq: int, body: bytes) -> Message:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from src.state.errors import DurableTierUnavailable, StateError
+from src.state.errors import DurableTierUnavailable, OutcomeUnknown, Refused, StateError
 from src.state.models import Durability, Event
 from src.swarm.commands import ChangeStatus, Command, PassBaton, PostMessage, SaveTurn, Speaker
 from src.swarm.outage import Outage
@@ -391,6 +391,28 @@ async def test_reply_whose_outcome_is_unknown_is_pending_and_there_once() -> Non
         await give_back(swarm)
         await until_logged(a.outage)
     assert swarm.said() == [("ada", "hello"), ("scout", "on hello")]
+
+
+@virtual_time
+async def test_turn_that_may_be_in_the_log_is_never_said_to_have_changed_nothing() -> None:
+    swarm, voice = talking()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        await a.say("before")
+        await advance(1)
+        a.state.log_link.hold_answers()
+        same = PostMessage(ADA, "hello", id="m-1")
+        posts = [asyncio.create_task(a.submit(same, key=key)) for key in ("one", "two")]
+        await settle()
+        await cut(swarm)
+        await advance(10)
+        assert (await posts[0]).durability is PENDING
+        with pytest.raises(OutcomeUnknown):
+            await posts[1]
+        a.state.log_link.release()
+        await give_back(swarm)
+        with pytest.raises(Refused):
+            await a.submit(same, key="two")
 
 
 # -- returning -----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from src.state.errors import DurableTierUnavailable, Refused
+from src.state.errors import ReadOnly, Refused
 from src.state.lane import Lane
 from src.state.models import Entry, Version
 from src.swarm.commands import PassBaton, PostMessage, Speaker
@@ -90,7 +90,7 @@ def test_bounds_hold_and_room_is_made_by_what_is_logged(bounds: Bounds) -> None:
     rooms, held = PendingRooms(bounds), lane()
     say(rooms, held, "one")
     say(rooms, held, "two")
-    with pytest.raises(DurableTierUnavailable, match="SWARMSTATE_PENDING"):
+    with pytest.raises(ReadOnly, match="SWARMSTATE_PENDING"):
         say(rooms, held, "three")
     assert (rooms.count, rooms.turned_away) == (2, 1)
     rooms.answered("c-1")
