@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tests.prove.act import Act
-from tests.prove.required import IN_FLIGHT, REQUIRED, missing
+from tests.prove.required import FORBIDDEN, IN_FLIGHT, REQUIRED, missing
 from tests.prove.shelf import ROOT, Record
 
 DOCUMENT = ROOT / "docs" / "proof.md"
@@ -49,6 +49,7 @@ class Sum(msgspec.Struct, frozen=True):
     figures: dict[str, list[float]]
     steps: Counter[str]
     in_flight_min: int | None
+    violations: Sequence[str]
     bad: Sequence[Record]
     """Acts that broke a promise, or came to no end."""
     took_s: float
@@ -68,19 +69,21 @@ def add_up(records: Iterable[Record]) -> Sum:
     steps: Counter[str] = Counter()
     figures: dict[str, list[float]] = defaultdict(list)
     lowest: list[int] = []
+    violations: list[str] = []
     bad, took_s = [], 0.0
     for record in records:
         result = record.result
         took_s += record.took_s
         if record.outcome != "kept":
             bad.append(record)
+        violations += result.violations
         counts.update(result.counts)
         steps.update(result.steps)
         for name, values in result.figures.items():
             figures[name].extend(values)
         if result.in_flight_min is not None:
             lowest.append(result.in_flight_min)
-    return Sum(counts, dict(figures), steps, min(lowest, default=None), bad, took_s)
+    return Sum(counts, dict(figures), steps, min(lowest, default=None), violations, bad, took_s)
 
 
 def quantile(figures: Sequence[float], share: float) -> float:
@@ -90,15 +93,20 @@ def quantile(figures: Sequence[float], share: float) -> float:
 
 def required_table(total: Sum) -> Table:
     """Return a row per required count: what, how many, of how many, and whether that will do."""
-    return [
-        (
-            one.words,
-            f"{total.counts.get(one.count, 0):,}",
-            f"{one.at_least:,}",
-            "yes" if total.counts.get(one.count, 0) >= one.at_least else "**no**",
-        )
-        for one in REQUIRED
-    ]
+    rows = []
+    for one in REQUIRED:
+        counted = total.counts.get(one.count, 0)
+        rows.append(_row(one.words, counted, f"{one.at_least:,}", enough=counted >= one.at_least))
+    for broken in FORBIDDEN:
+        found = sum(broken in violation for violation in total.violations)
+        rows.append(_row(broken, found, "0", enough=not found))
+    others = sum(all(one not in found for one in FORBIDDEN) for found in total.violations)
+    rows.append(_row("any other promise broken", others, "0", enough=not others))
+    return rows
+
+
+def _row(what: str, counted: int, required: str, *, enough: bool) -> tuple[str, str, str, str]:
+    return what, f"{counted:,}", required, "yes" if enough else "**no**"
 
 
 def verdict(total: Sum, unplayed: Sequence[str]) -> list[str]:
@@ -171,10 +179,11 @@ def _counts(total: Sum) -> str:
         for name, count in sorted(total.counts.items())
         if name not in known
     ]
-    if total.in_flight_min is not None:
-        enough = "yes" if total.in_flight_min >= IN_FLIGHT else "**no**"
+    lowest = total.in_flight_min
+    if lowest is not None:
+        enough = lowest >= IN_FLIGHT
         rows.append(
-            ("fewest turns in flight at a fault", f"{total.in_flight_min}", f"{IN_FLIGHT}", enough)
+            _row("fewest turns in flight at a fault", lowest, f"{IN_FLIGHT}", enough=enough)
         )
     return _table(("what", "counted", "required", "enough"), rows)
 

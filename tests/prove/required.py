@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from tests.support.history import Broken
+
 
 class Required(msgspec.Struct, frozen=True, gc=False):
     """One count of the proof."""
@@ -27,6 +29,8 @@ REQUIRED = (
     Required("old_dump", 20, "restarts of Redis from an old dump"),
     Required("seeds", 10_000, "seeds of the simulation"),
 )
+FORBIDDEN = (Broken.LOST, Broken.DOUBLED, Broken.FORK, Broken.STALE, Broken.BACK)
+"""What may not happen once; any other broken promise fails the proof as well."""
 IN_FLIGHT = 50
 """Turns that have to be in flight at each kill."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tests.prove.act import Act, Place, Result
-from tests.prove.report import add_up, page, verdict
+from tests.prove.report import add_up, page, required_table, verdict
 from tests.prove.required import REQUIRED, missing
 from tests.prove.shelf import Outcome, Record
+from tests.support.history import Broken
 
 ENOUGH = {one.count: one.at_least for one in REQUIRED}
 
@@ -75,6 +76,14 @@ def test_results_from_several_states_of_the_sources_are_owned_up_to() -> None:
     text = page([act("a"), act("b")], [record("a", Result(ENOUGH)), other])
     assert "played on several states of the sources, abc, def" in text
     assert "several states" not in page([act("a")], [record("a", Result(ENOUGH))])
+
+
+def test_every_forbidden_thing_is_counted_by_its_name() -> None:
+    found = [f"room-{n}: {Broken.FORK}: at 1.{n}" for n in (1, 2)]
+    rows = required_table(add_up([record("a", Result(violations=[*found, "disk full"]), "broken")]))
+    assert (Broken.FORK, "2", "0", "**no**") in rows
+    assert (Broken.LOST, "0", "0", "yes") in rows
+    assert ("any other promise broken", "1", "0", "**no**") in rows
 
 
 def test_figures_are_shown_with_their_quantiles() -> None:
