@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from src.state.errors import DuplicateEvent, DurableTierUnavailable, UnfitEvent
 from src.state.protocols import Trip, open_way
 from src.state.settings import StateSettings
+from src.state.tiers.transports import is_gone
 from src.state.urls import for_sqlalchemy, masked
 
 # Only their stubs are generic.
@@ -50,6 +51,10 @@ def answering() -> Iterator[None]:
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
         raise UnfitEvent(str(error)) from error
     except NO_ANSWER as error:
+        raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
+    except RuntimeError as error:
+        if not is_gone(error):
+            raise
         raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
 
 

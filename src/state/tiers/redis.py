@@ -25,6 +25,7 @@ from src.state.incarnations import Incarnations
 from src.state.keys import PREFIX, REARMED_KEY, body_key, from_sortable, partition_of, sortable
 from src.state.protocols import SharedCopy, Snapshot, Trip, open_way
 from src.state.settings import StateSettings
+from src.state.tiers.transports import is_gone
 from src.state.urls import masked
 
 # redis-py's stubs leave the client's type parameter open.
@@ -36,8 +37,11 @@ def answering() -> Iterator[None]:
     """Turn every failure of Redis into SharedTierUnavailable."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError, RuntimeError) as error:
-        # RuntimeError: uvloop's word for a write to a connection that was reset just now.
+    except (RedisError, OSError, TimeoutError) as error:
+        raise SharedTierUnavailable(f"Redis did not answer: {error!r}") from error
+    except RuntimeError as error:
+        if not is_gone(error):
+            raise
         raise SharedTierUnavailable(f"Redis did not answer: {error!r}") from error
 
 
