@@ -106,7 +106,10 @@ async def open_cluster(
             folder / f"server-{name}.log",
         )
         for name, port, way in zip(
-            "ABCDEFGH", free_ports(count), ways or [database_url] * count, strict=False
+            "ABCDEFGH",
+            free_ports(count),
+            ways or [environment["SWARMSTATE_DATABASE_URL"]] * count,
+            strict=False,
         )
     ]
     cluster = Cluster(servers, await look_at(database_url), database_url, redis_url)

@@ -1,8 +1,8 @@
 """Clients that read what others write, and record what they were shown.
 
 A pinned reader asks one server and sends no version: what it sees must be fresh by itself (I6) and
-never go back (I5). A roaming one asks any server and sends the highest version that it has seen, or
-that the conversation's writer had acked: read-your-writes across servers.
+never go back (I5). A roaming one asks any server and sends the highest version that anybody here
+was told, writers and readers: read-your-writes across servers, and every answer is of its moment.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
@@ -59,19 +60,25 @@ class Readers:
     ) -> None:
         self._session, self._urls, self._ledger, self._acked = session, urls, ledger, acked
         self._chance = random.Random(seed)
-        self._fresh = self._stale = self._failed = 0
+        self._shown: dict[str, Version] = {}
+        self._fresh = self._stale = 0
+        self.failed: Counter[str] = Counter()
+        """Reads without an answer, by code."""
+        self.at_once = frozenset(f"roaming-{number}" for number in range(len(urls)))
+        """Clients whose unlabelled answers are of their moment."""
 
     @property
     def counts(self) -> tuple[int, int, int]:
         """Answers without a label, with one, and reads without an answer."""
-        return self._fresh, self._stale, self._failed
+        return self._fresh, self._stale, self.failed.total()
 
     async def read_until(self, over: Callable[[], bool], *, pause_s: float = 0.02) -> None:
         """Have a pinned reader per server and as many roaming ones read until it is over."""
         async with asyncio.TaskGroup() as tasks:
             for number, url in enumerate(self._urls):
                 tasks.create_task(self._pinned(f"pinned-{number}", url, over, pause_s))
-                tasks.create_task(self._roaming(f"roaming-{number}", over, pause_s))
+            for client in sorted(self.at_once):
+                tasks.create_task(self._roaming(client, over, pause_s))
 
     async def read(
         self, client: str, url: str, conversation: str, asked: Version | None = None
@@ -89,11 +96,11 @@ class Readers:
         else:
             line = _line(client, conversation, asked, began, response, body)
         if isinstance(line, Unseen):
-            self._failed += 1
-        elif line.stale is None:
-            self._fresh += 1
+            self.failed[line.code] += 1
         else:
-            self._stale += 1
+            self._fresh += line.stale is None
+            self._stale += line.stale is not None
+            self._shown[conversation] = max(line.version, self._shown.get(conversation, ZERO))
         self._ledger.write(line)
         return line
 
@@ -108,16 +115,13 @@ class Readers:
             await self._breathe(pause_s, line)
 
     async def _roaming(self, client: str, over: Callable[[], bool], pause_s: float) -> None:
-        known: dict[str, Version] = {}
         while not over():
             line = None
             conversation = self._any()
             if conversation is not None:
-                asked = max(known.get(conversation, ZERO), self._acked[conversation])
+                asked = max(self._shown.get(conversation, ZERO), self._acked[conversation])
                 url = self._chance.choice(self._urls)
                 line = await self.read(client, url, conversation, asked)
-                if isinstance(line, Seen):
-                    known[conversation] = max(asked, line.version)
             await self._breathe(pause_s, line)
 
     async def _breathe(self, pause_s: float, line: Line | None) -> None:

@@ -78,7 +78,7 @@ class Stage:
         self._company = company
         self.readers = readers
         self.troubles = troubles
-        self._ledger = ledger
+        self.ledger = ledger
         self._meetings = played
         self._over = False
         self._played: dict[str, tuple[Meeting, int]] = {}
@@ -116,7 +116,7 @@ class Stage:
         cluster = self.cluster
         await all_flushed(cluster.database)
         events = await events_of(cluster.database)
-        log, ledger = history_of(events), self._ledger.read()
+        log, ledger = history_of(events), self.ledger.read()
         differing, cached = await disagreements(
             cluster.database, cluster.redis_url, cluster.urls, cluster.token, events
         )
@@ -128,7 +128,7 @@ class Stage:
             len(self._played),
             cached,
             self.readers.counts,
-            search(ledger),
+            search(ledger, at_once=self.readers.at_once),
             ledger,
             log,
         )

@@ -112,7 +112,7 @@ class Troubles:
         """Clear Redis at a drawn moment with a crowd in flight."""
         async with Redis.from_url(self._cluster.redis_url) as client:
             await self.crowd()
-            async with self._strikes("flushall"):
+            async with self.strikes("flushall"):
                 await client.flushall()
 
     async def kill(self, *, aimed: bool) -> None:
@@ -121,7 +121,7 @@ class Troubles:
         """
         victim, epochs = await (self._freeze_between_commit_and_ack() if aimed else self._moment())
         in_flight = tuple(self._replay.in_flight)
-        async with AsyncExitStack() as births, self._strikes("kill_owner"):
+        async with AsyncExitStack() as births, self.strikes("kill_owner"):
             await self._dies(victim)
             await self._look(epochs)
             await births.enter_async_context(self._reborn(victim))
@@ -132,7 +132,7 @@ class Troubles:
     async def kill_redis(self) -> None:
         """Kill Redis with a crowd in flight, bring it back empty."""
         await self.crowd()
-        async with self._strikes("kill_redis"):
+        async with self.strikes("kill_redis"):
             await self._redis_dies()
             await self._listen_for_the_unheard()
             await self._redis_returns()
@@ -140,7 +140,7 @@ class Troubles:
     async def kill_postgres(self) -> None:
         """Kill PostgreSQL with a crowd in flight, have it recover."""
         await self.crowd()
-        async with self._strikes("kill_postgres"):
+        async with self.strikes("kill_postgres"):
             await self._postgres_dies()
             await self._postgres_returns()
 
@@ -153,7 +153,7 @@ class Troubles:
             "postgres": self._postgres_dies,
         }
         returns = {"redis": self._redis_returns, "postgres": self._postgres_returns}
-        async with AsyncExitStack() as births, self._strikes("double"):
+        async with AsyncExitStack() as births, self.strikes("double"):
             await asyncio.gather(*(deaths[one]() for one in pair))
             if "postgres" not in pair:
                 await self._look(epochs, redis=False)
@@ -169,7 +169,7 @@ class Troubles:
             before = self._replay.acked
             await eventually(lambda: self._replay.acked >= before + CROWD, 60, what="turns go on")
             await self.crowd()
-            async with self._strikes("old_dump"):
+            async with self.strikes("old_dump"):
                 await self._redis_dies()
                 await self._redis_returns()
                 async with Redis.from_url(self._cluster.redis_url) as client:
@@ -184,7 +184,7 @@ class Troubles:
         victim, epochs = await self._moment()
         victim.pause()
         try:
-            async with self._strikes("sigstop"):
+            async with self.strikes("sigstop"):
                 await self._look(epochs)
             # Nothing in flight may have been its own: the pause has to outlast its deadline too.
             await eventually(partial(self._cluster.given_up, victim), what="a pause is noticed")
@@ -194,7 +194,7 @@ class Troubles:
     # -- the moment ------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _strikes(self, kind: str) -> AsyncIterator[None]:
+    async def strikes(self, kind: str) -> AsyncIterator[None]:
         """Strike within the block; wait at its end until all that was in flight is acked."""
         in_flight, began = tuple(self._replay.in_flight), time.monotonic()
         self.struck[kind].append(len(in_flight))

@@ -14,9 +14,10 @@ from functools import partial
 import msgspec
 
 from tests.prove.act import Act, Place, Result, Stopped
+from tests.prove.judged import result_of
 from tests.prove.stores import open_own_stores
 from tests.support.cluster_processes import QUICK
-from tests.support.stage import Stage, Verdict, open_stage
+from tests.support.stage import Stage, open_stage
 from tests.support.troubles import Pair, Troubles
 
 TURNS = 43_600
@@ -117,31 +118,7 @@ async def play(
     ):
         await stage.perform(_trouble(stage, faults, turns, seed, place))
         place.tell(f"{stage.replay.acked:,} turns are held against the log and all places")
-        return _result(stage, await stage.verdict(), seed)
-
-
-def _result(stage: Stage, verdict: Verdict, seed: int) -> Result:
-    troubles = stage.troubles
-    fresh, labelled, unanswered = verdict.reads
-    return Result(
-        counts={
-            "acked_turns": stage.replay.acked,
-            **{name: len(struck) for name, struck in troubles.struck.items()},
-            "reads": fresh,
-            "labelled_reads": labelled,
-            "unanswered_reads": unanswered,
-            "conversations": verdict.conversations,
-        },
-        figures={f"all acked again after {kind}_s": s for kind, s in troubles.again_s.items()},
-        steps={step.value: times for step, times in troubles.steps.items()},
-        violations=(
-            *map(str, verdict.violations),
-            *verdict.miscounted,
-            *verdict.disagreements,
-        ),
-        seed=seed,
-        in_flight_min=min(min(struck) for struck in troubles.struck.values()),
-    )
+        return result_of(stage, await stage.verdict(), seed)
 
 
 def _acts(plan: Plan, first_seed: int) -> list[Act]:
