@@ -1,7 +1,7 @@
 """A caller's view of a conversation's events, as streams and live sessions send them.
 
 It ends by itself when the caller's token expires, when the caller is no longer a member, when the
-conversation is deleted, and when the server drains.
+conversation is deleted, when the server drains, and when PostgreSQL has failed over.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def follow(
     """
     async with service.follow(conversation_id, after=after) as events:
         closing = drain.future()
-        upcoming: asyncio.Task[Event | PendingEvent] | None = None
+        upcoming: asyncio.Task[Event | PendingEvent | None] | None = None
         try:
             while True:
                 left = caller.expires_at - time.time()
@@ -54,6 +54,8 @@ async def follow(
                     continue
                 event = upcoming.result()
                 upcoming = None
+                if event is None:
+                    return
                 if isinstance(event, PendingEvent):
                     yield event
                     continue
@@ -68,8 +70,8 @@ async def follow(
                 await asyncio.wait((upcoming,))
 
 
-async def _next(events: AsyncIterator[Event | PendingEvent]) -> Event | PendingEvent:
-    return await anext(events)
+async def _next(events: AsyncIterator[Event | PendingEvent]) -> Event | PendingEvent | None:
+    return await anext(events, None)
 
 
 async def _still(service: SwarmService, caller: Principal, event: Event) -> bool:

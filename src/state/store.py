@@ -41,7 +41,8 @@ class Store(Generic[S]):
     """Entries of one kind in three tiers.
 
     `owned` is renewed by beats and covers what this server owns; `heard` by pulls and covers the
-    rest. Which one an entry hangs on is decided by who puts it in.
+    rest. Which one an entry hangs on is decided by who puts it in. `timeline` gives L3's, 0 while
+    it is not known.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Store(Generic[S]):
         incarnations: Incarnations,
         loads: Turnstile,
         guards: Guards = ALL_ON,
+        timeline: Callable[[], int] = lambda: 0,
     ) -> None:
         self.kind = kind
         self._source = source
@@ -67,6 +69,7 @@ class Store(Generic[S]):
         self._guards = guards
         self._incarnations = incarnations
         self._loads = loads
+        self._timeline = timeline
         self._tail_interval_s = settings.tail_interval.total_seconds()
         self._l1: MemoryTier[S] = MemoryTier(settings.l1_entries, settings.l1_bytes)
         self._lookup = self._l1.get
@@ -95,7 +98,7 @@ class Store(Generic[S]):
         """Return the state with what is known of its freshness; None when there is none.
 
         Raises:
-            Behind: `at_least` is ahead of everything that is logged.
+            Behind: `at_least` is ahead of everything that is logged, and may yet come.
             DurableTierUnavailable: no tier can say; an error is never "not found".
         """
         entry = self.peek(id)
@@ -113,9 +116,17 @@ class Store(Generic[S]):
         # The load may have begun before the version asked for was logged: one probe of our own.
         read = await self._flights.do(f"{id} {at_least.token}", lambda: self._load(id, probe=True))
         if read is None or read.entry.version < at_least:
+            if read is not None and read.stale_s is None and self._is_lost(at_least):
+                return read
             found = None if read is None else read.entry.version.token
             raise Behind(id, at_least.token, found)
         return read
+
+    def _is_lost(self, unseen: Version) -> bool:
+        """Whether a version that a probe did not find is of a branch that is gone: of an earlier
+        timeline, on which nothing is logged any more. (Configs have no epoch, so nobody can say.)
+        """
+        return 0 < unseen.epoch >> 32 < self._timeline()
 
     def _just_checked(self, id: str) -> Entry[S] | None:
         """Answer a busy conversation from a tail read a moment ago: bounds the reads of L3."""
@@ -290,13 +301,17 @@ class Store(Generic[S]):
             self.suspected([(id, replaced)])
 
     def branched(self) -> list[tuple[str, Version]]:
-        """Doubt every entry and forget every version: L3 is on another branch of its history.
+        """Forget every entry and every version: L3 is on another branch of its history.
 
+        What was lost has a higher version than what is left, and would never make room for it.
         Returns the versions that were known.
         """
         known = self._watermarks.all()
         self._watermarks.clear()
-        self.clear(lambda _: True)
+        self._generation += 1
+        self._missing.clear()
+        for id, _ in self._l1.slots():
+            self._l1.drop(id)
         return known
 
     def share(self) -> None:

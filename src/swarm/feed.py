@@ -28,12 +28,14 @@ _RETRY_S = 0.5
 class _Channel:
     """The newest events of one conversation that has followers here."""
 
-    __slots__ = ("followers", "newest", "ring", "waiters")
+    __slots__ = ("followers", "newest", "over", "ring", "waiters")
 
     def __init__(self) -> None:
         self.followers = 0
         self.ring: deque[Event] = deque(maxlen=_RING)
         self.newest = 0
+        self.over = False
+        """Its events may be of a branch of the log that did not survive."""
         self.waiters: set[asyncio.Event] = set()
 
     def keep(self, events: Sequence[Event]) -> None:
@@ -94,11 +96,21 @@ class Feed:
         for channel in self._channels.values():
             channel.wake()
 
+    def branched(self) -> None:
+        """End every follower: what it has seen may be gone, and other events have its numbers."""
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            channel.over = True
+            channel.wake()
+
     @asynccontextmanager
     async def follow(
         self, conversation_id: str, *, after: int
     ) -> AsyncIterator[AsyncIterator[Event | PendingEvent]]:
-        """Give the events with seq > `after`, those of the past first, then as they are logged."""
+        """Give the events with seq > `after`, those of the past first, then as they are logged.
+
+        They end when PostgreSQL goes to another branch of its history.
+        """
         channel = self._channels.setdefault(conversation_id, _Channel())
         channel.followers += 1
         waiter = asyncio.Event()
@@ -115,7 +127,7 @@ class Feed:
         self, conversation_id: str, channel: _Channel, waiter: asyncio.Event, after: int
     ) -> AsyncIterator[Event | PendingEvent]:
         told = 0
-        while True:
+        while not channel.over:
             waiter.clear()
             for pending in self._pending.after(conversation_id, told):
                 yield pending

@@ -145,6 +145,7 @@ async def open_runtime(
                 incarnations=incarnations,
                 loads=loads,
                 guards=guards,
+                timeline=lambda: membership.timeline,
             )
 
         event_log = PostgresLog(
@@ -180,6 +181,7 @@ async def open_runtime(
             for one in config_stores.values():
                 one.branched()
             await conversations.branched()
+            feed.branched()
 
         membership.on_branch = branched
         configs = ConfigService(

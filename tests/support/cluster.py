@@ -170,6 +170,7 @@ class Server:
             incarnations=self.incarnations,
             loads=self.loads,
             guards=guards,
+            timeline=lambda: self.membership.timeline,
         )
         self.notebooks: Aggregates[Notebook, Command] = Aggregates(
             kind,

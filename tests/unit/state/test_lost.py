@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from src.state.errors import OwnershipLost
+from src.state.errors import Behind, DurableTierUnavailable, OwnershipLost
 from src.state.models import Version
 from src.state.tiers.memory_database import MemoryDatabase
 from tests.support.clock import advance, virtual_time
@@ -59,6 +59,29 @@ async def test_reads_and_writes_go_on_along_the_surviving_branch() -> None:
         await advance(1)
         for server in (a, b):
             assert await server.lines("n") == ("one", "another")
+
+
+@virtual_time
+async def test_who_asks_for_a_lost_version_is_shown_what_there_is() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", "one")
+        acked = await a.write("n", "two")
+        with pytest.raises(Behind):
+            await b.read("n", at_least=Version(acked.version.epoch, 3))
+        fail_over(cluster.database, "n", keep=1)
+        await advance(2)
+        for server in (a, b):
+            read = await server.read("n", at_least=acked.version)
+            assert (read.entry.state.lines, read.stale_s) == (("one",), None)
+            assert server.store.peek("n") is not None, "and it is cached again"
+            with pytest.raises(Behind):
+                await server.read("n", at_least=Version(cluster.database.timeline << 32, 2))
+            # Without an answer of the log nobody can say that it is gone.
+            server.read_link.up = False
+            with pytest.raises((Behind, DurableTierUnavailable)):
+                await server.read("n", at_least=acked.version)
+            server.read_link.up = True
 
 
 @virtual_time

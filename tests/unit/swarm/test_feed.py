@@ -61,6 +61,10 @@ class Follower:
                 assert not isinstance(event, PendingEvent)
                 self.seqs.append(event.version.seq)
 
+    @property
+    def over(self) -> bool:
+        return self._task.done()
+
     async def stop(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -285,3 +289,24 @@ async def test_conversation_is_followed_alike_on_its_owner_and_elsewhere() -> No
             for events in (on_owner, elsewhere):
                 async with asyncio.timeout(0.5):
                     assert [(await logged(events)).event_id for _ in names] == names
+
+
+@virtual_time
+async def test_followers_end_on_another_branch_and_who_comes_back_reads_that() -> None:
+    """What they have seen may be gone, and its numbers are given to other events."""
+    lab = Lab()
+    followers = [lab.follow(), lab.follow(after=2)]
+    lab.log_here(1, 2, 3)
+    await settle()
+    del lab.database.events["events"]["c"][1:]
+    lab.database.events["events"]["c"] += [written("c", 2, seq, "another") for seq in (2, 3, 4)]
+    lab.feed.branched()
+    await settle()
+    assert [follower.over for follower in followers] == [True, True]
+    async with lab.feed.follow("c", after=1) as events:
+        assert [(await logged(events)).version for _ in range(3)] == [
+            Version(2, 2),
+            Version(2, 3),
+            Version(2, 4),
+        ]
+    assert len(lab.feed) == 0
