@@ -24,6 +24,7 @@ from src.state.models import Held
 from src.state.tiers.postgres import Line, open_pool
 from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
+from src.swarm.commands import ChangeStatus
 from tests.support.cluster_runtimes import SHORT, Database, Member, open_database, open_members
 from tests.support.cluster_settings import eventually, settings
 from tests.support.kinds import NOTEBOOKS, claim
@@ -88,6 +89,52 @@ async def test_silent_owner_is_replaced_and_cannot_write(
             return await a.texts("c") == ["one", "two"]
 
         await eventually(seen, within_s=3)
+
+
+async def test_survivors_share_what_a_silent_server_left_and_take_each_once(
+    database_url: str,
+    redis_url: str,
+    database: Database,
+    silence: Callable[[Member, bool], None],
+) -> None:
+    ids = [f"c{n}" for n in range(40)]
+    unflushed = {**SHORT, "flush_debounce": 5, "flush_max_wait": 5}
+    async with open_members(database_url, redis_url, 3, **unflushed) as [a, b, c]:
+        for id in ids:
+            await a.create(id)
+        before = await database.column("SELECT epoch FROM conversations ORDER BY id")
+        silence(a, True)
+        await eventually(lambda: b.count("takeovers") + c.count("takeovers") == 40, within_s=20)
+        after = await database.column("SELECT epoch FROM conversations ORDER BY id")
+        assert after == [epoch + 1 for epoch in before]
+        assert min(b.count("takeovers"), c.count("takeovers")) >= 8
+        silence(a, False)
+
+
+async def test_running_conversation_is_taken_although_it_is_flushed(
+    database_url: str,
+    redis_url: str,
+    database: Database,
+    silence: Callable[[Member, bool], None],
+) -> None:
+    async with open_members(database_url, redis_url, **SHORT) as [a, b]:
+        for id in ("running", "quiet"):
+            await a.create(id)
+        start = ChangeStatus("start")
+        await a.service.submit_here("running", start, key="start", actor="ada")
+
+        async def flushed() -> bool:
+            behind = "SELECT count(*) FROM conversations c LEFT JOIN snapshots s "
+            behind += "ON s.conversation_id = c.id WHERE s.seq IS DISTINCT FROM c.seq"
+            return bool(await database.value(behind) == 0)
+
+        await eventually(flushed, within_s=10)
+        silence(a, True)
+        await eventually(lambda: b.count("takeovers") == 1, within_s=10)
+        owner = "SELECT owner_id FROM conversations WHERE id = $1"
+        assert await database.value(owner, "running") == b.id
+        assert await database.value(owner, "quiet") != b.id
+        silence(a, False)
 
 
 async def test_deposed_owner_cannot_append_behind_the_back_of_the_next_one(
