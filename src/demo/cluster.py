@@ -104,7 +104,7 @@ def write_private(file: Path, text: str) -> None:
 
 @asynccontextmanager
 async def open_cluster(
-    stores: Stores, ports: Sequence[int], *, without: str | None = None
+    stores: Stores, ports: Sequence[int], *, without: Sequence[str] = ()
 ) -> AsyncIterator[list[ServerProcess]]:
     """Start a server per port, named A, B, ...; drain and end them all at the end of the block.
 

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -32,7 +32,7 @@ class ServerProcess:
         environment: Mapping[str, str],
         log: Path,
         *,
-        without: str | None = None,
+        without: Sequence[str] = (),
     ) -> None:
         self.name, self.port, self.log = name, port, log
         self.url = f"http://127.0.0.1:{port}"
@@ -55,9 +55,7 @@ class ServerProcess:
         Raises:
             ServerEnded: it ended, or did not answer in time.
         """
-        command = [sys.executable, "-m", "src.demo.server"]
-        if self._without is not None:
-            command += ["--without", self._without]
+        command = [sys.executable, "-m", "src.demo.server", "--without", *self._without]
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         own = {
             "SWARMSTATE_API_HOST": "127.0.0.1",

@@ -44,6 +44,11 @@ class Guard(StrEnum):
     WATERMARK = "watermark"
     WHOLE = "whole"
 
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """What is off: a paused owner that keeps to its deadline would send nothing late."""
+        return ("epoch", "deadline") if self is Guard.EPOCH else (self.value,)
+
 
 KEPT_BY = {
     Guard.FLUSH: Name.COLLAPSE,
@@ -71,6 +76,7 @@ ELSEWHERE = {
     "silent": "tests/guards/test_hearing.py::test_copies_are_doubted_while_an_owner_is_silent",
     "outbox": "tests/guards/test_configs.py::test_committed_config_is_always_announced",
     "fence": "tests/guards/test_owning.py::test_new_owner_reads_after_nobody_else_can_write",
+    "deadline": "tests/guards/test_owning.py::test_owner_past_its_deadline_is_a_plain_reader",
     "sent": "tests/guards/test_owning.py::test_deadline_counts_from_when_the_beat_was_sent",
     "recount": "tests/guards/test_owning.py::test_outage_of_the_database_makes_nobody_dead",
     "beat": "tests/guards/test_owning.py::test_beat_in_the_last_moment_saves",

@@ -1,9 +1,9 @@
-"""One server of a cluster on this machine: `python -m src.demo.server [--without GUARD]`.
+"""One server of a cluster on this machine: `python -m src.demo.server --without [GUARD ...]`.
 
 It ends with the process that started it, however that one ends: standard input is a pipe whose
 other end only the parent holds. Everything else is what `swarmstate serve` does.
 
-`--without` switches off one guard of the protocol. That is what `swarmstate demo --sabotage` is
+`--without` switches off guards of the protocol. That is what `swarmstate demo --sabotage` is
 for; it is an argument of this process and no setting, so no configuration of a real server can
 reach it.
 """
@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import fields
 
 from src.api import serving
@@ -28,15 +29,16 @@ from src.state.guards import Guards
 def main() -> None:
     """Serve until told to stop, or until the parent is gone."""
     parser = argparse.ArgumentParser(prog="python -m src.demo.server")
-    parser.add_argument("--without", choices=[field.name for field in fields(Guards)])
-    without: str | None = parser.parse_args().without
+    names = [field.name for field in fields(Guards)]
+    parser.add_argument("--without", nargs="*", default=(), choices=names)
+    without: Sequence[str] = parser.parse_args().without
     threading.Thread(target=_end_with_parent, daemon=True).start()
     configure_logs(level=logging.INFO)
     try:
         # The rest comes from SWARMSTATE_*, which the parent has set.
         api = ApiSettings()
         listener = serving.listen(api.host, api.port)
-        guards = Guards(**({} if without is None else {without: False}))
+        guards = Guards(**dict.fromkeys(without, False))
         serving.run(api, serving.runtime_settings(api, listener), listener, guards=guards)
     except (serving.CannotListen, TierUnavailable) as error:
         # The parent shows the end of our log: a trace would hide what matters.

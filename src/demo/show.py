@@ -76,10 +76,11 @@ async def _perform(
     urls = stores.servers.database_url, stores.servers.redis_url
     began = time.perf_counter()
     ledger = Ledger()
+    without = () if sabotage is None else sabotage.switches
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=_REQUEST_S)
     async with (
-        open_cluster(stores, free_ports(2), without=sabotage) as servers,
+        open_cluster(stores, free_ports(2), without=without) as servers,
         look_from_outside(*urls) as outside,
         aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
     ):

@@ -18,7 +18,7 @@ class Guards:
     # -- appending -------------------------------------------------------------------------------
 
     epoch: bool = True
-    """Owner and epoch are compared in the append; an owner past its deadline stops acting."""
+    """Owner and epoch are compared in the append."""
     seq: bool = True
     """The seq that a claim builds on is compared in the append."""
     whole: bool = True
@@ -68,6 +68,8 @@ class Guards:
 
     fence: bool = True
     """A new owner takes the row first and reads second, exactly up to the row's seq."""
+    deadline: bool = True
+    """An owner past its deadline is a plain reader, and one that was replaced owns nothing."""
     sent: bool = True
     """Leases run from when the question was sent. Off: from when it was answered."""
     recount: bool = True

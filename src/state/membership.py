@@ -110,10 +110,10 @@ class Membership:
     def _renew(self, sent: float) -> None:
         if not self._guards.sent:
             sent = self._clock.monotonic()
-        self.lease.until = float("inf") if not self._guards.epoch else sent + self._deadline_s
+        self.lease.until = float("inf") if not self._guards.deadline else sent + self._deadline_s
 
     async def _begin_again(self) -> None:
-        if self._left or not self._guards.epoch:
+        if self._left or not self._guards.deadline:
             return
         log.warning("server.deposed", server=self.id)
         self.lease.until = float("-inf")

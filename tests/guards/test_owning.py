@@ -55,6 +55,23 @@ async def test_outage_of_the_database_makes_nobody_dead(guards: Guards) -> Seque
     return witness.verdict()
 
 
+@without("deadline", Broken.STALE)
+async def test_owner_past_its_deadline_is_a_plain_reader(guards: Guards) -> Sequence[Violation]:
+    """It hears nothing of the other that took over meanwhile."""
+    cluster = Cluster()
+    witness = Witness(cluster)
+    async with cluster.open("a", "b", guards=guards) as [a, b]:
+        await witness.write(a, "n", "one")
+        a.beat_link.hold()
+        a.bus_link.up = False
+        await advance(8)
+        with lost_messages(cluster):
+            await witness.write(b, "n", "two")
+        await advance(2.1)
+        await witness.read(a, "n")
+    return witness.verdict()
+
+
 @without("sent", Broken.STALE)
 async def test_deadline_counts_from_when_the_beat_was_sent(
     guards: Guards,

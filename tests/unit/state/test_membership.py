@@ -100,8 +100,8 @@ async def test_deposed_server_that_cannot_join_owns_nothing_until_it_can() -> No
 
 
 @virtual_time
-async def test_switched_off_epoch_guard_never_lets_go() -> None:
-    server = Cluster().server(guards=Guards(epoch=False))
+async def test_switched_off_deadline_never_lets_go() -> None:
+    server = Cluster().server(guards=Guards(deadline=False))
     await server.membership.join()
     jump(1000)
     assert server.clock.monotonic() < server.owned_lease.until
