@@ -24,13 +24,11 @@ def main(
     ] = False,
 ) -> None:
     """Simulate servers under faults; exit with 1 if a promise was broken."""
-    targets = tuple(one for one in all_awaits() if str(one) == at) or None
+    aim = next((one for one in all_awaits() if str(one) == at), None)
     struck: Counter[Await] = Counter()
     broken = 0
     for number in range(seed, seed + seeds):
-        outcome = simulate(
-            number, targets=targets, faults=faults, trace=typer.echo if trace else None
-        )
+        outcome = simulate(number, aim=aim, trace=typer.echo if trace else None)
         struck.update(outcome.struck)
         broken += bool(outcome.violations)
         for violation in outcome.violations:

@@ -108,13 +108,24 @@ def _place(filename: str, line: int, exits: bool) -> Await:
 
 
 _REAL = "asks a real store: struck by the kills of real processes"
+_UNFIT = "a snapshot that PostgreSQL never takes: the model database takes all"
 _NEVER: tuple[tuple[str, str, str], ...] = (
     ("postgres", "", _REAL),
     ("redis", "", _REAL),
     ("src/state/configs.py", "", _REAL),
     ("src/state/lists.py", "", _REAL),
     ("src/state/migrations.py", "", _REAL),
+    ("src/state/quarantine.py", "", _REAL),
     ("src/state/clock.py", "", "the clock of real servers"),
+    ("", "await self.save(entries[", _UNFIT),
+    ("", "_put_aside(entries[0]", _UNFIT),
+    ("", "self._poison.put_aside([poison]", _UNFIT),
+    ("", "self._guards.fence else", "only where a guard is switched off"),
+    (
+        "publisher.py",
+        "await self._bus.renew()",
+        "ten thousand untold changes, or a dead silent server",
+    ),
     (" exit", "_turn:", "to let go of a lock waits for nothing"),
     (" enter", "asyncio.timeout(", "to set a time-out waits for nothing"),
     (" exit", "asyncio.timeout(", "to lift a time-out waits for nothing"),

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from tests.simulation.awaits import Await
+from tests.simulation.awaits import Await, reachable
 from tests.simulation.stores import CALM, Weather
 from tests.simulation.world import Life, World
 from tests.support.clock import jump
@@ -18,21 +18,33 @@ Fault = Callable[["Faults"], Awaitable[None]]
 _AIM_S = 12.0
 """Virtual seconds in which a planned crash must have come about; then it comes anywhere."""
 
+_LONG_AIM_S = 30.0
+"""The same where one await is what the seed is about."""
+
 
 class Faults:
     """Draws faults and makes them happen."""
 
-    def __init__(self, world: World, targets: tuple[Await, ...]) -> None:
-        self._world, self._targets = world, targets
+    def __init__(self, world: World, aim: Await | None) -> None:
+        self._world, self._aim = world, aim
         self._chance: random.Random = world.chance
         self.counts: Counter[str] = Counter()
 
-    async def strike(self, count: int, over_s: float) -> None:
-        """Let so many faults begin within a time, at least one of them a crash."""
-        names = [*self._chance.choices(_NAMES, _WEIGHTS, k=count - 1), "crash"]
+    async def strike(self, over_s: float) -> None:
+        """Let some faults begin within a time, at least one of them a crash.
+
+        With an await to aim at every fault comes once, since most awaits are met in trouble only.
+        """
+        if self._aim is not None:
+            names = [*_NAMES, "stop", "stop"]
+        else:
+            count = self._chance.randint(4, 7)
+            names = [*self._chance.choices(_NAMES, _WEIGHTS, k=count), "crash"]
         async with asyncio.TaskGroup() as tasks:
             for name in names:
-                tasks.create_task(self._later(name, self._chance.uniform(0.0, over_s)))
+                aiming = name == "crash" and self._aim is not None
+                delay_s = 0.0 if aiming else self._chance.uniform(0.0, over_s)
+                tasks.create_task(self._later(name, delay_s))
 
     async def _later(self, name: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
@@ -77,14 +89,15 @@ class Faults:
 
     async def crash(self) -> None:
         """Stop a server for ever at an await drawn beforehand."""
-        if not self._targets or self._chance.random() < 0.15:
+        if self._aim is None and self._chance.random() < 0.15:
             victim = self._victim()
             if victim is not None:
                 victim.process.aim(None, self._chance.randint(1, 20))
             return
-        at = self._chance.choice(self._targets)
+        at = self._aim or self._chance.choice(reachable())
         times = self._chance.choice((1, 1, 2, 3, 5, 9))
-        crashes, until = self._world.crashes, self._world.loop.time() + _AIM_S
+        crashes = self._world.crashes
+        until = self._world.loop.time() + (_LONG_AIM_S if self._aim else _AIM_S)
         self._world.tell(f"to crash at {at}, {times}")
         while self._world.crashes == crashes and self._world.loop.time() < until:
             for life in self._world.running():
@@ -163,6 +176,14 @@ class Faults:
             link.lost_answers = self._chance.randint(1, 4)
         await self._last(0.0, 3.0)
 
+    async def strays(self) -> None:
+        """Let requests arrive long after their asker has given up."""
+        victim = self._victim()
+        if victim is not None:
+            # Most of all appends: whose they are decides what is acknowledged.
+            way = victim.strays[0] if self._chance.random() < 0.5 else None
+            (way or self._chance.choice(victim.strays)).next = self._chance.randint(1, 3)
+
     # -- PostgreSQL ------------------------------------------------------------------------------
 
     async def postgres_away(self) -> None:
@@ -225,6 +246,8 @@ class Faults:
         world = self._world
         world.database.available = world.space.available = True
         world.space.post.weather = world.database.post.weather = CALM
+        for way in world.ways:
+            way.next = 0
         for life in world.running():
             life.process.watching = False
             life.process.go_on()
@@ -244,6 +267,7 @@ FAULTS: dict[str, tuple[float, Fault]] = {
     "hold": (3.0, Faults.hold),
     "slow": (2.0, Faults.slow),
     "lost_answers": (3.0, Faults.lost_answers),
+    "strays": (3.0, Faults.strays),
     "postgres_away": (1.5, Faults.postgres_away),
     "postgres_failover": (0.7, Faults.postgres_failover),
     "notices_cut": (0.5, Faults.notices_cut),

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from src.state.guards import ALL_ON, Guards
-from tests.simulation.awaits import Await, reachable
+from tests.simulation.awaits import Await
 from tests.simulation.clients import Client
 from tests.simulation.faults import Faults
 from tests.simulation.loop import PROCESS, SimulationLoop
@@ -48,15 +48,13 @@ def simulate(
     seed: int,
     *,
     guards: Guards = ALL_ON,
-    targets: tuple[Await, ...] | None = None,
-    faults: int | None = None,
+    aim: Await | None = None,
     trace: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Play one seed to its end.
 
-    `targets` are the awaits of which one is drawn for each crash, by default all that are
-    simulated; `faults` is how many there are, by default 5 to 8. `trace` gets a line for
-    everything that happens.
+    With `aim` a server crashes at that await if any comes to it; by default each crash draws one.
+    `trace` gets a line for everything that happens.
     """
     chance = random.Random(seed)
     # The product draws its jitter from the module's own generator.
@@ -76,9 +74,7 @@ def simulate(
     world = World(loop, chance, guards, tell)
     try:
         with _logs_to(tell if trace is not None else None):
-            outcome = loop.run_until_complete(
-                _play(seed, world, reachable() if targets is None else targets, faults)
-            )
+            outcome = loop.run_until_complete(_play(seed, world, aim))
         return msgspec.structs.replace(outcome, digest=digest.hexdigest()[:16])
     finally:
         loop.run_until_complete(world.end())
@@ -87,7 +83,7 @@ def simulate(
         gc.enable()
 
 
-async def _play(seed: int, world: World, targets: tuple[Await, ...], count: int | None) -> Outcome:
+async def _play(seed: int, world: World, aim: Await | None) -> Outcome:
     chance, loop = world.chance, world.loop
     began = loop.time()
     for place in range(SERVERS):
@@ -96,11 +92,11 @@ async def _play(seed: int, world: World, targets: tuple[Await, ...], count: int 
     if chance.random() < 0.03:
         world.fill(names[0])
     clients = [Client(world, name, names) for name in "vwxyz"[:_CLIENTS]]
-    faults = Faults(world, targets)
+    faults = Faults(world, aim)
     async with asyncio.TaskGroup() as tasks:
         for client in clients:
             tasks.create_task(client.act(OPERATIONS // _CLIENTS))
-        tasks.create_task(faults.strike(count or chance.randint(5, 8), _FAULTS_OVER_S))
+        tasks.create_task(faults.strike(_FAULTS_OVER_S))
     faults.end()
     found = [*await at_rest(world), *judge(world), *world.defects]
     return Outcome(

@@ -60,6 +60,8 @@ async def at_rest(world: World) -> list[str]:
 def _busy(world: World) -> str:
     if len(world.living()) < SERVERS:
         return "a server does not run"
+    if any(way.under_way for way in world.ways):
+        return "a request is still under way"
     for life in world.living():
         notebooks = life.server.notebooks
         if notebooks.commit.waiting:

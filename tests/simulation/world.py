@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from src.state.errors import DurableTierUnavailable, StateError
+from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, StateError
 from src.state.guards import Guards
 from src.state.protocols import PAGE
 from src.state.tiers.memory_database import Head
@@ -19,6 +19,7 @@ from tests.simulation.awaits import Await
 from tests.simulation.loop import PROCESS
 from tests.simulation.process import Process
 from tests.simulation.stores import Database, Space
+from tests.simulation.strays import Strays
 from tests.support.clock import VirtualClock
 from tests.support.cluster import Server
 from tests.support.cluster_settings import settings
@@ -55,6 +56,7 @@ class Life:
         """Takes requests."""
         self.quit = asyncio.Event()
         self.calls: dict[asyncio.Future[Any], None] = {}
+        self.strays: list[Strays] = []
 
     @property
     def name(self) -> str:
@@ -82,6 +84,7 @@ class World:
         """Where servers crashed."""
         self.crashes = 0
         self.defects: list[str] = []
+        self.ways: list[Strays] = []
         self.restart_s = (0.1, 4.0)
         self._over = False
         self._starts = 0
@@ -126,9 +129,29 @@ class World:
         membership.on_deposed = self._noting(process, membership.on_deposed)
         membership.on_branch = self._noting(process, membership.on_branch)
         life = self.lives[place] = Life(place, process, server)
+        life.strays = self._strays(server)
         self.tell(f"{process.name} starts")
         main = self.loop.create_task(self._live(life), context=life.context)
         main.add_done_callback(lambda task: self._ended(life, task))
+
+    def _strays(self, server: Server) -> list[Strays]:
+        made = []
+        for error, store, names in (
+            (DurableTierUnavailable, server.log, ("append", "save")),
+            (
+                DurableTierUnavailable,
+                server.notebooks.holdings._ownership,
+                ("acquire", "release", "hand_over"),
+            ),
+            (DurableTierUnavailable, server.registry, ("beat", "declare_dead", "set_announces")),
+            (SharedTierUnavailable, server.shared, ("put",)),
+            (SharedTierUnavailable, server.bus, ("publish",)),
+        ):
+            way = Strays(self.loop, self.chance, error, self.tell)
+            way.lead(store, *names)
+            made.append(way)
+        self.ways += made
+        return made
 
     def _noting(
         self, process: Process, drop: Callable[[], Awaitable[None]] | None

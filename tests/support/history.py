@@ -232,7 +232,8 @@ class _Told:
             detail = f"{line.key} at {line.version.token}, {turn.floor.token} was acked before it"
             self._add(Broken.REORDERED, line.conversation, detail)
         one.highest = max(one.highest, line.version)
-        if line.at is not None:
+        if line.at is not None and _is_logged(line):
+            # A weaker ack may name a version that is logged and not acknowledged itself yet.
             one.timed.add(line.at, line.version)
 
     def _answered(self, line: Seen) -> None:

@@ -13,8 +13,6 @@ from tests.simulation.run import Outcome, simulate
 
 _SEEDS = 10_000
 _CHUNK = 250
-_FAULTS = 14
-"""While one await is aimed at: many, since most are reached in trouble only."""
 _TRIES = 60
 """Seeds that aim at one await, after which it counts as never reached."""
 
@@ -64,9 +62,9 @@ def _crash_everywhere(place: Place) -> Result:
                 break
             if place.stop.is_set():
                 raise Stopped
-            outcome = simulate(seed, targets=(target,), faults=_FAULTS)
+            outcome = simulate(seed, aim=target)
             struck.update(outcome.struck)
-            violations += _replay(outcome, f" --at '{target}' --faults {_FAULTS}")
+            violations += _replay(outcome, f" --at '{target}'")
             seed += 1
         if not struck[target]:
             violations.append(f"no server crashed at {target} in {_TRIES} seeds")

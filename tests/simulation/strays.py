@@ -1,0 +1,66 @@
+"""Requests that arrive after their asker gave up, even after it crashed: a time-out says nothing
+about what is still on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any
+
+from src.state.errors import StateError
+
+_PATIENCE_S = (0.05, 1.5)
+_UNDER_WAY_S = (0.0, 4.0)
+
+
+class Strays:
+    """One server's way to one store."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        chance: random.Random,
+        error: type[StateError],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._loop, self._chance, self._error, self._tell = loop, chance, error, tell
+        self.next = 0
+        """So many of the next requests go astray."""
+        self.under_way = 0
+
+    def lead(self, store: object, *names: str) -> None:
+        """Put these requests of a store on this way."""
+        for name in names:
+            setattr(store, name, self._way(name, getattr(store, name)))
+
+    def _way(self, name: str, real: Callable[..., Coroutine[Any, Any, Any]]) -> Any:
+        async def ask(*given: Any, **named: Any) -> Any:
+            if not self.next:
+                return await real(*given, **named)
+            self.next -= 1
+            # Outside of the server's process, which may crash meanwhile.
+            self._loop.create_task(self._arrive(name, real, given, named), context=Context())
+            await asyncio.sleep(self._chance.uniform(*_PATIENCE_S))
+            raise self._error("no answer in time")
+
+        return ask
+
+    async def _arrive(
+        self,
+        name: str,
+        real: Callable[..., Coroutine[Any, Any, Any]],
+        given: tuple[Any, ...],
+        named: dict[str, Any],
+    ) -> None:
+        self.under_way += 1
+        try:
+            await asyncio.sleep(self._chance.uniform(*_UNDER_WAY_S))
+            found = await real(*given, **named)
+            self._tell(f"a stray {name} arrived: {found}")
+        except StateError as error:
+            self._tell(f"a stray {name} failed: {error}")
+        finally:
+            self.under_way -= 1
