@@ -68,10 +68,6 @@ STORES = (
     Named("l1_hits", "l1_hits", "Reads answered by L1"),
     Named("l2_hits", "l2_hits", "Reads answered by L2"),
     Named("l3_loads", "l3_loads", "Reads that went to L3"),
-    Named("l1_evictions", "l1_evictions", "Entries evicted from L1"),
-    Named("l1_entries", "l1_entries", "Entries in L1", False),
-    Named("l1_bytes", "l1_bytes", "JSON bytes that L1's entries stand for", False),
-    Named("watermarks", "watermarks", "Ids with a known newest version", False),
 )
 """Counts of the tiers, per kind of state (`Status.stores`)."""
 
@@ -81,6 +77,12 @@ LADDER = (
     Named("entered", "rung_entered", "Times a rung was entered"),
 )
 """Where a server stands, per rung (`Status.rung`, `Status.rungs_entered`)."""
+BUFFERS = (
+    Named("size", "buffer_size", "Items or bytes held, by buffer", False),
+    Named("bound", "buffer_bound", "Items or bytes that it may hold", False),
+    Named("left_out", "buffer_left_out", "Evicted, dropped or refused because it was full"),
+)
+"""What each bounded collection says of itself (`Status.buffers`)."""
 
 
 class ServerMetrics(Collector):
@@ -105,6 +107,12 @@ class ServerMetrics(Collector):
                 metric = _family(named, ("kind",))
                 for kind, store in stores.items():
                     metric.add_metric((kind,), store[named.source])
+                yield metric
+            buffers = status.buffers()
+            for named in BUFFERS:
+                metric = _family(named, ("buffer", "kind"))
+                for name, buffer in buffers:
+                    metric.add_metric((name, buffer.kind), getattr(buffer, named.source))
                 yield metric
         yield from self._http()
 

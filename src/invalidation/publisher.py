@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from src.invalidation.protocols import Bus, Notices
+from src.state.buffers import Buffer
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable
 from src.state.membership import Membership
 from src.state.models import Announcement, Version
@@ -44,10 +45,15 @@ class Announcer:
         self._silent_as: str | None = None
         self._untold: dict[tuple[str, str], Version] = {}
         self._overflowed = False
+        self._left_out = 0
         # One way at a time: a recovery must not overtake a fall-back that it did not see.
         self._turn = asyncio.Lock()
         self.published = 0
         self.fallbacks = 0
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return what is bounded here."""
+        return {"untold": Buffer(len(self._untold), _MAX_UNTOLD, self._left_out)}
 
     async def publish(self, changes: Sequence[Announcement]) -> None:
         if self._silent_as is None:
@@ -66,6 +72,7 @@ class Announcer:
         for change in changes:
             self._untold[change.kind, change.id] = change.version
         if len(self._untold) > _MAX_UNTOLD:
+            self._left_out += len(self._untold)
             self._untold.clear()
             self._overflowed = True
         if self._silent_as != origin:

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from src.state.background import background
+from src.state.buffers import Buffer
 from src.state.errors import (
     Behind,
     DurableTierUnavailable,
@@ -131,6 +132,13 @@ class Aggregates(Generic[S, C]):
         self.lost = LostWrites(kind.name, event_log, clock)
         store.suspected = self.lost.suspect
         self.takeover: Takeover[S, C] = Takeover(kind, ownership, membership, self.holdings, clock)
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return what is bounded here."""
+        pressure = self.pressure
+        return {
+            "unwritten_bytes": Buffer(pressure.held, pressure.limits.red_bytes, pressure.refused)
+        }
 
     # -- reading ---------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from src.state.buffers import Buffer
 from src.state.errors import SharedTierUnavailable
 from src.state.models import Entry
 from src.state.protocols import SharedTier, Snapshot, Stored
@@ -28,12 +29,18 @@ class Fills(Generic[S]):
         self._shared = shared
         self._waiting: dict[str, tuple[Entry[S], str]] = {}
         self._wake = asyncio.Event()
+        self._left_out = 0
+
+    def buffer(self, kind: str) -> Buffer:
+        return Buffer(len(self._waiting), _MAX_WAITING, self._left_out, kind)
 
     def add(self, entry: Entry[S], incarnation: str) -> None:
         """Queue an entry, with the life of Redis that was known before it was loaded."""
         if len(self._waiting) < _MAX_WAITING or entry.id in self._waiting:
             self._waiting[entry.id] = (entry, incarnation)
             self._wake.set()
+        else:
+            self._left_out += 1
 
     async def run(self) -> None:
         """Fill until cancelled."""

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from src.state.buffers import Buffer
 from src.state.errors import (
     Behind,
     DurableTierUnavailable,
@@ -20,6 +21,7 @@ from src.state.errors import (
 from src.state.fills import Fills
 from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
+from src.state.missing import Missing
 from src.state.models import ZERO, Entry, Read, Version, Where
 from src.state.protocols import Clock, SharedTier, Snapshot, Stored
 from src.state.settings import StateSettings
@@ -32,9 +34,6 @@ from src.state.watermarks import Watermarks
 S = TypeVar("S")
 
 log = structlog.get_logger(__name__)
-
-_MISSING_FOR_S = 1.0
-_MISSING_MAX = 10_000
 
 
 class Store(Generic[S]):
@@ -76,7 +75,7 @@ class Store(Generic[S]):
         self._watermarks = Watermarks()
         self._generation = 0
         self._flights: SingleFlight[Read[S] | None] = SingleFlight()
-        self._missing: dict[str, float] = {}
+        self._missing = Missing(clock)
         self.fills = Fills(kind, shared)
         self.listeners: list[Callable[[str, Version], None]] = []
         """Called with (id, version) when this server hears of a version, its own included."""
@@ -105,7 +104,7 @@ class Store(Generic[S]):
         if entry is not None and (at_least is None or entry.version >= at_least):
             return Read(entry, Where.L1)
         if at_least is None:
-            if self._monotonic() < self._missing.get(id, 0.0):
+            if id in self._missing:
                 return None
             entry = self._just_checked(id)
             if entry is not None:
@@ -163,7 +162,8 @@ class Store(Generic[S]):
             return stale
         self._l3_loads += 1
         if entry is None:
-            self._note_missing(id, generation)
+            if not self._overtaken(id, None, generation):
+                self._missing.add(id)
             return None
         if slot is None:
             self.fills.add(entry, incarnation)
@@ -223,12 +223,6 @@ class Store(Generic[S]):
         """Return for how long this server has not known that its copies are fresh."""
         return max(0.0, self._monotonic() - self._heard.until)
 
-    def _note_missing(self, id: str, generation: tuple[int, int]) -> None:
-        if len(self._missing) >= _MISSING_MAX:
-            self._missing.clear()
-        if not self._overtaken(id, None, generation):
-            self._missing[id] = self._monotonic() + _MISSING_FOR_S
-
     # -- filling and invalidating ----------------------------------------------------------------
 
     def _keep(
@@ -253,7 +247,7 @@ class Store(Generic[S]):
         else:
             # Room to grow, so that a busy conversation seldom goes through eviction again.
             self._l1.put(entry.id, Slot(entry, self._owned, size + size // 4))
-        self._missing.pop(entry.id, None)
+        self._missing.discard(entry.id)
 
     def disown(self, id: str) -> None:
         """Treat an entry like any other server's: ownership went away or was given up."""
@@ -266,7 +260,7 @@ class Store(Generic[S]):
 
     def invalidate(self, id: str, version: Version) -> None:
         """Note that `version` exists: whatever is older is no answer from now on."""
-        self._missing.pop(id, None)
+        self._missing.discard(id)
         if self._guards.watermark:
             self._raise(id, version)
             slot = self._lookup(id)
@@ -280,7 +274,7 @@ class Store(Generic[S]):
         self._watermarks.raise_to(id, version)
         self._generation += 1
         self._l1.drop(id)
-        self._missing.pop(id, None)
+        self._missing.discard(id)
 
     def clear(self, concerns: Callable[[str], bool]) -> None:
         """Doubt everything that is not ours and that `concerns` picks: messages were missed."""
@@ -334,9 +328,17 @@ class Store(Generic[S]):
             "l2_hits": self._l2_hits,
             "l3_loads": self._l3_loads,
             "l1_entries": len(self._l1),
-            "l1_bytes": self._l1.bytes,
             "l1_evictions": self._l1.evictions,
-            "watermarks": len(self._watermarks),
+        }
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return what of this store is bounded."""
+        kind = self.kind.name
+        return {
+            **self._l1.buffers(kind),
+            "watermarks": self._watermarks.buffer(kind),
+            "missing": self._missing.buffer(kind),
+            "fills": self.fills.buffer(kind),
         }
 
     async def aclose(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from src.state.buffers import Buffer
 from src.state.errors import Overloaded
 
 
@@ -18,6 +19,10 @@ class Turnstile:
         self._in_line = in_line
         self.waiting = 0
         self.refused = 0
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return what is bounded here."""
+        return {"waiting_loads": Buffer(self.waiting, self._in_line, self.refused)}
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

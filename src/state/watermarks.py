@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cachetools import LRUCache
 
+from src.state.buffers import Buffer
 from src.state.models import ZERO, Version
 
 
@@ -20,6 +21,9 @@ class Watermarks:
 
     def __len__(self) -> int:
         return len(self._marks)
+
+    def buffer(self, kind: str) -> Buffer:
+        return Buffer(len(self._marks), int(self._marks.maxsize), self.generation, kind)
 
     def of(self, id: str) -> Version:
         """Return the mark of an id; (0, 0) when nothing was heard."""

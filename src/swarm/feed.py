@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from src.state.buffers import Buffer
 from src.state.errors import DurableTierUnavailable
 from src.state.models import Entry, Event, Version
 from src.state.protocols import EventLog
@@ -19,7 +20,8 @@ from src.state.single_flight import SingleFlight
 from src.swarm.models import ConversationState
 from src.swarm.pending import PendingCommand, PendingEvent, PendingRooms
 
-_RING = 256
+_RING_EVENTS = 256
+_RING_BYTES = 1 << 20
 _IDLE_CHECK_S = 5.0
 """A follower looks for itself this often, should every way of hearing have failed it."""
 _RETRY_S = 0.5
@@ -28,11 +30,12 @@ _RETRY_S = 0.5
 class _Channel:
     """The newest events of one conversation that has followers here."""
 
-    __slots__ = ("followers", "newest", "over", "ring", "waiters")
+    __slots__ = ("bytes", "followers", "newest", "over", "ring", "waiters")
 
     def __init__(self) -> None:
         self.followers = 0
-        self.ring: deque[Event] = deque(maxlen=_RING)
+        self.ring: deque[Event] = deque()
+        self.bytes = 0
         self.newest = 0
         self.over = False
         """Its events may be of a branch of the log that did not survive."""
@@ -44,7 +47,11 @@ class _Channel:
                 if event.version.seq <= self.ring[-1].version.seq:
                     continue
                 self.ring.clear()
+                self.bytes = 0
             self.ring.append(event)
+            self.bytes += len(event.body)
+            while len(self.ring) > _RING_EVENTS or self.bytes > _RING_BYTES:
+                self.bytes -= len(self.ring.popleft().body)
 
     def after(self, seq: int) -> list[Event]:
         """Return the events beyond seq if the ring reaches back that far."""
@@ -69,6 +76,12 @@ class Feed:
 
     def __len__(self) -> int:
         return sum(channel.followers for channel in self._channels.values())
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return what is bounded here: who needs older events reads them from the log."""
+        channels = self._channels.values()
+        held = sum(channel.bytes for channel in channels)
+        return {"feed_bytes": Buffer(held, len(channels) * _RING_BYTES)}
 
     def logged(self, entry: Entry[ConversationState], events: Sequence[Event]) -> None:
         """Take what this server, as the owner, has just logged."""

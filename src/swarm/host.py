@@ -19,6 +19,7 @@ import structlog
 from cachetools import LRUCache
 
 from src.state.background import end
+from src.state.buffers import Buffer
 from src.state.configs import Record
 from src.state.errors import NotFound, Refused, StateError, TierUnavailable
 from src.state.models import Entry, Event
@@ -76,6 +77,7 @@ class Host:
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
         self.replies = 0
+        self._turns_left_out = 0
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -83,6 +85,12 @@ class Host:
     def hosts(self, conversation_id: str) -> bool:
         """Whether bots are answering in a conversation here."""
         return conversation_id in self._rooms
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return what is bounded here: the oldest turn of a room goes when too many wait."""
+        waiting = sum(len(room.turns) for room in self._rooms.values())
+        bound = len(self._rooms) * _MAX_WAITING_TURNS
+        return {"room_turns": Buffer(waiting, bound, self._turns_left_out)}
 
     # -- what wakes a room -----------------------------------------------------------------------
 
@@ -123,6 +131,7 @@ class Host:
             task = self._tasks.create_task(self._run(conversation_id, room))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
+        self._turns_left_out += max(0, len(room.turns) + len(turns) - _MAX_WAITING_TURNS)
         room.turns.extend(turns)
 
     @asynccontextmanager

@@ -15,6 +15,7 @@ import structlog
 
 from src.state.aggregates import Aggregates
 from src.state.background import background
+from src.state.buffers import Buffer
 from src.state.errors import EventRefused, ReadOnly, Refused, StateError
 from src.state.models import Durability, Entry, Read, event_id
 from src.state.protocols import Clock
@@ -226,6 +227,14 @@ class Outage:
         log.warning(
             "pending.refused", conversation_id=room.id, key=pending.key, error=type(error).__name__
         )
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return what is bounded here."""
+        rooms = self.rooms
+        return {
+            "pending_turns": Buffer(rooms.count, rooms.bounds.count, rooms.turned_away),
+            "pending_bytes": Buffer(rooms.bytes, rooms.bounds.bytes, rooms.turned_away),
+        }
 
     def counts(self) -> dict[str, float]:
         """Return what the metrics show of pending turns."""

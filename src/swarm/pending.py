@@ -128,7 +128,7 @@ class PendingRooms:
     """The pending rooms of a server, by conversation, within bounds."""
 
     def __init__(self, bounds: Bounds) -> None:
-        self._bounds = bounds
+        self.bounds = bounds
         self._rooms: dict[str, PendingRoom] = {}
         self._number = 0
         self.count = 0
@@ -206,7 +206,7 @@ class PendingRooms:
                     continue
 
     def _check_bounds(self, conversation_id: str, room: PendingRoom) -> None:
-        bounds = self._bounds
+        bounds = self.bounds
         if (
             len(room.waiting) >= bounds.per_room
             or self.count >= bounds.count

@@ -260,6 +260,7 @@ async def open_runtime(
             feed,
             outage,
         )
+        status.bounded += [service.buffers, notices.buffers]
 
         await membership.join()
         await stack.enter_async_context(

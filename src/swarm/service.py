@@ -16,6 +16,7 @@ from cachetools import LRUCache
 from msgspec.structs import replace
 
 from src.state.aggregates import Aggregates
+from src.state.buffers import Buffer
 from src.state.errors import (
     DurableTierUnavailable,
     NotFound,
@@ -100,6 +101,10 @@ class SwarmService:
         self.configs = configs
         self.peek = conversations.store.peek
         """`peek(id) -> Entry | None`: a fresh L1 hit, synchronous; the hottest call of a server."""
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return what is bounded here: a forgotten owner is looked up again."""
+        return {"owner_hints": Buffer(len(self._owners), _OWNER_HINTS)}
 
     # -- reading ---------------------------------------------------------------------------------
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from src.invalidation.listener import Listener
 from src.invalidation.publisher import Announcer
 from src.state.aggregates import Aggregates
+from src.state.buffers import Buffer
 from src.state.ladder import Ladder, Rung
 from src.state.membership import Membership
 from src.state.store import Store
@@ -52,6 +53,16 @@ class Status:
         self._host = host
         self._feed = feed
         self._outage = outage
+        self.bounded: list[Callable[[], Mapping[str, Buffer]]] = [
+            conversations.buffers,
+            loads.buffers,
+            *(store.buffers for store in self._stores.values()),
+            announcer.buffers,
+            host.buffers,
+            feed.buffers,
+            outage.buffers,
+        ]
+        """Whoever holds something bounded."""
 
     def summary(self) -> dict[str, Any]:
         """Return who this server is, what it sees, and what it holds."""
@@ -91,6 +102,10 @@ class Status:
     def stores(self) -> Mapping[str, Mapping[str, float]]:
         """Return the tier counters of each kind."""
         return {name: store.counts() for name, store in self._stores.items()}
+
+    def buffers(self) -> list[tuple[str, Buffer]]:
+        """Return everything that is bounded, by name."""
+        return [pair for bounded in self.bounded for pair in bounded().items()]
 
     def counts(self) -> dict[str, float]:
         """Return the counters of the write path and of what goes on between servers."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from src.invalidation.messages import Message, decode_message, encode_changes
+from src.state.buffers import Buffer
 from src.state.models import Announcement
 from src.state.settings import StateSettings
 from src.state.tiers.postgres import NO_ANSWER, Line, answering, connect
@@ -26,6 +27,12 @@ class PostgresNotices:
     def __init__(self, line: Line, settings: StateSettings) -> None:
         self._line = line
         self._settings = settings
+        self._heard: asyncio.Queue[Message | None] = asyncio.Queue(_MAX_WAITING)
+        self._left_out = 0
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return what is bounded here."""
+        return {"notices": Buffer(self._heard.qsize(), _MAX_WAITING, self._left_out)}
 
     async def publish(self, origin: str, changes: Sequence[Announcement]) -> None:
         """Notify all listeners; each statement commits by itself.
@@ -47,8 +54,10 @@ class PostgresNotices:
         """
         connection = await connect(self._settings)
         heard: asyncio.Queue[Message | None] = asyncio.Queue(_MAX_WAITING)
+        self._heard = heard
 
         def on_notice(*arguments: object) -> None:
+            self._left_out += heard.full()
             payload = str(arguments[3]).encode()
             _offer(heard, decode_message(-1, b"notify 0 " + payload))
 

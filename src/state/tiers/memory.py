@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 from cachetools import Cache, LRUCache
 
+from src.state.buffers import Buffer
 from src.state.guards import Guards
 from src.state.models import Entry
 from src.state.protocols import Clock
@@ -82,7 +83,7 @@ class MemoryTier(Generic[S]):
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
         self._slots: LRUCache[str, Slot[S]] = LRUCache(max_entries)
-        self._max_bytes = max_bytes
+        self._max_entries, self._max_bytes = max_entries, max_bytes
         self.bytes = 0
         self.evictions = 0
         self.get = self._slots.get
@@ -91,11 +92,18 @@ class MemoryTier(Generic[S]):
     def __len__(self) -> int:
         return len(self._slots)
 
+    def buffers(self, kind: str) -> dict[str, Buffer]:
+        """Return both bounds."""
+        return {
+            "l1_entries": Buffer(len(self), self._max_entries, self.evictions, kind),
+            "l1_bytes": Buffer(self.bytes, self._max_bytes, self.evictions, kind),
+        }
+
     def put(self, id: str, slot: Slot[S]) -> None:
         """Keep a slot, evicting the least recently used ones beyond the bounds."""
         self.drop(id)
         while self._slots and (
-            len(self._slots) >= self._slots.maxsize or self.bytes + slot.size > self._max_bytes
+            len(self._slots) >= self._max_entries or self.bytes + slot.size > self._max_bytes
         ):
             _, evicted = self._slots.popitem()
             self.bytes -= evicted.size

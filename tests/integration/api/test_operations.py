@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from pathlib import Path
+
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -12,6 +16,8 @@ from tests.support.api import RunningServer
 from tests.support.cluster_settings import eventually
 
 REDIS_AWAY = {"redis": False, "postgres": True}
+
+OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
 async def test_a_server_with_both_stores_is_ready(server: RunningServer) -> None:
@@ -85,3 +91,27 @@ async def test_metrics_name_the_rung(server: RunningServer) -> None:
         "without_l3": 0,
         "without_both": 0,
     }
+
+
+async def test_everything_bounded_is_below_its_bound_and_in_the_table(
+    server: RunningServer,
+) -> None:
+    """The table of docs/operations.md has every buffer that a server shows, and no other."""
+    async with server.as_("root", Role.ADMIN) as root:
+        await begin(root)
+        await root.get(ROOM)
+        await root.get("/api/v1/conversations/nowhere")
+        page = (await root.get("/metrics")).text
+
+    found: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            if "buffer" in sample.labels:
+                found[sample.name][sample.labels["buffer"], sample.labels["kind"]] = sample.value
+    sizes, bounds = found["swarmstate_buffer_size"], found["swarmstate_buffer_bound"]
+    assert sizes["l1_entries", "conversation"] == 1
+    assert sizes["missing", "conversation"] == 1
+    assert {name for name, size in sizes.items() if size > bounds[name]} == set()
+    assert found["swarmstate_buffer_left_out_total"].keys() == sizes.keys()
+    table = OPERATIONS.read_text().partition("## What is bounded")[2].partition("\n## ")[0]
+    assert set(re.findall(r"(?m)^\| `(\w+)` \|", table)) == {name for name, _ in sizes}

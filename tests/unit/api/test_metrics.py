@@ -6,7 +6,7 @@ import re
 
 from prometheus_client import generate_latest
 
-from src.api.metrics import SERVER, STORES, ServerMetrics, registry
+from src.api.metrics import BUFFERS, SERVER, STORES, ServerMetrics, registry
 from src.api.middleware import Traffic
 
 
@@ -26,7 +26,7 @@ def test_requests_are_shown_as_counters_and_a_histogram() -> None:
 
 
 def test_names_are_prometheus_names_and_given_once() -> None:
-    names = [named.name for named in (*SERVER, *STORES)]
+    names = [named.name for named in (*SERVER, *STORES, *BUFFERS)]
 
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*[a-z0-9]", name) for name in names)

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from src.api.app import create_app
 from src.api.auth.principals import RIGHTS, Right
-from src.api.metrics import LADDER, SERVER, STORES, ServerMetrics
+from src.api.metrics import BUFFERS, LADDER, SERVER, STORES, ServerMetrics
 from src.api.middleware import Traffic
 from src.api.settings import ApiSettings
 from src.state.durations import parse_duration
@@ -22,7 +22,7 @@ COMPOSE: dict[str, Any] = YAML(typ="safe").load(ROOT / "deploy" / "compose.yaml"
 def metric_names() -> set[str]:
     counted = {
         f"swarmstate_{named.name}{'_total' if named.counts_up else ''}"
-        for named in (*SERVER, *STORES, *LADDER)
+        for named in (*SERVER, *STORES, *LADDER, *BUFFERS)
     }
     traffic = Traffic()
     traffic.count("GET", 200, 0.1)

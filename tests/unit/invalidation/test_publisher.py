@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from src.state.buffers import Buffer
 from src.state.errors import DurableTierUnavailable
 from src.state.keys import partition_of
 from src.state.models import Announcement, Version
@@ -105,7 +106,10 @@ async def test_more_than_can_be_remembered_begins_another_life_of_the_bus() -> N
     async with healing(server):
         lives = {counter.incarnation for counter in cluster.space.counters}
         cluster.space.available = False
-        await server.announcer.publish([change(1, f"n{i}") for i in range(10_001)])
+        await server.announcer.publish([change(1, f"n{i}") for i in range(10_000)])
+        assert server.announcer.buffers()["untold"] == Buffer(10_000, 10_000, 0)
+        await server.announcer.publish([change(1, "one more")])
+        assert server.announcer.buffers()["untold"] == Buffer(0, 10_000, 10_001)
         cluster.space.available = True
         await advance(2)
         assert announces(cluster, server)

@@ -8,6 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from src.state.buffers import Buffer
 from src.state.errors import Behind, DurableTierUnavailable
 from src.state.guards import Guards
 from src.state.models import ZERO, Entry, Read, Version, Where
@@ -475,7 +476,9 @@ async def test_not_found_is_bounded() -> None:
     async with Lab() as lab:
         for i in range(10_100):
             await lab.store.get(f"n{i}")
-        assert len(lab.store._missing) <= 10_000
+        missing = lab.store.buffers()["missing"]
+        assert missing.size <= missing.bound == 10_000
+        assert missing.left_out > 0
 
 
 # -- the owner's entries -------------------------------------------------------------------------
@@ -569,6 +572,7 @@ async def test_l1_is_bounded() -> None:
             await lab.read(f"n{i}")
         counts = lab.store.counts()
         assert (counts["l1_entries"], counts["l1_evictions"]) == (10, 20)
+        assert lab.store.buffers()["l1_entries"] == Buffer(10, 10, 20, "notebook")
 
 
 @virtual_time

@@ -310,3 +310,22 @@ async def test_followers_end_on_another_branch_and_who_comes_back_reads_that() -
             Version(2, 4),
         ]
     assert len(lab.feed) == 0
+
+
+@virtual_time
+async def test_what_is_kept_for_followers_is_bounded_in_bytes_and_they_still_get_everything() -> (
+    None
+):
+    lab = Lab()
+    follower = lab.follow()
+    await settle()
+    for seq in range(1, 31):
+        event = written("c", 1, seq, "x" * 100_000)
+        lab.database.events["events"]["c"].append(event)
+        lab.feed.logged(Entry("c", event.version, STATE), [event])
+    kept = lab.feed.buffers()["feed_bytes"]
+    assert kept.bound / 2 < kept.size <= kept.bound == 1 << 20
+    await settle()
+    assert follower.seqs == list(range(1, 31))
+    await follower.stop()
+    assert lab.feed.buffers()["feed_bytes"].size == 0

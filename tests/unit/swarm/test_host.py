@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec import Raw
 
+from src.state.buffers import Buffer
 from src.swarm.commands import ChangeStatus, Create, PassBaton, SaveTurn
 from src.swarm.errors import UnknownProvider
 from src.swarm.events import BatonPassed, ConfigVersionReported
@@ -82,6 +83,27 @@ async def test_turns_are_answered_in_order() -> None:
     answers = [text for who, text in swarm.said() if who == "scout"]
     assert answers == ["scout on one", "scout on two", "scout on three"]
     assert voice.most == 1
+
+
+@virtual_time
+async def test_more_turns_than_a_room_keeps_lose_the_oldest_answers_alone() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        await a.say("first")
+        await settle()
+        for number in range(103):
+            await a.say(f"turn {number}")
+        assert a.host.buffers()["room_turns"] == Buffer(100, 100, 3)
+        voice.release()
+        await advance(1)
+        answers = [text for who, text in swarm.said() if who == "scout"]
+        # The first reply was a turn of the room as well, and took the place of one more.
+        assert answers[:2] == ["scout on first", "scout on turn 4"]
+        assert a.host.buffers()["room_turns"] == Buffer(0, 0, 4)
 
 
 @virtual_time
