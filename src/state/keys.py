@@ -12,8 +12,9 @@ from src.state.models import Version
 
 PARTITIONS = 16
 PREFIX = "ss"
-REARMED_KEY = f"{PREFIX}:rearmed"
-"""Stands while nobody has to give the bodies their time to live anew."""
+REARMED_KEY = f"{PREFIX}-rearmed"
+"""Stands while nobody has to give the bodies their time to live anew; not one of `ss:*`, which all
+get it then."""
 
 
 def partition_of(id: str) -> int:

@@ -17,7 +17,7 @@ from src.invalidation.protocols import Bus
 from src.state.clock import SystemClock
 from src.state.guards import ALL_ON, Guards
 from src.state.incarnations import Incarnations
-from src.state.keys import bus_key, stream_key
+from src.state.keys import body_key, bus_key, stream_key
 from src.state.models import Announcement
 from src.state.protocols import EventLog, Kind, Ownership, Registry, SharedTier
 from src.state.tiers.memory_database import MemoryDatabase
@@ -188,6 +188,14 @@ class Shared(ABC):
     def bus(self) -> Bus: ...
 
     @abstractmethod
+    async def left_s(self, id: str) -> float:
+        """For how long a notebook's body is still kept."""
+
+    @abstractmethod
+    async def age(self, id: str) -> None:
+        """Let a notebook's body be nearly forgotten."""
+
+    @abstractmethod
     async def clear(self) -> None:
         """FLUSHALL."""
 
@@ -225,6 +233,12 @@ class SharedInMemory(Shared):
     def bus(self) -> Bus:
         return self._bus
 
+    async def left_s(self, id: str) -> float:
+        return self.space.cells["notebook", id].expires - SystemClock().monotonic()
+
+    async def age(self, id: str) -> None:
+        self.space.cells["notebook", id].expires = SystemClock().monotonic() + 60
+
     async def clear(self) -> None:
         self.space.clear()
 
@@ -255,6 +269,12 @@ class SharedInRedis(Shared):
     @property
     def bus(self) -> Bus:
         return self._bus
+
+    async def left_s(self, id: str) -> float:
+        return float(await self._client.pttl(body_key("notebook", id))) / 1000
+
+    async def age(self, id: str) -> None:
+        await self._client.pexpire(body_key("notebook", id), 60_000)
 
     async def clear(self) -> None:
         await self._client.flushdb()

@@ -1,5 +1,7 @@
 """What `SharedTier` promises, in memory and in Redis."""
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
@@ -153,3 +155,36 @@ async def test_no_answer_is_an_error_and_never_a_miss(shared: Shared) -> None:
         await shared.tier.put(K, [body(shared, 1)])
     with pytest.raises(SharedTierUnavailable):
         await shared.tier.delete(K, ["n"])
+
+
+async def test_rearmed_bodies_have_their_whole_time_again(shared: Shared) -> None:
+    await shared.learn()
+    ids = [f"n{number}" for number in range(2500)]
+    await shared.tier.put(K, [body(shared, 1, id=id) for id in ids])
+    for id in ids[::500]:
+        await shared.age(id)
+    assert await shared.tier.rearm() == len(ids)
+    for id in ids[::500]:
+        assert await shared.left_s(id) > 800
+
+
+async def test_one_server_rearms_for_all_of_them(shared: Shared) -> None:
+    await shared.learn()
+    await shared.tier.put(K, [body(shared, 1)])
+    assert await shared.tier.rearm() == 1
+    assert await shared.made().rearm() is None
+
+
+async def test_bus_that_never_expires_does_not_begin_to(shared: Shared) -> None:
+    await shared.bus.publish("a", [Announcement(K, "n", Version(7, 1))])
+    before = await shared.bus.positions()
+    await shared.tier.rearm()
+    assert await shared.bus.positions() == before
+
+
+async def test_crowd_of_readers_is_answered_to_the_last(shared: Shared) -> None:
+    """There are fewer connections; without L3 nobody else could answer."""
+    await shared.learn()
+    await shared.tier.put(K, [body(shared, 1)])
+    copies = await asyncio.gather(*(shared.tier.get(K, "n") for _ in range(500)))
+    assert copies == [SharedCopy(body(shared, 1), True)] * 500

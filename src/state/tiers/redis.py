@@ -7,6 +7,7 @@ Commands stay within Redis 7.0.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -43,6 +44,9 @@ def answering() -> Iterator[None]:
         if not is_gone(error):
             raise
         raise SharedTierUnavailable(f"Redis did not answer: {error!r}") from error
+
+
+_CONNECTIONS = 64
 
 
 class Script:
@@ -101,7 +105,7 @@ async def open_redis(settings: StateSettings, *, alone: bool = False) -> AsyncIt
         socket_connect_timeout=seconds,
         # Failure policy lives with the callers: a retry here would hide a restart of Redis.
         retry=Retry(NoBackoff(), 0),
-        max_connections=64,
+        max_connections=_CONNECTIONS,
         single_connection_client=alone,
     )
     try:
@@ -139,12 +143,15 @@ class RedisTier:
     ) -> None:
         self._client = client
         self._way = way
+        # The client's pool sends away whoever finds it empty, and without L3 a body that is not
+        # read here is not read at all: a crowd waits for its turn.
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
         self._put = _PUT if guards.newer else _PUT_ANY
         self._incarnations = incarnations
         self._ttl_ms = int(settings.l2_ttl.total_seconds() * 1000)
 
     async def get(self, kind: str, id: str) -> SharedCopy | None:
-        async with self._way():
+        async with self._way(), self._turns:
             with answering():
                 # Bytes or None: the client is opened without decoding; its stubs cannot say so.
                 fields: list[Any] = await self._client.hmget(body_key(kind, id), list(_FIELDS))
@@ -170,11 +177,11 @@ class RedisTier:
         ]
         if not calls:
             return 0
-        async with self._way():
+        async with self._way(), self._turns:
             return sum(await run_scripts(self._client, self._put, calls))
 
     async def delete(self, kind: str, ids: Sequence[str]) -> None:
-        async with self._way():
+        async with self._way(), self._turns:
             with answering():
                 pipeline = self._client.pipeline(transaction=False)
                 for id in ids:
@@ -182,7 +189,7 @@ class RedisTier:
                 await pipeline.execute()
 
     async def rearm(self) -> int | None:
-        async with self._way():
+        async with self._way(), self._turns:
             quarter = self._ttl_ms // 4
             with answering():
                 # Claimed before it is done: one server walks for all of them.
@@ -193,7 +200,7 @@ class RedisTier:
         cursor: int = 0
         while True:
             # A trip each: a store of any size is walked without any wait growing long.
-            async with self._way():
+            async with self._way(), self._turns:
                 with answering():
                     cursor, names = await self._client.scan(cursor, f"{PREFIX}:*", _SCANNED)
                     pipeline = self._client.pipeline(transaction=False)
