@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
+from src.state.dirty import Dirty
 from src.state.errors import SharedTierUnavailable
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Entry
@@ -28,20 +29,9 @@ S = TypeVar("S")
 
 log = structlog.get_logger(__name__)
 
+_NEVER = float("inf")
 _ENTRY_BYTES = 1024
 """What a dirty aggregate holds beside its state."""
-
-
-class Dirty(Generic[S]):
-    """One aggregate's unflushed changes."""
-
-    __slots__ = ("bytes", "entry", "events", "first", "held", "last", "waiters")
-
-    def __init__(self, entry: Entry[S], now: float) -> None:
-        self.entry = entry
-        self.events = self.bytes = self.held = 0
-        self.first = self.last = now
-        self.waiters: list[asyncio.Future[None]] = []
 
 
 class WriteBehind(Generic[S]):
@@ -78,9 +68,11 @@ class WriteBehind(Generic[S]):
         self._by_first: OrderedDict[str, Dirty[S]] = OrderedDict()
         self._full: dict[str, None] = {}
         self._flushing: dict[str, Dirty[S]] = {}
+        self._stuck: dict[str, Dirty[S]] = {}
+        """Those of them that were put behind the others."""
         self._buffered: dict[str, float] = {}
         self._unlogged: OrderedDict[str, tuple[float, int]] = OrderedDict()
-        self._flushing_since = float("inf")
+        self._flushing_since = _NEVER
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._pace = Pace(settings.flush_batch)
@@ -92,7 +84,8 @@ class WriteBehind(Generic[S]):
 
     def oldest_age_s(self) -> float:
         """Return for how long the oldest change has waited; 0 when nothing does."""
-        return max(0.0, self._clock.monotonic() - self._oldest())
+        stuck = (dirty.since for dirty in self._stuck.values())
+        return max(0.0, self._clock.monotonic() - min(self._oldest(), *stuck, _NEVER))
 
     def _oldest(self) -> float:
         since = self._flushing_since
@@ -178,7 +171,7 @@ class WriteBehind(Generic[S]):
         Raises:
             DurableTierUnavailable: PostgreSQL did not answer; everything is still dirty.
         """
-        await self._log_what_is_buffered(float("inf"))
+        await self._log_what_is_buffered(_NEVER)
         await self.flush([*self._flushing, *self._by_first])
 
     async def flush(self, ids: Sequence[str]) -> None:
@@ -278,7 +271,7 @@ class WriteBehind(Generic[S]):
         # What was lost meanwhile is another server's: a body of ours could be older than its own.
         done = {id for id in batch if self._let_go(id)}
         ours = [snapshot for snapshot in snapshots if snapshot.id in done]
-        self._flushing_since = float("inf")
+        self._flushing_since = _NEVER
         self.flushes += 1
         self.snapshots += len(batch)
         self._note_oldest()
@@ -300,6 +293,7 @@ class WriteBehind(Generic[S]):
 
     def _release(self, dirty: Dirty[S]) -> None:
         self._pressure.held -= dirty.held
+        self._stuck.pop(dirty.entry.id, None)
         for waiter in dirty.waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -315,25 +309,31 @@ class WriteBehind(Generic[S]):
     def _put_back(self, batch: dict[str, Dirty[S]]) -> None:
         """Join what could not be written with what came since, at its place in both orders."""
         batch = {id: old for id, old in batch.items() if self._flushing.pop(id, None)}
-        self._flushing_since = float("inf")
+        self._flushing_since = _NEVER
+        if len(batch) == 1:
+            self._put_behind(*batch.values())
         for id, old in batch.items():
             new = self._by_first.pop(id, None)
             if new is not None:
                 del self._by_last[id]
                 self._pressure.held -= old.held
-                old.events += new.events
-                old.bytes += new.bytes
-                old.waiters += new.waiters
-                old.entry, old.last, old.held = new.entry, new.last, new.held
+                old.join(new)
         # A full one is written before its time, so what comes back need not be the oldest.
         waiting = {**self._by_first, **batch}
         self._by_first = OrderedDict(sorted(waiting.items(), key=lambda pair: pair[1].first))
         self._by_last = OrderedDict(sorted(waiting.items(), key=lambda pair: pair[1].last))
         self._note_oldest()
 
+    def _put_behind(self, alone: Dirty[S]) -> None:
+        """After its second failure alone it may be this row: then the others go before it."""
+        alone.failures += 1
+        if alone.failures > 1:
+            alone.first = alone.last = self._clock.monotonic()
+            self._stuck[alone.entry.id] = alone
+
     def forget_all(self) -> None:
         """Drop everything: it was folded on a branch of the log that may not have survived."""
-        for id in [*self._by_first, *self._flushing, *self._buffered]:
+        for id in [*self._by_first, *self._flushing, *self._buffered, *self._unlogged]:
             self.forget(id)
 
     def forget(self, id: str) -> None:

@@ -16,7 +16,7 @@ from src.state.guards import Guards
 from src.state.incarnations import Incarnations
 from src.state.models import Entry, Event, Version
 from src.state.poison import Poison
-from src.state.pressure import Pressure
+from src.state.pressure import Colour, Pressure
 from src.state.protocols import Snapshot
 from src.state.saver import Saver
 from src.state.tiers.memory_database import MemoryDatabase
@@ -43,6 +43,8 @@ class Lab:
         self.saves: list[list[tuple[str, int]]] = []
         """What each transaction wrote: ids with their seq."""
         self.unfit: set[str] = set()
+        self.stuck: set[str] = set()
+        """Rows that never get an answer, whatever stands beside them."""
         self.too_many = 1 << 20
         """A transaction of more rows than this gets no answer in time."""
         self.buffered: list[list[str]] = []
@@ -64,6 +66,8 @@ class Lab:
     async def save(self, entries: Sequence[Entry[Any]]) -> None:
         if len(entries) > self.too_many:
             raise DurableTierUnavailable(f"{len(entries)} rows take too long")
+        if stuck := self.stuck & {entry.id for entry in entries}:
+            raise DurableTierUnavailable(f"{stuck} cannot be written now")
         if unfit := self.unfit & {entry.id for entry in entries}:
             raise UnfitEvent(f"{unfit} never fits")
         await self.log.save(entries)
@@ -379,6 +383,27 @@ async def test_transaction_that_takes_too_long_is_tried_with_half_of_it() -> Non
         await advance(30)
         assert len(it.buffer) == 0
         assert max(len(save) for save in it.saves) <= 20
+
+
+@virtual_time
+async def test_row_that_gets_no_answer_holds_the_others_up_for_a_while_only() -> None:
+    """A damaged page, or somebody's lock: no SQLSTATE says that it will be so for ever."""
+    async with lab() as it:
+        it.stuck.add("n0")
+        for i in range(200):
+            it.mark(f"n{i}", 1)
+        await advance(40)
+        assert [i for i in range(200) if it.snapshot(f"n{i}") is None] == [0]
+        for seq in range(2, 30):
+            it.mark("n7", seq)
+            await advance(2)
+        assert (it.snapshot("n7") or 0) > 20
+        assert it.buffer.oldest_age_s() > 90
+        # Nobody is refused for the sake of one row.
+        assert it.pressure.see() is Colour.GREEN
+        it.stuck.clear()
+        await advance(10)
+        assert (it.snapshot("n0"), len(it.buffer), it.pressure.held) == (1, 0, 0)
 
 
 @virtual_time
