@@ -120,6 +120,9 @@ _NEVER: tuple[tuple[str, str, str], ...] = (
     ("", "await self.save(entries[", _UNFIT),
     ("", "_put_aside(entries[0]", _UNFIT),
     ("", "self._poison.put_aside([poison]", _UNFIT),
+    ("", "on_branch()", "what is in memory is dropped without a wait"),
+    ("", "on_deposed()", "what is in memory is dropped without a wait"),
+    ("", "self.holdings.deposed()", "what is in memory is dropped without a wait"),
     ("", "self._guards.fence else", "only where a guard is switched off"),
     (
         "publisher.py",

@@ -38,6 +38,8 @@ class Client:
     def __init__(self, world: World, name: str, conversations: Sequence[str]) -> None:
         self._world, self._name, self._conversations = world, name, conversations
         self._chance: random.Random = world.chance
+        # Some are written all the time and some hardly ever: what is late there is not overtaken.
+        self._weights = [1 / (place + 1) ** 2 for place in range(len(conversations))]
         self._at: Life | None = None
         self._highest: dict[str, Version] = {}
         self._written: list[str] = []
@@ -49,11 +51,10 @@ class Client:
         for _ in range(operations):
             if self._chance.random() > _BURST:
                 await asyncio.sleep(self._chance.expovariate(1 / _THINK_S))
-            conversation = self._chance.choice(self._conversations)
             if self._chance.random() < 0.5:
-                await self._write(conversation)
+                await self._write(self._chance.choices(self._conversations, self._weights)[0])
             else:
-                await self._read(conversation)
+                await self._read(self._chance.choice(self._conversations))
             self.operations += 1
 
     # -- writing ---------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ Fault = Callable[["Faults"], Awaitable[None]]
 _AIM_S = 12.0
 """Virtual seconds in which a planned crash must have come about; then it comes anywhere."""
 
+_WAYS_TO_L3 = tuple(one for one in reachable() if one.path.endswith("memory_log.py"))
 _LONG_AIM_S = 30.0
 """The same where one await is what the seed is about."""
 
@@ -117,10 +118,16 @@ class Faults:
             victim.quit.set()
 
     async def pause(self) -> None:
+        """Stop a server in its tracks, often on its way to PostgreSQL."""
         victim = self._victim()
         if victim is None:
             return
-        victim.process.pause()
+        process = victim.process
+        if self._chance.random() < 0.6 and not process.watching:
+            process.aim(self._chance.choice(_WAYS_TO_L3), self._chance.randint(1, 3), pause=True)
+            await self._last(0.5, 3.0)
+            process.watching = False
+        process.pause()
         await self._last(*self._chance.choice(((0.1, 2.0), (1.5, 4.0), (5.2, 9.0))))
         victim.process.go_on()
 
@@ -177,12 +184,16 @@ class Faults:
         await self._last(0.0, 3.0)
 
     async def strays(self) -> None:
-        """Let requests arrive long after their asker has given up."""
+        """Let requests arrive long after their asker has given up, or crashed."""
         victim = self._victim()
-        if victim is not None:
-            # Most of all appends: whose they are decides what is acknowledged.
-            way = victim.strays[0] if self._chance.random() < 0.5 else None
-            (way or self._chance.choice(victim.strays)).next = self._chance.randint(1, 3)
+        if victim is None:
+            return
+        # Most of all appends: whose they are decides what is acknowledged.
+        way = victim.strays[0] if self._chance.random() < 0.6 else None
+        way = way or self._chance.choice(victim.strays)
+        way.next = self._chance.randint(1, 3)
+        if self._chance.random() < 0.4:
+            way.then = victim.process.crash
 
     # -- PostgreSQL ------------------------------------------------------------------------------
 

@@ -19,9 +19,10 @@ class Process:
         self._on_crash = on_crash
         self.dead = False
         self.watching = False
-        """Every step is looked at: a crash is planned."""
+        """Every step is looked at: a crash or a pause is planned."""
         self._aim: Await | None = None
         self._left = 0
+        self._to_pause = False
         self._paused = False
         self._waiting: list[asyncio.Future[None]] = []
         self._tasks: dict[asyncio.Task[Any], None] = {}
@@ -39,17 +40,21 @@ class Process:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
 
-    def aim(self, at: Await | None, times: int = 1) -> None:
-        """Crash at the n-th time that execution is suspended at an await (None: at any)."""
-        self._aim, self._left, self.watching = at, times, True
+    def aim(self, at: Await | None, times: int = 1, *, pause: bool = False) -> None:
+        """Crash, or pause, when suspended at an await (None: at any) for the n-th time."""
+        self._aim, self._left, self._to_pause, self.watching = at, times, pause, True
 
     def look(self, coro: Any) -> None:
-        """Crash if the step that just ended is suspended where the crash is to be."""
+        """Strike if the step that just ended is suspended where that is to be."""
         chain = where(coro)
         if chain and (self._aim is None or self._aim in chain):
             self._left -= 1
             if self._left <= 0:
-                self.crash(chain)
+                self.watching = False
+                if self._to_pause:
+                    self.pause()
+                else:
+                    self.crash(chain)
 
     def crash(self, at: tuple[Await, ...] = ()) -> None:
         """Stop for ever: no task takes another step, no clean-up runs."""

@@ -88,7 +88,7 @@ async def _play(seed: int, world: World, aim: Await | None) -> Outcome:
     began = loop.time()
     for place in range(SERVERS):
         world.start(place)
-    names = [f"c{number}" for number in range(chance.choice((2, 4, 6)))]
+    names = [f"c{number}" for number in range(chance.choice((2, 5, 8)))]
     if chance.random() < 0.03:
         world.fill(names[0])
     clients = [Client(world, name, names) for name in "vwxyz"[:_CLIENTS]]

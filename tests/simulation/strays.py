@@ -13,7 +13,7 @@ from typing import Any
 from src.state.errors import StateError
 
 _PATIENCE_S = (0.05, 1.5)
-_UNDER_WAY_S = (0.0, 4.0)
+_UNDER_WAY_S = ((0.0, 4.0), (2.0, 10.0))
 
 
 class Strays:
@@ -29,6 +29,8 @@ class Strays:
         self._loop, self._chance, self._error, self._tell = loop, chance, error, tell
         self.next = 0
         """So many of the next requests go astray."""
+        self.then: Callable[[], None] | None = None
+        """What happens to the asker meanwhile."""
         self.under_way = 0
 
     def lead(self, store: object, *names: str) -> None:
@@ -44,6 +46,9 @@ class Strays:
             # Outside of the server's process, which may crash meanwhile.
             self._loop.create_task(self._arrive(name, real, given, named), context=Context())
             await asyncio.sleep(self._chance.uniform(*_PATIENCE_S))
+            then, self.then = self.then, None
+            if then is not None:
+                then()
             raise self._error("no answer in time")
 
         return ask
@@ -57,7 +62,7 @@ class Strays:
     ) -> None:
         self.under_way += 1
         try:
-            await asyncio.sleep(self._chance.uniform(*_UNDER_WAY_S))
+            await asyncio.sleep(self._chance.uniform(*self._chance.choice(_UNDER_WAY_S)))
             found = await real(*given, **named)
             self._tell(f"a stray {name} arrived: {found}")
         except StateError as error:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields, replace
 from functools import partial
 
+from src.state.guards import ALL_ON, Guards
 from tests.prove.act import Act, Place, Result, Stopped
 from tests.simulation.awaits import Await, all_awaits, reachable, reason
 from tests.simulation.run import Outcome, simulate
 
 _SEEDS = 10_000
 _CHUNK = 250
+_SABOTAGE_SEEDS = 200
+_MUST_BREAK = ("seq", "whole", "resend", "watermark", "announce", "incarnation", "flush")
 _TRIES = 60
 """Seeds that aim at one await, after which it counts as never reached."""
 
@@ -76,6 +80,25 @@ def _crash_everywhere(place: Place) -> Result:
     return Result(counts, violations=violations, notes=notes)
 
 
+def _sabotage(place: Place) -> Result:
+    """Switch each guard off and look for a seed that shows it: a proof that cannot fail is none."""
+    notes, violations = [], []
+    for guard in (field.name for field in fields(Guards)):
+        for seed in range(_SABOTAGE_SEEDS):
+            if place.stop.is_set():
+                raise Stopped
+            found = simulate(seed, guards=replace(ALL_ON, **{guard: False})).violations
+            if found:
+                notes.append(f"without {guard} seed {seed} breaks: {found[0][:160]}")
+                break
+        else:
+            notes.append(f"without {guard} nothing broke in {_SABOTAGE_SEEDS} seeds")
+            if guard in _MUST_BREAK:
+                violations.append(notes[-1])
+        place.tell(guard)
+    return Result(notes=notes, violations=violations)
+
+
 async def _in_thread(work: Callable[[Place], Result], place: Place) -> Result:
     # The simulation has a loop of its own.
     return await asyncio.to_thread(work, place)
@@ -88,6 +111,7 @@ ACTS = (
         partial(_in_thread, _crash_everywhere),
         about_s=120.0,
     ),
+    Act("simulation-sabotage", "simulation", partial(_in_thread, _sabotage), about_s=900.0),
     *(
         Act(
             f"simulation-{first:05}",
