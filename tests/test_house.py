@@ -123,3 +123,8 @@ def test_every_door_is_in_the_help() -> None:
 def test_lock_that_names_hosts_stays_out_of_git() -> None:
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert "uv.lock" in ignored
+
+
+def test_decisions_are_numbered_without_a_gap() -> None:
+    numbers = [int(path.name[:4]) for path in sorted((ROOT / "docs" / "adr").glob("*.md"))]
+    assert numbers == list(range(1, len(numbers) + 1))
