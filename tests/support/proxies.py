@@ -100,13 +100,11 @@ class Connection:
     async def there(self, data: bytes) -> None:
         """Send what the client said to the store."""
         if self.store is not None:
-            self.store.write(data)
-            await self.store.drain()
+            await _write(self.store, data)
 
     async def back(self, data: bytes) -> None:
         """Send what the store answered to the client."""
-        self.client.write(data)
-        await self.client.drain()
+        await _write(self.client, data)
 
     def reset(self) -> None:
         """Reset both ways; what was on its way is lost."""
@@ -115,6 +113,14 @@ class Connection:
                 peer: socket.socket = writer.get_extra_info("socket")
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
                 writer.transport.abort()
+
+
+async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    if writer.is_closing():
+        # uvloop would call it a fault of the program, asyncio would swallow it.
+        raise ConnectionResetError("this way was reset while something was to be sent on it")
+    writer.write(data)
+    await writer.drain()
 
 
 class Proxy:

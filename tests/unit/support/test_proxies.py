@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+import uvloop
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisGone
@@ -74,6 +75,20 @@ async def test_a_cut_resets_and_refuses_until_it_is_restored(redis: RedisProxy) 
                 await one.ping()
         redis.restore()
         assert await one.ping()
+
+
+def test_what_comes_after_a_reset_is_a_broken_connection_to_every_loop(redis_url: str) -> None:
+    async def come_late() -> None:
+        async with open_proxy(RedisProxy(redis_url)) as proxy, client(proxy) as one:
+            await one.ping()
+            (connection,) = proxy.connections
+            connection.reset()
+            for send in (connection.there, connection.back):
+                with pytest.raises(ConnectionResetError):
+                    await send(b"late")
+
+    for run in (asyncio.run, uvloop.run):
+        run(come_late())
 
 
 async def test_half_open_swallows_in_silence_until_it_is_restored(
