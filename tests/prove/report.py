@@ -7,7 +7,7 @@ import importlib.util
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,9 @@ what `make prove` found: real servers, a real PostgreSQL and a real Redis, clien
 ledger on disk of what they were promised, faults at moments drawn by a seed, and in the end a
 checker that holds ledger, reads, log, snapshots, Redis and every server's answers against each
 other. `make test` plays a short version of each kind.
+
+One fault can lose what was acknowledged, and says so: a failover of PostgreSQL to an asynchronous
+standby that lags behind. The act `failover` shows that every conversation it cut short is named.
 
 ```console
 $ make prove                                  # all acts, two at a time; an hour or two on 2 cores
@@ -109,8 +112,8 @@ def _row(what: str, counted: int, required: str, *, enough: bool) -> tuple[str, 
     return what, f"{counted:,}", required, "yes" if enough else "**no**"
 
 
-def verdict(total: Sum, unplayed: Sequence[str]) -> list[str]:
-    """Say in a few lines whether the proof stands, and what it lacks."""
+def verdict(total: Sum, unplayed: Mapping[str, int]) -> list[str]:
+    """Say in a few lines whether the proof stands, and what it lacks; `unplayed` acts by kind."""
     said = []
     if total.bad:
         said.append(f"**It does not hold: {len(total.bad)} acts failed.**")
@@ -119,7 +122,8 @@ def verdict(total: Sum, unplayed: Sequence[str]) -> list[str]:
         said.append("**This run is partial.** Still missing:")
         said += [f"- {one}" for one in total.missing]
         if unplayed:
-            said.append(f"- acts not played: {', '.join(unplayed)}")
+            kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(unplayed.items()))
+            said.append(f"- acts not played: {kinds}")
     if not said:
         said.append(
             "**It holds:** 0 acknowledged turns lost, 0 doubled, 0 forks, 0 unlabelled reads "
@@ -138,7 +142,7 @@ def page(acts: Sequence[Act], records: Sequence[Record]) -> str:
     """Return the page."""
     total = add_up(records)
     played = {record.act for record in records}
-    unplayed = [act.name for act in acts if act.name not in played]
+    unplayed = Counter(act.kind for act in acts if act.name not in played)
     said = [*verdict(total, unplayed), *_several(records)]
     parts = [_HEAD, "## Verdict", "\n".join(said), _counts(total)]
     if total.steps:
