@@ -30,6 +30,7 @@ from src.state.errors import (
     Overloaded,
     OwnershipLost,
     OwnershipUnknown,
+    ReadOnly,
     Refused,
     StateError,
     TierUnavailable,
@@ -142,7 +143,10 @@ def describe(error: Exception, *, if_match: bool = False) -> Problem:
         return _problem(status, code, str(error), (_field("X-Swarm-Version", error),))
     if isinstance(error, TierUnavailable):
         # The message has the driver's own words, with addresses in them: not for clients.
-        return _problem(status, code, "a store does not answer; nothing was changed", retry_after=2)
+        # Only a refusal ahead of every try is sure of its outcome; a config may be committed.
+        sure = isinstance(error, ReadOnly)
+        then = "nothing was changed" if sure else "try again, a write with its key or If-Match"
+        return _problem(status, code, f"a store does not answer; {then}", retry_after=2)
     wait = max(1, round(error.retry_after_s)) if isinstance(error, Overloaded) else 1
     return _problem(status, code, str(error), retry_after=wait if status == 503 else None)
 

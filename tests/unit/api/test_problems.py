@@ -19,6 +19,7 @@ from src.state.errors import (
     Overloaded,
     OwnershipLost,
     OwnershipUnknown,
+    ReadOnly,
     Refused,
     SharedTierUnavailable,
     StateError,
@@ -51,6 +52,7 @@ from src.swarm.errors import InvalidCommand, NotAServer, SwarmError
         (Behind("c-1", "1.9", "1.8"), 503, "behind"),
         (Unavailable("going"), 503, "draining"),
         (DurableTierUnavailable("down"), 503, "read_only"),
+        (ReadOnly("c-1"), 503, "read_only"),
         (SharedTierUnavailable("down"), 503, "tier_unavailable"),
         (Undecodable("state", "broken"), 500, "internal"),
         (ValueError("secret details"), 500, "internal"),
@@ -98,6 +100,12 @@ def test_what_happened_inside_stays_inside(error: Exception) -> None:
 
     assert b"hunter2" not in response.body
     assert b'"request_id":"r-1"' in response.body
+
+
+def test_only_a_refusal_ahead_of_every_try_says_that_nothing_was_changed() -> None:
+    """The commit of a config may have been made although its answer never came."""
+    assert "nothing was changed" in describe(ReadOnly("c-1")).detail
+    assert "nothing was changed" not in describe(DurableTierUnavailable("no answer")).detail
 
 
 def test_waiting_is_said_in_whole_seconds() -> None:
