@@ -164,7 +164,8 @@ class RoomClient:
 async def open_session(token: str) -> AsyncIterator[aiohttp.ClientSession]:
     """Open connections for any number of clients."""
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+        # Idle ones are given up before the server does so: a POST on its way then would break.
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
         headers={"Authorization": f"Bearer {token}"},
         timeout=aiohttp.ClientTimeout(total=15),
     ) as session:
