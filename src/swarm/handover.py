@@ -72,6 +72,9 @@ class Handover:
             await self._conversations.writebehind.flush_all()
             while ids := self._holdings.ids():
                 await self._pass_on(ids[:_BATCH])
+                if len(self._holdings) == len(ids):
+                    # Its beat is late, or a write was faster: nothing could go.
+                    await asyncio.sleep(_AGAIN_S)
         except DurableTierUnavailable as error:
             log.warning("handover.incomplete", left=len(self._holdings), error=str(error))
             return

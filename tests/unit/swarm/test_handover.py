@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from src.state.errors import NotFound, OwnershipUnknown, Refused
+from src.state.models import Durability
 from src.state.rendezvous import first
 from src.swarm.commands import Create, PostMessage, Speaker
 from tests.support.clock import advance, settle, virtual_time
@@ -69,6 +70,27 @@ async def test_writes_through_either_server_go_on_while_one_leaves() -> None:
         for place, id in enumerate(IDS[:20]):
             events = swarm.cluster.database.events["events"][id]
             assert len(events) == 1 + counts[2 * place] + counts[2 * place + 1]
+
+
+@virtual_time
+async def test_what_cannot_be_given_up_yet_is_tried_again_and_not_all_the_time() -> None:
+    swarm = Swarm()
+    async with swarm.open("a", "b") as [a, _]:
+        await begin_all(a)
+        a.state.beat_link.hold()
+        await advance(4)
+        turn = PostMessage(Speaker("person", "ada"), "cheap")
+        await a.service.submit(
+            IDS[0], turn, key="cheap", actor="ada", durability=Durability.BUFFERED
+        )
+        # Too late to act as the owner, so what is buffered cannot be logged.
+        await advance(1)
+        leaving = asyncio.ensure_future(a.service.handover.leave())
+        await advance(0.2)
+        assert not leaving.done()
+        a.state.beat_link.release()
+        await leaving
+        assert owners(swarm) == {None}
 
 
 @virtual_time
