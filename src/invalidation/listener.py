@@ -150,6 +150,7 @@ class Listener:
         try:
             await self._pull_redis()
         except SharedTierUnavailable as error:
+            self._incarnations.doubt()
             if breaker.failed(_PROBE, began):
                 log.warning("l2.unavailable", error=str(error))
             return
@@ -170,7 +171,7 @@ class Listener:
             await self._pull_redis()
         except SharedTierUnavailable:
             # The next pull finds the same, and says so.
-            return
+            self._incarnations.doubt()
 
     async def pull_postgres(self) -> None:
         """Ask PostgreSQL who lives and which configs changed."""
@@ -187,6 +188,7 @@ class Listener:
         self._sound(_POSTGRES, began)
 
     async def _pull_redis(self) -> None:
+        doubts = self._incarnations.doubts
         positions = await self._bus.positions()
         for partition, found in enumerate(positions):
             # Of the timeline too: bodies folded from a lost branch of L3 are of another life.
@@ -198,6 +200,7 @@ class Listener:
                 self._doubt(partition)
             elif now.n > known.n and self._guards.pull:
                 await self._close_gap(partition, known, now.n)
+        self._incarnations.certain(doubts)
 
     async def _note(self, pulled: Pulled) -> None:
         before = self._membership.timeline
@@ -236,6 +239,7 @@ class Listener:
                 log.warning("message.undecodable", error=str(error))
                 self._doubt(None)
             self._subscribed, self._broke = False, True
+            self._incarnations.doubt()
             await self._clock.sleep(_RECONNECT_S)
 
     async def hear_notices_for_ever(self) -> None:

@@ -12,14 +12,29 @@ from src.state.keys import PARTITIONS, partition_of
 
 
 class Incarnations:
-    """The incarnation of each partition; empty while unknown."""
+    """The incarnation of each partition; empty while unknown or in doubt.
+
+    In doubt is all of it from a sign that Redis may be another one (the subscription broke, it gave
+    no answer) until a question that was asked later is answered: a Redis that came back from an old
+    dump holds bodies of the very life that is known here.
+    """
 
     def __init__(self) -> None:
         self._known = [""] * PARTITIONS
+        self._certain_since = 0
+        self.doubts = 0
 
     def of(self, id: str) -> str:
         """Return the incarnation that an id's partition is in."""
-        return self._known[partition_of(id)]
+        return self._known[partition_of(id)] if self._certain_since == self.doubts else ""
+
+    def doubt(self) -> None:
+        """Note a sign that Redis may be another one."""
+        self.doubts += 1
+
+    def certain(self, doubts: int) -> None:
+        """Note that all partitions were learnt by a question asked after so many doubts."""
+        self._certain_since = doubts
 
     def get(self, partition: int) -> str:
         """Return a partition's incarnation."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from copy import copy
 
 import pytest
 
@@ -78,6 +79,41 @@ async def test_bodies_folded_from_a_lost_timeline_are_bases() -> None:
         assert await a.lines("n") == ("one",)
         assert (await a.write("n", "two")).version.seq == 2
     assert cluster.texts("n") == ["one", "two"]
+
+
+@virtual_time
+async def test_body_of_an_old_dump_is_a_base_before_the_next_pull() -> None:
+    """It is of the very life of Redis that every server knows until then."""
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await a.write("n", "one")
+        await advance(2.1)
+        dump = {name: copy(cell) for name, cell in cluster.space.cells.items()}
+        ack = await a.write("n", "two")
+        async with cluster.open("cold") as [cold]:
+            await advance(5.1)
+            cluster.space.cells = dump
+            cluster.space.restart()
+            await settle()
+            read = await cold.read("n")
+        assert (read.entry.version, read.stale_s) == (ack.version, None)
+
+
+@virtual_time
+async def test_what_is_learnt_by_a_question_asked_before_a_doubt_ends_no_doubt() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await advance(1)
+        a.bus_link.hold_answers()
+        pulling = asyncio.ensure_future(a.listener.pull())
+        await settle()
+        cluster.space.restart()
+        await settle()
+        a.bus_link.release()
+        await pulling
+        assert a.incarnations.of("n") == ""
+        await advance(1)
+        assert a.incarnations.of("n") != ""
 
 
 @virtual_time
