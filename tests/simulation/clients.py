@@ -54,7 +54,10 @@ class Client:
             if self._chance.random() < 0.5:
                 await self._write(self._chance.choices(self._conversations, self._weights)[0])
             else:
-                await self._read(self._chance.choice(self._conversations))
+                conversation = self._chance.choice(self._conversations)
+                # Of those who ask at once each has an order of its own.
+                crowd = self._chance.choice(("", "", "", "123"))
+                await asyncio.gather(*(self._read(conversation, one) for one in crowd or " "))
             self.operations += 1
 
     # -- writing ---------------------------------------------------------------------------------
@@ -102,9 +105,17 @@ class Client:
     ) -> None:
         world, doubt = self._world, False
 
+        create = self._chance.random() < 0.9
+
         async def submit(server: Server) -> Ack[Notebook]:
-            return await server.submit(
-                conversation, command, key=key, if_seq=if_seq, durability=durability
+            return await server.notebooks.submit(
+                conversation,
+                command,
+                key=key,
+                actor=_SPEAKER,
+                if_seq=if_seq,
+                durability=durability,
+                create=create,
             )
 
         for attempt in range(1, _ATTEMPTS + 1):
@@ -150,14 +161,16 @@ class Client:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    async def _read(self, conversation: str) -> None:
+    async def _read(self, conversation: str, one: str) -> None:
         world, chance = self._world, self._chance
         life = await self._server()
         if life is None:
             return
         asked = self._highest.get(conversation) if chance.random() < 0.5 else None
         # Who sends no version is promised an order per server only.
-        client = self._name if asked is not None else f"{self._name}@{life.name}"
+        client = f"{self._name}{one}".strip()
+        if asked is None:
+            client += f"@{life.name}"
         began = world.loop.time()
 
         async def read(server: Server) -> Read[Notebook] | None:
@@ -171,6 +184,9 @@ class Client:
             self._at = None
             return
         self.reads += 1
+        if asked is None and found is not None and found.stale_s is not None:
+            # Nor is there an order among answers that own up to their age.
+            client += f" in read {self.reads}"
         world.write(_seen(client, conversation, found, began, world.loop.time(), asked))
         if found is not None:
             self._learn(conversation, found.entry.version)

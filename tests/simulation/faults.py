@@ -112,10 +112,14 @@ class Faults:
             victim.process.aim(None)
 
     async def stop(self) -> None:
-        """End a server in order."""
+        """End a server in order, sometimes while it waits for an owner's row."""
         victim = self._victim()
-        if victim is not None:
-            victim.quit.set()
+        if victim is None:
+            return
+        if self._chance.random() < 0.4:
+            victim.server.owner_link.hold()
+            await self._last(0.1, 1.0)
+        victim.quit.set()
 
     async def pause(self) -> None:
         """Stop a server in its tracks, often on its way to PostgreSQL."""
@@ -262,8 +266,9 @@ class Faults:
         for life in world.running():
             life.process.watching = False
             life.process.go_on()
-            life.server.thaw()
-            for link in life.server.links:
+        for server in world.servers:
+            server.thaw()
+            for link in server.links:
                 link.up, link.delay_s, link.lost_answers = True, 0.0, 0
 
 

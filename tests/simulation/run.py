@@ -89,7 +89,7 @@ async def _play(seed: int, world: World, aim: Await | None) -> Outcome:
     for place in range(SERVERS):
         world.start(place)
     names = [f"c{number}" for number in range(chance.choice((2, 5, 8)))]
-    if chance.random() < 0.03:
+    if chance.random() < (0.03 if aim is None else 0.3):
         world.fill(names[0])
     clients = [Client(world, name, names) for name in "vwxyz"[:_CLIENTS]]
     faults = Faults(world, aim)

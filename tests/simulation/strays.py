@@ -24,14 +24,15 @@ class Strays:
         loop: asyncio.AbstractEventLoop,
         chance: random.Random,
         error: type[StateError],
-        tell: Callable[[str], None],
+        arrived: Callable[[str, Any], None],
     ) -> None:
-        self._loop, self._chance, self._error, self._tell = loop, chance, error, tell
+        self._loop, self._chance, self._error, self._arrived = loop, chance, error, arrived
         self.next = 0
         """So many of the next requests go astray."""
         self.then: Callable[[], None] | None = None
         """What happens to the asker meanwhile."""
         self.under_way = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def lead(self, store: object, *names: str) -> None:
         """Put these requests of a store on this way."""
@@ -44,7 +45,10 @@ class Strays:
                 return await real(*given, **named)
             self.next -= 1
             # Outside of the server's process, which may crash meanwhile.
-            self._loop.create_task(self._arrive(name, real, given, named), context=Context())
+            stray = self._arrive(name, real, given, named)
+            task = self._loop.create_task(stray, context=Context())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
             await asyncio.sleep(self._chance.uniform(*_PATIENCE_S))
             then, self.then = self.then, None
             if then is not None:
@@ -63,9 +67,14 @@ class Strays:
         self.under_way += 1
         try:
             await asyncio.sleep(self._chance.uniform(*self._chance.choice(_UNDER_WAY_S)))
-            found = await real(*given, **named)
-            self._tell(f"a stray {name} arrived: {found}")
+            self._arrived(name, await real(*given, **named))
         except StateError as error:
-            self._tell(f"a stray {name} failed: {error}")
+            self._arrived(name, error)
         finally:
             self.under_way -= 1
+
+    async def end(self) -> None:
+        """Let nothing arrive any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

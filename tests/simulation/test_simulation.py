@@ -23,7 +23,7 @@ def test_equal_seeds_run_equally() -> None:
     assert simulate(7).digest == simulate(7).digest != simulate(8).digest
 
 
-@pytest.mark.parametrize("guard", ["deadline", "watermark", "announce", "flush"])
+@pytest.mark.parametrize("guard", ["announce", "flush", "resend", "watermark", "whole"])
 def test_sabotage_is_caught(guard: str) -> None:
     off = replace(ALL_ON, **{guard: False})
     assert any(simulate(seed, guards=off).violations for seed in range(20))
