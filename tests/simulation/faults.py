@@ -37,7 +37,7 @@ class Faults:
         With an await to aim at every fault comes once, since most awaits are met in trouble only.
         """
         if self._aim is not None:
-            names = [*_NAMES, "stop", "stop"]
+            names = [*_NAMES, "stop", "stop", "lost_answers"]
         else:
             count = self._chance.randint(4, 7)
             names = [*self._chance.choices(_NAMES, _WEIGHTS, k=count), "crash"]
@@ -111,6 +111,12 @@ class Faults:
         if self._world.crashes == crashes and victim is not None:
             victim.process.aim(None)
 
+    async def fall(self) -> None:
+        """Stop the server that owns the most, wherever it is."""
+        victim = self._world.owner_of_most()
+        if victim is not None:
+            victim.process.crash()
+
     async def stop(self) -> None:
         """End a server in order, sometimes while it waits for an owner's row."""
         victim = self._victim()
@@ -183,7 +189,11 @@ class Faults:
             link.delay_s = 0.0
 
     async def lost_answers(self) -> None:
-        for link in self._links():
+        links = self._links()
+        if self._chance.random() < 0.3:
+            # Whoever takes over what a dead server left.
+            links = [life.server.owner_link for life in self._world.running()]
+        for link in links:
             link.lost_answers = self._chance.randint(1, 4)
         await self._last(0.0, 3.0)
 
@@ -274,6 +284,7 @@ class Faults:
 
 FAULTS: dict[str, tuple[float, Fault]] = {
     "crash": (5.0, Faults.crash),
+    "fall": (1.0, Faults.fall),
     "stop": (1.0, Faults.stop),
     "pause": (3.0, Faults.pause),
     "freeze": (2.0, Faults.freeze),
