@@ -8,6 +8,7 @@ through L1, L2 and L3 like everything else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -24,16 +25,21 @@ from src.state.models import Announcement, Entry, Version
 from src.state.protocols import ChangePublisher, Clock, Trip, open_way
 from src.state.tables import config_history, configs, outbox
 from src.state.tiers.postgres import NO_ANSWER
+from src.state.tiers.transports import answered
 
 B = TypeVar("B", bound=msgspec.Struct)
 
 log = structlog.get_logger(__name__)
 
-_NO_ANSWER = (DBAPIError, PoolTimeout, *NO_ANSWER)
-
 # Held while a config commits: the outbox is then in order of commit, and a reader of its tail
 # cannot step over a row that becomes visible later.
 _OUTBOX_LOCK = 7_305_148_213
+
+
+def answering() -> AbstractContextManager[None]:
+    """Turn every failure of PostgreSQL, SQLAlchemy's own included, into DurableTierUnavailable."""
+    errors = (DBAPIError, PoolTimeout, *NO_ANSWER)
+    return answered(errors, DurableTierUnavailable, "PostgreSQL")
 
 
 class ConfigExists(StateError):
@@ -134,11 +140,9 @@ class Configs(Generic[B]):
         Raises:
             DurableTierUnavailable: PostgreSQL did not answer; the version may be committed.
         """
-        try:
+        with answering():
             async with self._way(), self._engine.begin() as connection:
                 record = await self._commit(connection, id, actor, change)
-        except _NO_ANSWER as error:
-            raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
         try:
             await self._publisher.publish(
                 [Announcement(self._kind.name, id, Version(0, record.version))]
@@ -233,11 +237,9 @@ async def fetch(engine: AsyncEngine, query: Any, way: Trip) -> Sequence[Any]:
     Raises:
         DurableTierUnavailable: PostgreSQL did not answer.
     """
-    try:
+    with answering():
         async with way(), engine.connect() as connection:
             return (await connection.execute(query)).mappings().all()
-    except _NO_ANSWER as error:
-        raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
 
 
 def _record(kind: ConfigKind[B], row: Any) -> Record[B]:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from src.state.errors import DuplicateEvent, DurableTierUnavailable, UnfitEvent
 from src.state.protocols import Trip, open_way
 from src.state.settings import StateSettings
-from src.state.tiers.transports import is_gone
+from src.state.tiers.transports import answered
 from src.state.urls import for_sqlalchemy, masked
 
 # Only their stubs are generic.
@@ -44,18 +44,13 @@ def answering() -> Iterator[None]:
             row again can never work.
         DurableTierUnavailable: anything else; after it a write is of unknown outcome.
     """
-    try:
-        yield
-    except asyncpg.UniqueViolationError as error:
-        raise DuplicateEvent(str(error)) from error
-    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
-        raise UnfitEvent(str(error)) from error
-    except NO_ANSWER as error:
-        raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
-    except RuntimeError as error:
-        if not is_gone(error):
-            raise
-        raise DurableTierUnavailable(f"PostgreSQL did not answer: {error!r}") from error
+    with answered(NO_ANSWER, DurableTierUnavailable, "PostgreSQL"):
+        try:
+            yield
+        except asyncpg.UniqueViolationError as error:
+            raise DuplicateEvent(str(error)) from error
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            raise UnfitEvent(str(error)) from error
 
 
 async def _check(connection: Connection) -> None:

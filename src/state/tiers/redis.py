@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any
@@ -26,27 +26,19 @@ from src.state.incarnations import Incarnations
 from src.state.keys import PREFIX, REARMED_KEY, body_key, from_sortable, partition_of, sortable
 from src.state.protocols import SharedCopy, Snapshot, Trip, open_way
 from src.state.settings import StateSettings
-from src.state.tiers.transports import is_gone
+from src.state.tiers.transports import answered
 from src.state.urls import masked
 
 # redis-py's stubs leave the client's type parameter open.
 Client = Redis
 
 
-@contextmanager
-def answering() -> Iterator[None]:
-    """Turn every failure of Redis into SharedTierUnavailable."""
-    try:
-        yield
-    except (RedisError, OSError, TimeoutError) as error:
-        raise SharedTierUnavailable(f"Redis did not answer: {error!r}") from error
-    except RuntimeError as error:
-        if not is_gone(error):
-            raise
-        raise SharedTierUnavailable(f"Redis did not answer: {error!r}") from error
-
-
 _CONNECTIONS = 64
+
+
+def answering() -> AbstractContextManager[None]:
+    """Turn every failure of Redis into SharedTierUnavailable."""
+    return answered((RedisError, OSError, TimeoutError), SharedTierUnavailable, "Redis")
 
 
 class Script:

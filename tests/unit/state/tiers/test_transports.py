@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 import pytest
 import uvloop
 
+from src.state import configs
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, TierUnavailable
 from src.state.tiers import postgres, redis
 
@@ -17,8 +18,9 @@ TIERS = pytest.mark.parametrize(
     [
         (redis.answering, SharedTierUnavailable),
         (postgres.answering, DurableTierUnavailable),
+        (configs.answering, DurableTierUnavailable),
     ],
-    ids=["redis", "postgres"],
+    ids=["redis", "postgres", "configs"],
 )
 Answering = Callable[[], AbstractContextManager[None]]
 
