@@ -98,6 +98,7 @@ class Aggregates(Generic[S, C]):
             server_id=lambda: membership.id,
             may_act=lambda: self.holdings.may_act(),
             logged=self._logged,
+            retake=lambda lane: self.holdings.retake(lane),
             lost=lambda lane: self.holdings.lose(lane),
             breaker=ladder.durable,
             guards=guards,

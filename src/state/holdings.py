@@ -151,6 +151,30 @@ class Holdings(Generic[S, C]):
                 callback(entry)
         return lane
 
+    async def retake(self, lane: Lane[S, C]) -> bool:
+        """Raise the epoch of a lane whose row moved on without a new event; False: it is lost.
+
+        An `acquire` that this server gave up waiting for arrives late, after the one that made
+        the lane, and leaves the row ours at an epoch that nobody holds. As nothing was logged
+        meanwhile the lane still has the newest state, and what is buffered on it need not go.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL did not answer.
+        """
+        me = self._membership.id
+        if self._lanes.get(lane.id) is not lane or not self.may_act():
+            return False
+        held = await self._ownership.acquire(me, lane.id, create=False)
+        if not isinstance(held, Held) or held.seq != lane.version.seq:
+            return False
+        if not await self._source.is_newest(lane.id, lane.version):
+            return False
+        if self._lanes.get(lane.id) is not lane or me != self._membership.id:
+            return False
+        log.info("ownership.retaken", kind=self._kind.name, id=lane.id, epoch=held.epoch)
+        lane.epoch = held.epoch
+        return True
+
     # -- going -----------------------------------------------------------------------------------
 
     def lose(self, lane: Lane[S, C]) -> None:

@@ -8,7 +8,7 @@ in flight at a time, so nothing is ever decided on another batch's tentative sta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -58,6 +58,7 @@ class GroupCommit(Generic[S, C]):
         server_id: Callable[[], str],
         may_act: Callable[[], bool],
         logged: Callable[[Lane[S, C], Entry[S], Sequence[Event], int], None],
+        retake: Callable[[Lane[S, C]], Awaitable[bool]],
         lost: Callable[[Lane[S, C]], None],
         breaker: Breaker,
         guards: Guards = ALL_ON,
@@ -72,6 +73,7 @@ class GroupCommit(Generic[S, C]):
         self._server_id = server_id
         self._may_act = may_act
         self._logged = logged
+        self._retake = retake
         self._lost = lost
         self._guards = guards
         self._breaker = breaker
@@ -191,24 +193,24 @@ class GroupCommit(Generic[S, C]):
                 await self._isolate(batch, error)
                 continue
             missed = [d for d in batch if d.claim.aggregate_id not in taken]
-            landed = taken | await self._landed_before(missed)
+            landed = set(taken)
+            if missed and self._guards.lookup:
+                landed |= await self._repeats.landed([d.claim for d in missed])
             await self._settle([d for d in batch if d.claim.aggregate_id in landed])
-            for decided in batch:
-                if decided.claim.aggregate_id not in landed:
-                    self._lose(decided)
-            batch.clear()
+            batch[:] = [d for d in batch if d.claim.aggregate_id not in landed]
+            await self._retake_or_lose(batch)
 
-    async def _landed_before(self, missed: list[Decided[S, C]]) -> set[str]:
-        """Of claims that matched no row, those that an earlier, unanswered try had put in."""
-        if not missed or not self._guards.lookup:
-            return set()
-        first = [(d.claim.aggregate_id, d.events[0].event_id) for d in missed]
-        found = await self._log.find(first)
-        return {
-            d.claim.aggregate_id
-            for d in missed
-            if found.get((d.claim.aggregate_id, d.events[0].event_id)) == d.events[0].version
-        }
+    async def _retake_or_lose(self, batch: list[Decided[S, C]]) -> None:
+        """Decide again, at their new epoch, those whose state is still the newest."""
+        for decided in list(batch):
+            lane = decided.lane
+            retaken = await self._retake(lane)
+            batch.remove(decided)
+            if retaken:
+                lane.reopen(decided)
+                batch.append(lane.decide(self._clock.now()))
+            else:
+                self._lose(decided)
 
     async def _sort_out_repeats(self, batch: list[Decided[S, C]]) -> None:
         """Answer the keys that are in the log; decide their aggregates again without them."""

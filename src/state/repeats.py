@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from src.state.models import Version, event_id
+from src.state.models import Claim, Version, event_id
 from src.state.protocols import EventLog
 
 _MOST_EVENTS = 200
@@ -25,6 +25,14 @@ class Repeats:
             if first is not None:
                 results[id, key] = await self._last(id, key, first)
         return results
+
+    async def landed(self, claims: Sequence[Claim]) -> set[str]:
+        """Of claims that matched no row, those that an earlier, unanswered try had put in."""
+        first = {claim.aggregate_id: claim.events[0] for claim in claims}
+        found = await self._log.find([(id, event.event_id) for id, event in first.items()])
+        return {
+            id for id, event in first.items() if found.get((id, event.event_id)) == event.version
+        }
 
     async def _last(self, id: str, key: str, first: Version) -> Version:
         """Return the version of a command's last event: its events lie one after another."""

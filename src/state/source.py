@@ -61,6 +61,11 @@ class LogSource(Generic[S]):
                 return (await self._complete(id, base, events, 1))[0]
         return (await self.load_with_tail(id)).entry
 
+    async def is_newest(self, id: str, version: Version) -> bool:
+        """Whether this is the version of the last event in the log; (0, 0) stands for none."""
+        newest = await self._log.tail(id, version.seq, 2)
+        return [event.version for event in newest] == ([version] if version.seq else [])
+
     async def load_with_tail(self, id: str) -> Loaded[S]:
         """Return the state together with what an owner must know of its newest events."""
         snapshot, events = await self._log.load(id)

@@ -149,8 +149,7 @@ class World:
             (
                 DurableTierUnavailable,
                 server.notebooks.holdings._ownership,
-                # Not `acquire`: the owner's own late one costs it the lane, and what is buffered.
-                ("release", "hand_over"),
+                ("acquire", "release", "hand_over"),
             ),
             (DurableTierUnavailable, server.registry, ("beat", "declare_dead", "set_announces")),
             (SharedTierUnavailable, server.shared, ("put",)),

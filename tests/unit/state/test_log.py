@@ -4,6 +4,7 @@ import asyncio
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from src.state.errors import (
     DurableTierUnavailable,
@@ -435,6 +436,60 @@ async def test_lost_ownership_is_terminal_for_the_commands_that_wait() -> None:
         assert cluster.texts("n") == ["one"]
         assert len(a.notebooks.holdings) == 0
         assert a.notebooks.commit.waiting == 0
+
+
+@virtual_time
+async def test_own_acquire_that_arrives_late_costs_nothing() -> None:
+    """The row is still ours, only at an epoch that nobody holds; what was buffered goes on."""
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await a.write("n", "one")
+        await a.write("n", "cheap", durability=Durability.BUFFERED)
+        cluster.database.heads["conversations"]["n"].epoch += 1
+        assert (await a.write("n", "two")).version.seq == 3
+        assert (await a.write("n", "three")).version.seq == 4
+    assert cluster.texts("n") == ["one", "cheap", "two", "three"]
+
+
+@virtual_time
+async def test_retake_without_an_answer_is_tried_again() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await a.write("n", "one")
+        cluster.database.heads["conversations"]["n"].epoch += 1
+        a.owner_link.lost_answers = 2
+        assert (await a.write("n", "two")).version.seq == 2
+        assert a.owner_link.lost_answers == 0
+    assert cluster.texts("n") == ["one", "two"]
+
+
+@virtual_time
+async def test_row_that_is_free_again_with_a_new_event_is_lost_all_the_same() -> None:
+    """Another server wrote and gave it up: the state here is not the newest."""
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await a.write("n", "one")
+        head = cluster.database.heads["conversations"]["n"]
+        head.owner_id, head.seq, head.epoch = None, 2, head.epoch + 1
+        [event] = cluster.database.events["events"]["n"]
+        other = replace(event, version=Version(head.epoch, 2), event_id="another:0")
+        cluster.database.events["events"]["n"].append(other)
+        with pytest.raises(OwnershipLost):
+            await a.write("n", "two")
+    assert cluster.texts("n") == ["one", "one"]
+
+
+@virtual_time
+async def test_event_of_another_branch_in_the_same_place_is_no_base() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await a.write("n", "one")
+        cluster.database.heads["conversations"]["n"].epoch += 1
+        [event] = cluster.database.events["events"]["n"]
+        other = replace(event, version=Version(event.version.epoch + 1, 1))
+        cluster.database.events["events"]["n"] = [other]
+        with pytest.raises(OwnershipLost):
+            await a.write("n", "two")
 
 
 @virtual_time
