@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from src.state.tables import metadata
+from src.state.tiers.tables import metadata
 
 # Any constant of our own: two servers starting at once must not both build the tables.
 _MIGRATION_LOCK = 7_305_148_211

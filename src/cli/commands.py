@@ -37,8 +37,8 @@ from src.demo.screen import Audience, Screen
 from src.demo.show import perform
 from src.embedded import open_servers
 from src.state.durations import parse_duration
-from src.state.migrations import migrate as migrate_database
 from src.state.settings import StateSettings
+from src.state.tiers.migrations import migrate as migrate_database
 
 _DEFAULT_DATA_DIR = Path(".swarmstate")
 _SETTINGS_HELP = (

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from src.state.urls import masked
+from src.state.tiers.urls import masked
 
 Verdict = Literal["ok", "warn", "fail"]
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -19,7 +19,7 @@ from src.demo.errors import ClusterError
 from src.embedded import EmbeddedError
 from src.state.errors import TierUnavailable
 from src.state.settings import StateSettings
-from src.state.urls import masked
+from src.state.tiers.urls import masked
 from src.swarm.settings import SwarmSettings
 
 FAILED = 1

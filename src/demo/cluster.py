@@ -11,7 +11,7 @@ from pathlib import Path
 
 from src.demo.processes import ServerProcess
 from src.embedded import Servers, open_servers
-from src.state.migrations import migrate
+from src.state.tiers.migrations import migrate
 
 DATABASE_URL, REDIS_URL = "SWARMSTATE_DATABASE_URL", "SWARMSTATE_REDIS_URL"
 JWT_SECRET = "SWARMSTATE_API_JWT_SECRET"  # noqa: S105  # the name of a setting

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from src.demo.client import Acked
 from src.demo.errors import NotAnswered
-from src.state.keys import body_key
+from src.state.tiers.keys import body_key
 
 _REPORT_S = 1.2
 """A backend that reported this long ago reports its next statement at once."""

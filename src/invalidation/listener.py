@@ -17,12 +17,12 @@ from src.invalidation.protocols import Bus, Notices, Position, Subscriber
 from src.state.background import background
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, Undecodable
 from src.state.guards import ALL_ON, Guards
-from src.state.incarnations import Incarnations
-from src.state.keys import PARTITIONS
-from src.state.ladder import Ladder
-from src.state.membership import Membership
+from src.state.ladder.ladder import Ladder
+from src.state.ownership.membership import Membership
 from src.state.protocols import Clock, Pulled, Registry
 from src.state.settings import StateSettings
+from src.state.tiers.incarnations import Incarnations
+from src.state.tiers.keys import PARTITIONS
 from src.state.tiers.memory import Lease
 
 log = structlog.get_logger(__name__)

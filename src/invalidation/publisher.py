@@ -10,8 +10,8 @@ import structlog
 from src.invalidation.protocols import Bus, Notices
 from src.state.buffers import Buffer
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable
-from src.state.membership import Membership
 from src.state.models import Announcement, Version
+from src.state.ownership.membership import Membership
 from src.state.protocols import Clock, Registry
 
 log = structlog.get_logger(__name__)

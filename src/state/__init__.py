@@ -2,5 +2,5 @@
 
 This room keeps aggregates (conversations, runs) and configs, and knows nothing of what is in them.
 It never tells other servers anything itself: it declares `ChangePublisher` for that.
-Start reading at `aggregates.Aggregates.submit` (a write) and `store.Store.get` (a read).
+Start reading at `aggregates.Aggregates.submit` (a write) and `reads.store.Store.get` (a read).
 """

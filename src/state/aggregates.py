@@ -25,12 +25,7 @@ from src.state.errors import (
     ReadOnly,
 )
 from src.state.guards import ALL_ON, Guards
-from src.state.holdings import Holdings
-from src.state.ladder import Ladder
-from src.state.lane import Lane, Pending
-from src.state.log import GroupCommit
-from src.state.lost import LostWrites
-from src.state.membership import Membership
+from src.state.ladder.ladder import Ladder
 from src.state.models import (
     ZERO,
     Ack,
@@ -41,15 +36,20 @@ from src.state.models import (
     Version,
     Where,
 )
-from src.state.poison import Poison
-from src.state.pressure import Colour, Pressure
+from src.state.ownership.holdings import Holdings
+from src.state.ownership.lost import LostWrites
+from src.state.ownership.membership import Membership
+from src.state.ownership.takeover import Takeover
 from src.state.protocols import ChangePublisher, Clock, EventLog, Kind, Ownership, SharedTier
-from src.state.saver import Saver
+from src.state.reads.source import LogSource
+from src.state.reads.store import Store
 from src.state.settings import StateSettings
-from src.state.source import LogSource
-from src.state.store import Store
-from src.state.takeover import Takeover
-from src.state.writebehind import WriteBehind
+from src.state.writes.lane import Lane, Pending
+from src.state.writes.log import GroupCommit
+from src.state.writes.poison import Poison
+from src.state.writes.pressure import Colour, Pressure
+from src.state.writes.saver import Saver
+from src.state.writes.writebehind import WriteBehind
 
 S = TypeVar("S")
 C = TypeVar("C")

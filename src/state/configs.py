@@ -23,8 +23,8 @@ from src.state.errors import DurableTierUnavailable, NotFound, StateError, Versi
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Announcement, Entry, Version
 from src.state.protocols import ChangePublisher, Clock, Trip, open_way
-from src.state.tables import config_history, configs, outbox
 from src.state.tiers.postgres import NO_ANSWER
+from src.state.tiers.tables import config_history, configs, outbox
 from src.state.tiers.transports import answered
 
 B = TypeVar("B", bound=msgspec.Struct)

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from src.state.configs import fetch
 from src.state.protocols import Trip, open_way
-from src.state.tables import conversation_summaries
+from src.state.tiers.tables import conversation_summaries
 
 _MESSAGES = text("""
 SELECT seq, body FROM events

@@ -16,7 +16,7 @@ from src.state.configs import (
     living,
 )
 from src.state.models import Read, Version
-from src.state.store import Store
+from src.state.reads.store import Store
 from src.swarm.configs import SCHEMA, BotConfig, TeamConfig, decode_bot, decode_team
 
 BOTS: ConfigKind[BotConfig] = ConfigKind("bot", BotConfig, decode_bot, SCHEMA)

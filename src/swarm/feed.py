@@ -16,7 +16,7 @@ from src.state.buffers import Buffer
 from src.state.errors import DurableTierUnavailable
 from src.state.models import Entry, Event, Version
 from src.state.protocols import EventLog
-from src.state.single_flight import SingleFlight
+from src.state.reads.single_flight import SingleFlight
 from src.swarm.models import ConversationState
 from src.swarm.pending import PendingCommand, PendingEvent, PendingRooms
 

@@ -15,8 +15,8 @@ import structlog
 
 from src.state.aggregates import Aggregates
 from src.state.errors import DurableTierUnavailable, NotOwner, OwnershipUnknown, Refused, StateError
-from src.state.membership import Membership
-from src.state.rendezvous import first
+from src.state.ownership.membership import Membership
+from src.state.ownership.rendezvous import first
 from src.swarm.commands import Command
 from src.swarm.forwarding import Forwarder
 from src.swarm.host import Host

@@ -15,8 +15,8 @@ import msgspec
 from msgspec.structs import replace
 
 from src.state.errors import ReadOnly, Refused
-from src.state.lane import Lane
 from src.state.models import Event
+from src.state.writes.lane import Lane
 from src.swarm.commands import Command, PostMessage
 from src.swarm.events import MessageAdded
 from src.swarm.models import ConversationState, Message

@@ -20,27 +20,27 @@ from src.invalidation.listener import Listener
 from src.invalidation.publisher import Announcer
 from src.state.aggregates import Aggregates
 from src.state.background import background
-from src.state.breaker import Way
 from src.state.clock import SystemClock
 from src.state.configs import Configs, ConfigSource, Record
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, StateError
 from src.state.guards import ALL_ON, Guards
-from src.state.incarnations import Incarnations
-from src.state.keeping import keep_for_ever
-from src.state.keys import partition_of
-from src.state.ladder import Ladder
+from src.state.ladder.breaker import Way
+from src.state.ladder.keeping import keep_for_ever
+from src.state.ladder.ladder import Ladder
 from src.state.lists import ConversationLists
-from src.state.membership import Membership
 from src.state.models import Announcement
+from src.state.ownership.membership import Membership
 from src.state.protocols import Clock
-from src.state.source import LogSource
-from src.state.store import Store
+from src.state.reads.source import LogSource
+from src.state.reads.store import Store
+from src.state.reads.turnstile import Turnstile
+from src.state.tiers.incarnations import Incarnations
+from src.state.tiers.keys import partition_of
 from src.state.tiers.memory import open_lease
 from src.state.tiers.postgres import Line, open_engine, open_pool
 from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
 from src.state.tiers.redis import RedisTier, open_redis
-from src.state.turnstile import Turnstile
 from src.swarm.commands import Command
 from src.swarm.config_service import KINDS, ConfigService
 from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED

@@ -28,8 +28,8 @@ from src.state.errors import (
     StateError,
 )
 from src.state.lists import ConversationLists
-from src.state.membership import Membership
 from src.state.models import Durability, Entry, Event, Read, Version
+from src.state.ownership.membership import Membership
 from src.state.protocols import EventLog
 from src.swarm.codec import decode_event
 from src.swarm.commands import Command, PostMessage

@@ -9,10 +9,10 @@ from src.invalidation.listener import Listener
 from src.invalidation.publisher import Announcer
 from src.state.aggregates import Aggregates
 from src.state.buffers import Buffer
-from src.state.ladder import Ladder, Rung
-from src.state.membership import Membership
-from src.state.store import Store
-from src.state.turnstile import Turnstile
+from src.state.ladder.ladder import Ladder, Rung
+from src.state.ownership.membership import Membership
+from src.state.reads.store import Store
+from src.state.reads.turnstile import Turnstile
 from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder
 from src.swarm.handover import Handover

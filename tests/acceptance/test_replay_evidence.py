@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from src.state.keys import body_key
+from src.state.tiers.keys import body_key
 from tests.support.history import Broken
 from tests.support.meetings import FOLDER
 from tests.support.stage import OpenStage, Stage

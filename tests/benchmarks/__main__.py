@@ -18,7 +18,7 @@ import uvloop
 from rich.console import Console
 
 from src.embedded import open_servers
-from src.state.migrations import migrate
+from src.state.tiers.migrations import migrate
 from tests.benchmarks.report import machine, table, write
 from tests.benchmarks.row import ROWS, Row
 from tests.benchmarks.rows import (

@@ -16,10 +16,10 @@ from src.invalidation.buses.redis import RedisBus
 from src.invalidation.protocols import Bus
 from src.state.clock import SystemClock
 from src.state.guards import ALL_ON, Guards
-from src.state.incarnations import Incarnations
-from src.state.keys import body_key, bus_key, stream_key
 from src.state.models import Announcement
 from src.state.protocols import EventLog, Kind, Ownership, Registry, SharedTier
+from src.state.tiers.incarnations import Incarnations
+from src.state.tiers.keys import body_key, bus_key, stream_key
 from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_log import MemoryLog
 from src.state.tiers.memory_ownership import MemoryOwnership, MemoryRegistry

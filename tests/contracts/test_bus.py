@@ -7,8 +7,8 @@ import pytest
 
 from src.invalidation.messages import Message
 from src.state.errors import SharedTierUnavailable
-from src.state.keys import PARTITIONS, partition_of
 from src.state.models import Announcement, Version
+from src.state.tiers.keys import PARTITIONS, partition_of
 from tests.contracts.conftest import Shared
 
 pytestmark = pytest.mark.usefixtures("patience")

@@ -8,8 +8,8 @@ from redis.asyncio import Redis
 
 from src.invalidation.buses.redis import RedisBus
 from src.state.errors import NotOwner, OutcomeUnknown, OwnershipLost, OwnershipUnknown
-from src.state.keys import partition_of
 from src.state.models import Announcement, Version
+from src.state.tiers.keys import partition_of
 from src.state.tiers.redis import open_redis
 from src.swarm import lifecycle
 from src.swarm.commands import ChangeStatus, Create

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from src.state.guards import Guards
-from src.state.keys import partition_of
+from src.state.tiers.keys import partition_of
 from tests.guards.faults import dump, lost_messages, lost_notices
 from tests.guards.table import without
 from tests.guards.witness import Witness

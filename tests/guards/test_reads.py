@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from src.state.guards import Guards
-from src.state.keys import partition_of
 from src.state.models import Durability
+from src.state.tiers.keys import partition_of
 from tests.guards.faults import dump, lost_messages, standby
 from tests.guards.table import without
 from tests.guards.witness import Witness

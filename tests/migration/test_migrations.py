@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from src.embedded import Servers
-from src.state.migrations import migrate
-from src.state.tables import EVENT_PARTITIONS, metadata
-from src.state.urls import for_sqlalchemy
+from src.state.tiers.migrations import migrate
+from src.state.tiers.tables import EVENT_PARTITIONS, metadata
+from src.state.tiers.urls import for_sqlalchemy
 from tests.support.embedding import query
 from tests.support.services import Databases, in_thread
 
@@ -107,7 +107,7 @@ def test_servers_that_start_together_migrate_once(empty: str) -> None:
 
 def _migrate_alone(url: str) -> None:
     """In a process of its own: Alembic keeps its context in module globals."""
-    code = "import sys; from src.state.migrations import migrate; migrate(sys.argv[1])"
+    code = "import sys; from src.state.tiers.migrations import migrate; migrate(sys.argv[1])"
     done = subprocess.run(
         [sys.executable, "-c", code, url], capture_output=True, text=True, check=False
     )

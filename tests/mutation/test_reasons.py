@@ -5,16 +5,16 @@ from pathlib import Path
 from tests.mutation.reasons import Reason, Survivor, read_reasons, reason_for
 
 ROOT = Path(__file__).parents[2]
-SURVIVOR = Survivor("src/state/lane.py", 7, "if a > b:", "core/ReplaceComparisonOperator_Gt_GtE")
+SURVIVOR = Survivor("src/state/models.py", 7, "if a > b:", "core/ReplaceComparisonOperator_Gt_GtE")
 
 
 def test_a_reason_holds_for_its_line_and_its_operators_alone() -> None:
-    here = Reason("src/state/lane.py", "if a > b:", "equal is the same", ("ReplaceComparison",))
+    here = Reason("src/state/models.py", "if a > b:", "equal is the same", ("ReplaceComparison",))
     assert reason_for(SURVIVOR, [here]) == "equal is the same"
     for other in (
-        Reason("src/state/log.py", "if a > b:", "no"),
-        Reason("src/state/lane.py", "if a > c:", "no"),
-        Reason("src/state/lane.py", "if a > b:", "no", ("AddNot",)),
+        Reason("src/state/writes/log.py", "if a > b:", "no"),
+        Reason("src/state/models.py", "if a > c:", "no"),
+        Reason("src/state/models.py", "if a > b:", "no", ("AddNot",)),
     ):
         assert reason_for(SURVIVOR, [other]) is None
 

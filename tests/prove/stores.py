@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from src.embedded import Servers, open_servers
-from src.state.migrations import migrate
+from src.state.tiers.migrations import migrate
 from tests.prove.act import Place
 
 

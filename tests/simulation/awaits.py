@@ -114,7 +114,7 @@ _NEVER: tuple[tuple[str, str, str], ...] = (
     ("redis", "", _REAL),
     ("src/state/configs.py", "", _REAL),
     ("src/state/lists.py", "", _REAL),
-    ("src/state/migrations.py", "", _REAL),
+    ("src/state/tiers/migrations.py", "", _REAL),
     ("src/state/quarantine.py", "", _REAL),
     ("src/state/clock.py", "", "the clock of real servers"),
     ("", "await self.save(entries[", _UNFIT),

@@ -11,8 +11,8 @@ from copy import copy
 
 import msgspec
 
-from src.state.keys import PARTITIONS
 from src.state.models import Version
+from src.state.tiers.keys import PARTITIONS
 from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_space import Cell, Counter, MemorySpace
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from src.state.errors import StateError
 from src.state.models import Entry, Event, Read
-from src.state.source import fold_events
+from src.state.reads.source import fold_events
 from tests.simulation.world import SERVERS, Unreachable, World
 from tests.support.cluster import Server
 from tests.support.history import FRESH_WITHIN_S, Logged, check

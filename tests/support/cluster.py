@@ -14,26 +14,26 @@ from src.invalidation.listener import Listener
 from src.invalidation.publisher import Announcer
 from src.state.aggregates import Aggregates
 from src.state.background import background
-from src.state.breaker import Way
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, TierUnavailable
 from src.state.guards import ALL_ON, Guards
-from src.state.incarnations import Incarnations
-from src.state.keeping import keep_for_ever
-from src.state.keys import partition_of
-from src.state.ladder import Ladder
-from src.state.membership import Membership, new_server_id
+from src.state.ladder.breaker import Way
+from src.state.ladder.keeping import keep_for_ever
+from src.state.ladder.ladder import Ladder
 from src.state.models import Ack, Announcement, Durability, Read, Version
+from src.state.ownership.membership import Membership, new_server_id
 from src.state.protocols import Clock, Kind, Trip
+from src.state.reads.source import LogSource
+from src.state.reads.store import Store
+from src.state.reads.turnstile import Turnstile
 from src.state.settings import StateSettings
-from src.state.source import LogSource
-from src.state.store import Store
+from src.state.tiers.incarnations import Incarnations
+from src.state.tiers.keys import partition_of
 from src.state.tiers.memory import open_lease
 from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_log import MemoryLog
 from src.state.tiers.memory_ownership import MemoryOwnership, MemoryRegistry
 from src.state.tiers.memory_shared import MemoryShared
 from src.state.tiers.memory_space import MemorySpace
-from src.state.turnstile import Turnstile
 from tests.support.clock import VirtualClock
 from tests.support.cluster_settings import settings
 from tests.support.kinds import NOTEBOOKS, Command, Notebook, Once, Write

@@ -9,8 +9,8 @@ import asyncpg
 from pydantic import SecretStr
 
 from src.state.guards import ALL_ON, Guards
-from src.state.keys import body_key
 from src.state.models import Durability, Read, Version
+from src.state.tiers.keys import body_key
 from src.swarm.commands import AddParticipant, Create, NewParticipant, PostMessage, Speaker
 from src.swarm.forwarding import Receipt
 from src.swarm.models import ConversationState

@@ -12,8 +12,8 @@ import asyncpg
 import msgspec
 from redis.asyncio import Redis
 
-from src.state.keys import body_key, from_sortable
 from src.state.models import Event, Version
+from src.state.tiers.keys import body_key, from_sortable
 from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
 from src.swarm.models import ConversationState
 from tests.support.cluster_settings import eventually

@@ -18,7 +18,7 @@ from src.state.configs import Record
 from src.state.errors import DurableTierUnavailable, OutcomeUnknown, OwnershipUnknown, StateError
 from src.state.lists import ConversationLists
 from src.state.models import Entry, Event, Version
-from src.state.store import Store
+from src.state.reads.store import Store
 from src.state.tiers.memory_log import MemoryLog
 from src.swarm.codec import decode_event
 from src.swarm.commands import ChangeStatus, Command, Create, NewParticipant, PostMessage, Speaker

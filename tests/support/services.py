@@ -72,7 +72,7 @@ class Databases:
 
     def _migrated(self) -> str:
         # Not at the top: the embedded room's own tests must run without the state room.
-        from src.state.migrations import migrate
+        from src.state.tiers.migrations import migrate
 
         name = f"{self._prefix}_template"
         self._admin(f'CREATE DATABASE "{name}"')

@@ -15,7 +15,7 @@ from src.embedded.data_dir import DataDir, open_data_dir
 from src.embedded.identity import choose, give
 from src.embedded.postgres import READY_LINE, USER, Postgres
 from src.embedded.service import Service
-from src.state.migrations import migrate
+from src.state.tiers.migrations import migrate
 from tests.support.cluster_settings import eventually
 
 

@@ -24,8 +24,8 @@ from redis.asyncio import Redis
 
 from src.demo.processes import ServerProcess
 from src.embedded import Servers
-from src.state.keys import body_key, from_sortable
 from src.state.models import Version
+from src.state.tiers.keys import body_key, from_sortable
 from src.swarm.conversations import CONVERSATIONS
 from tests.support.cluster_processes import Cluster
 from tests.support.cluster_settings import eventually

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from src.invalidation.messages import Message, decode_message, encode_changes
 from src.invalidation.protocols import Position
 from src.state.errors import SharedTierUnavailable
-from src.state.keys import partition_of
 from src.state.models import Announcement
 from src.state.protocols import Clock, Trip
 from src.state.settings import StateSettings
+from src.state.tiers.keys import partition_of
 from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_space import Delivery, MemorySpace
 

@@ -15,10 +15,10 @@ from redis.asyncio.client import PubSub
 from src.invalidation.messages import Message, decode_message, encode_changes
 from src.invalidation.protocols import Position
 from src.state.errors import SharedTierUnavailable
-from src.state.keys import PARTITIONS, body_key, bus_key, partition_of, sortable, stream_key
 from src.state.models import Announcement
 from src.state.protocols import Trip, open_way
 from src.state.settings import StateSettings
+from src.state.tiers.keys import PARTITIONS, body_key, bus_key, partition_of, sortable, stream_key
 from src.state.tiers.redis import Script, answering, run_scripts
 
 _ANNOUNCE = Script.read("src.invalidation.buses", "announce.lua")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from src.state.guards import ALL_ON, Guards
-from src.state.incarnations import Incarnations
 from src.state.protocols import Clock, SharedCopy, Snapshot, Trip
 from src.state.settings import StateSettings
+from src.state.tiers.incarnations import Incarnations
 from src.state.tiers.memory_space import MemorySpace
 
 

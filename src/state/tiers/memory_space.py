@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from src.state.errors import SharedTierUnavailable
-from src.state.keys import PARTITIONS
 from src.state.models import Version
 from src.state.protocols import Snapshot
+from src.state.tiers.keys import PARTITIONS
 
 Delivery = tuple[int, bytes]
 """A partition and a message."""

@@ -14,7 +14,7 @@ from src.state.errors import DuplicateEvent, DurableTierUnavailable, UnfitEvent
 from src.state.protocols import Trip, open_way
 from src.state.settings import StateSettings
 from src.state.tiers.transports import answered
-from src.state.urls import for_sqlalchemy, masked
+from src.state.tiers.urls import for_sqlalchemy, masked
 
 # Only their stubs are generic.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -22,12 +22,19 @@ from redis.exceptions import NoScriptError, RedisError
 
 from src.state.errors import SharedTierUnavailable
 from src.state.guards import ALL_ON, Guards
-from src.state.incarnations import Incarnations
-from src.state.keys import PREFIX, REARMED_KEY, body_key, from_sortable, partition_of, sortable
 from src.state.protocols import SharedCopy, Snapshot, Trip, open_way
 from src.state.settings import StateSettings
+from src.state.tiers.incarnations import Incarnations
+from src.state.tiers.keys import (
+    PREFIX,
+    REARMED_KEY,
+    body_key,
+    from_sortable,
+    partition_of,
+    sortable,
+)
 from src.state.tiers.transports import answered
-from src.state.urls import masked
+from src.state.tiers.urls import masked
 
 # redis-py's stubs leave the client's type parameter open.
 Client = Redis

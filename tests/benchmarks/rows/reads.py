@@ -11,8 +11,8 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from src.state.keys import body_key
 from src.state.models import Where
+from src.state.tiers.keys import body_key
 from src.swarm.codec import decode_state
 from src.swarm.conversations import CONVERSATIONS
 from tests.benchmarks.duel import eventually

@@ -19,7 +19,7 @@ from src.state.errors import (
     StateError,
 )
 from src.state.guards import Guards
-from src.state.ladder import Rung
+from src.state.ladder.ladder import Rung
 from src.state.models import Held
 from src.state.tiers.postgres import Line, open_pool
 from src.state.tiers.postgres_log import PostgresLog

@@ -7,8 +7,8 @@ from datetime import timedelta
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from src.state.keys import body_key, sortable
 from src.state.models import Version
+from src.state.tiers.keys import body_key, sortable
 from src.swarm.commands import Create, NewParticipant, PostMessage, Speaker
 from src.swarm.runtime import Runtime, open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings

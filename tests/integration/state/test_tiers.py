@@ -8,9 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from src.state.errors import Behind
-from src.state.keys import sortable
 from src.state.models import Durability, Version, Where
-from src.state.source import LogSource
+from src.state.reads.source import LogSource
+from src.state.tiers.keys import sortable
 from src.state.tiers.postgres_log import PostgresLog
 from src.swarm.conversations import CONVERSATIONS
 from tests.support.cluster_runtimes import (

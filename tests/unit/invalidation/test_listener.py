@@ -6,9 +6,9 @@ import random
 import pytest
 
 from src.invalidation.messages import Message
-from src.state.keys import partition_of
-from src.state.ladder import Rung
+from src.state.ladder.ladder import Rung
 from src.state.models import Announcement, Version, Where
+from src.state.tiers.keys import partition_of
 from tests.support.clock import advance, jump, settle, virtual_time
 from tests.support.cluster import Cluster, Server
 

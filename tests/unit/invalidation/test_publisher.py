@@ -8,8 +8,8 @@ import pytest
 
 from src.state.buffers import Buffer
 from src.state.errors import DurableTierUnavailable
-from src.state.keys import partition_of
 from src.state.models import Announcement, Version
+from src.state.tiers.keys import partition_of
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster, Server
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from src.state.errors import ReadOnly, Refused
-from src.state.lane import Lane
 from src.state.models import Entry, Version
+from src.state.writes.lane import Lane
 from src.swarm.commands import PassBaton, PostMessage, Speaker
 from src.swarm.conversations import CONVERSATIONS
 from src.swarm.pending import Bounds, PendingRooms, RoomLane

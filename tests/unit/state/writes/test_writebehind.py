@@ -13,17 +13,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from src.state.errors import DurableTierUnavailable, UnfitEvent
 from src.state.guards import Guards
-from src.state.incarnations import Incarnations
 from src.state.models import Entry, Event, Version
-from src.state.poison import Poison
-from src.state.pressure import Colour, Pressure
 from src.state.protocols import Snapshot
-from src.state.saver import Saver
+from src.state.tiers.incarnations import Incarnations
 from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_log import MemoryLog
 from src.state.tiers.memory_shared import MemoryShared
 from src.state.tiers.memory_space import MemorySpace
-from src.state.writebehind import WriteBehind
+from src.state.writes.poison import Poison
+from src.state.writes.pressure import Colour, Pressure
+from src.state.writes.saver import Saver
+from src.state.writes.writebehind import WriteBehind
 from tests.support.clock import VirtualClock, VirtualLoop, advance, settle, virtual_time
 from tests.support.cluster import Link
 from tests.support.cluster_settings import settings

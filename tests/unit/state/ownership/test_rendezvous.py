@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.state.rendezvous import first, rank
+from src.state.ownership.rendezvous import first, rank
 
 names = st.text(min_size=1, max_size=12)
 servers_of = st.lists(names, min_size=1, max_size=6, unique=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from src.state.models import Version
 from src.state.protocols import PAGE, Snapshot
-from src.state.source import LogSource
+from src.state.reads.source import LogSource
 from src.state.tiers.memory_database import Head, MemoryDatabase
 from src.state.tiers.memory_log import MemoryLog
 from tests.support.clock import virtual_time

@@ -20,10 +20,10 @@ from src.state.errors import (
     OwnershipLost,
     OwnershipUnknown,
 )
-from src.state.holdings import Holdings
-from src.state.membership import Membership
+from src.state.ownership.holdings import Holdings
+from src.state.ownership.membership import Membership
+from src.state.ownership.rendezvous import rank
 from src.state.protocols import Clock, Kind, Ownership
-from src.state.rendezvous import rank
 
 S = TypeVar("S")
 C = TypeVar("C")

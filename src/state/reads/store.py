@@ -18,18 +18,18 @@ from src.state.errors import (
     SharedTierUnavailable,
     Undecodable,
 )
-from src.state.fills import Fills
 from src.state.guards import ALL_ON, Guards
-from src.state.incarnations import Incarnations
-from src.state.missing import Missing
 from src.state.models import ZERO, Entry, Read, Version, Where
 from src.state.protocols import Clock, SharedTier, Snapshot, Stored
+from src.state.reads.fills import Fills
+from src.state.reads.missing import Missing
+from src.state.reads.single_flight import SingleFlight
+from src.state.reads.source import Source, decode_entry
+from src.state.reads.turnstile import Turnstile
+from src.state.reads.watermarks import Watermarks
 from src.state.settings import StateSettings
-from src.state.single_flight import SingleFlight
-from src.state.source import Source, decode_entry
+from src.state.tiers.incarnations import Incarnations
 from src.state.tiers.memory import Lease, MemoryTier, Slot
-from src.state.turnstile import Turnstile
-from src.state.watermarks import Watermarks
 
 S = TypeVar("S")
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from src.state.breaker import Breaker, Way
 from src.state.errors import DurableTierUnavailable, UnfitEvent
+from src.state.ladder.breaker import Breaker, Way
 from tests.support.clock import VirtualClock, advance, jump, settle, virtual_time
 
 

@@ -1,6 +1,6 @@
 """The size of a flush transaction: larger under pressure, smaller when one fails."""
 
-from src.state.pace import Pace
+from src.state.writes.pace import Pace
 
 
 def most(pace: Pace) -> int:

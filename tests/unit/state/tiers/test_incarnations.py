@@ -7,8 +7,8 @@ from copy import copy
 import pytest
 
 from src.invalidation.messages import Message
-from src.state.incarnations import Incarnations
-from src.state.keys import partition_of
+from src.state.tiers.incarnations import Incarnations
+from src.state.tiers.keys import partition_of
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster
 

@@ -9,7 +9,7 @@ import asyncpg
 from alembic import command
 from alembic.config import Config
 
-from src.state.urls import for_sqlalchemy
+from src.state.tiers.urls import for_sqlalchemy
 
 _SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from src.state.single_flight import SingleFlight
+from src.state.reads.single_flight import SingleFlight
 from tests.support.clock import settle, virtual_time
 
 

@@ -14,16 +14,16 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from src.state.dirty import Dirty
 from src.state.errors import SharedTierUnavailable
 from src.state.guards import ALL_ON, Guards
+from src.state.ladder.retrying import until_answered
 from src.state.models import Entry
-from src.state.pace import Pace
-from src.state.pressure import Colour, Pressure
 from src.state.protocols import Clock, Kind, SharedTier, Snapshot
-from src.state.retrying import until_answered
-from src.state.saver import Saver
 from src.state.settings import StateSettings
+from src.state.writes.dirty import Dirty
+from src.state.writes.pace import Pace
+from src.state.writes.pressure import Colour, Pressure
+from src.state.writes.saver import Saver
 
 S = TypeVar("S")
 

@@ -14,7 +14,6 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from src.state.breaker import Breaker
 from src.state.errors import (
     DuplicateEvent,
     EventRefused,
@@ -26,13 +25,14 @@ from src.state.errors import (
     UnfitEvent,
 )
 from src.state.guards import ALL_ON, Guards
-from src.state.lane import Decided, Lane, Pending
+from src.state.ladder.breaker import Breaker
+from src.state.ladder.retrying import insist
 from src.state.models import Announcement, Entry, Event
-from src.state.poison import Poison
-from src.state.pressure import Pressure
 from src.state.protocols import ChangePublisher, Clock, EventLog, Kind
-from src.state.repeats import Repeats
-from src.state.retrying import insist
+from src.state.writes.lane import Decided, Lane, Pending
+from src.state.writes.poison import Poison
+from src.state.writes.pressure import Pressure
+from src.state.writes.repeats import Repeats
 
 S = TypeVar("S")
 C = TypeVar("C")

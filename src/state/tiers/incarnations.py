@@ -8,7 +8,7 @@ was stored in another life is a base, never an answer.
 
 from __future__ import annotations
 
-from src.state.keys import PARTITIONS, partition_of
+from src.state.tiers.keys import PARTITIONS, partition_of
 
 
 class Incarnations:

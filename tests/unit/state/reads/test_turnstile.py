@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from src.state.errors import Overloaded
-from src.state.turnstile import Turnstile
+from src.state.reads.turnstile import Turnstile
 from tests.support.clock import settle, virtual_time
 
 

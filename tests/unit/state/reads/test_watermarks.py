@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.state.models import ZERO, Version
-from src.state.watermarks import Watermarks
+from src.state.reads.watermarks import Watermarks
 
 versions = st.builds(Version, st.integers(0, 5), st.integers(0, 5))
 

@@ -13,7 +13,6 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from src.state.breaker import Breaker
 from src.state.errors import (
     DurableTierUnavailable,
     NotFound,
@@ -22,15 +21,16 @@ from src.state.errors import (
     OwnershipUnknown,
 )
 from src.state.guards import ALL_ON, Guards
-from src.state.lane import Lane, Pending
-from src.state.log import GroupCommit
-from src.state.membership import Membership
+from src.state.ladder.breaker import Breaker
 from src.state.models import Ack, Announcement, Entry, Held, OwnedBy, Version
+from src.state.ownership.membership import Membership
 from src.state.protocols import Clock, Kind, Ownership
-from src.state.single_flight import SingleFlight
-from src.state.source import Loaded, LogSource
-from src.state.store import Store
-from src.state.writebehind import WriteBehind
+from src.state.reads.single_flight import SingleFlight
+from src.state.reads.source import Loaded, LogSource
+from src.state.reads.store import Store
+from src.state.writes.lane import Lane, Pending
+from src.state.writes.log import GroupCommit
+from src.state.writes.writebehind import WriteBehind
 
 S = TypeVar("S")
 C = TypeVar("C")

@@ -8,11 +8,11 @@ from typing import Any
 
 import structlog
 
-from src.state.breaker import Breaker
 from src.state.errors import SharedTierUnavailable
+from src.state.ladder.breaker import Breaker
 from src.state.protocols import Clock, SharedTier
+from src.state.reads.store import Store
 from src.state.settings import StateSettings
-from src.state.store import Store
 
 log = structlog.get_logger(__name__)
 

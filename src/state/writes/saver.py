@@ -7,8 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from src.state.errors import TierUnavailable
 from src.state.models import Entry, Event
-from src.state.poison import Poison
 from src.state.protocols import Clock, EventLog, Kind
+from src.state.writes.poison import Poison
 
 S = TypeVar("S")
 

@@ -14,7 +14,7 @@ import structlog
 
 from src.state.errors import DurableTierUnavailable
 from src.state.guards import ALL_ON, Guards
-from src.state.ladder import Ladder
+from src.state.ladder.ladder import Ladder
 from src.state.models import Peer
 from src.state.protocols import Clock, Pulled, Registry
 from src.state.settings import StateSettings

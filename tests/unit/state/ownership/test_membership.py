@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from src.state.guards import Guards
-from src.state.membership import Membership
 from src.state.models import Peer
+from src.state.ownership.membership import Membership
 from src.state.protocols import Pulled
 from tests.support.clock import advance, jump, virtual_time
 from tests.support.cluster import Cluster, Server

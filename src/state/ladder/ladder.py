@@ -13,7 +13,7 @@ from enum import StrEnum
 import msgspec
 import structlog
 
-from src.state.breaker import Breaker
+from src.state.ladder.breaker import Breaker
 from src.state.protocols import Clock
 from src.state.settings import StateSettings
 

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from src.state.rendezvous import rank
-from src.state.takeover import STEP_S
+from src.state.ownership.rendezvous import rank
+from src.state.ownership.takeover import STEP_S
 from tests.support.clock import advance, virtual_time
 from tests.support.cluster import Cluster, Server
 from tests.support.kinds import GOES_ON, claim

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from src.state.errors import DurableTierUnavailable, OutcomeUnknown, Overloaded, ReadOnly
-from src.state.ladder import Rung, rung_of
+from src.state.ladder.ladder import Rung, rung_of
 from src.state.models import Where
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster, Server

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from src.state.errors import Overloaded
 from src.state.models import Durability
-from src.state.pressure import Colour, Limits, Pressure, next_colour
+from src.state.writes.pressure import Colour, Limits, Pressure, next_colour
 from tests.support.clock import VirtualClock, advance, settle, virtual_time
 from tests.support.cluster import Cluster, Server
 from tests.support.cluster_settings import settings

@@ -1,0 +1,1 @@
+"""What is done without a store that is away, and how one finds out that it is back."""
