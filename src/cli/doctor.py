@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import asyncpg
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from src.state.tiers.migrations import SCRIPTS
 from src.state.tiers.urls import masked
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -30,7 +30,7 @@ _POSTGRES_SINCE = 150_000
 _REDIS_SINCE = 7
 _CLOCK_S = 2.0
 _CONNECT_S = 5.0
-_REVISIONS = Path(__file__).resolve().parents[2] / "alembic"
+
 _STYLES: dict[Verdict, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -133,7 +133,7 @@ def postgres_settings(settings: Mapping[str, str]) -> list[Finding]:
 
 
 async def _revision(connection: Connection) -> Finding:
-    head = ScriptDirectory(str(_REVISIONS)).get_current_head()
+    head = ScriptDirectory(str(SCRIPTS)).get_current_head()
     known = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
     present = (
         await connection.fetchval("SELECT version_num FROM alembic_version") if known else None

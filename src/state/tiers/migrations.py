@@ -11,7 +11,8 @@ from alembic.config import Config
 
 from src.state.tiers.urls import for_sqlalchemy
 
-_SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"
+SCRIPTS = Path(__file__).resolve().parents[3] / "alembic"
+"""The revisions: beside the package."""
 
 _ROLE_LOCK = 7_305_148_212
 
@@ -33,7 +34,7 @@ def migrate(database_url: str) -> None:
     Must not be called from a running event loop. Safe to run from several processes at once.
     """
     config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
+    config.set_main_option("script_location", str(SCRIPTS))
     config.set_main_option("sqlalchemy.url", for_sqlalchemy(database_url).replace("%", "%%"))
     command.upgrade(config, "head")
     asyncio.run(_limit_role(database_url))
