@@ -1,97 +1,144 @@
-"""The authorisation matrix: every route for every role."""
+"""The authorisation matrix: every route of the application for every kind of caller."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
+import aiohttp
+import httpx
+from fastapi.routing import iter_route_contexts
+from starlette.routing import WebSocketRoute
+
+from src.api.app import Api
 from src.api.auth.principals import Role
+from src.api.auth.tokens import issue_token
+from src.api.lifespan import internal_secret
+from src.swarm.internal_tokens import InternalTokens
 from tests.integration.api.begun import ROOM, begin
-from tests.support.api import RunningServer
+from tests.support import permissions
+from tests.support.api import SECRET, RunningServer, token
+from tests.support.permissions import MAKERS, NOBODY_KNOWN, OWN_ROOM, RULES, Clients, Rule, Who
 
-ADMIN, EDITOR, MEMBER, SERVICE, VIEWER = (
-    Role.ADMIN,
-    Role.EDITOR,
-    Role.MEMBER,
-    Role.SERVICE,
-    Role.VIEWER,
-)
-ALL = {ADMIN, SERVICE}
-READERS = ALL | {VIEWER}
-SAVE = "/api/v1/conversations/save-turn"
+LOGOUT = "/api/v1/auth/logout"
+"""It makes the token of `Who.REVOKED`; that caller is in the matrix as soon as the route is."""
 TURN = {"conversation_id": "c-1", "user_message": "a", "assistant_message": "b"}
 BATON = {"type": "pass_baton", "to": None}
-
-# (method, path, body) -> roles that may, for a caller who is no member of the conversation.
-MATRIX: list[tuple[str, str, Any, set[Role]]] = [
-    ("POST", "/api/v1/conversations", {}, ALL | {MEMBER}),
-    ("GET", "/api/v1/conversations", None, READERS | {MEMBER}),
-    ("GET", ROOM, None, READERS),
-    ("GET", f"{ROOM}/messages", None, READERS),
-    ("GET", f"{ROOM}/events", None, READERS),
-    ("POST", f"{ROOM}/messages", {"text": "a"}, ALL),
-    ("POST", SAVE, TURN, ALL),
-    ("POST", f"{ROOM}/commands", BATON, ALL),
-    ("PATCH", f"{ROOM}/config", {"goal": "b"}, ALL),
-    ("POST", "/api/v1/bots", {"name": "Bea"}, ALL | {EDITOR}),
-    ("GET", "/api/v1/bots", None, READERS | {EDITOR}),
-    ("GET", "/api/v1/bots/ada", None, READERS | {EDITOR}),
-    ("GET", "/api/v1/bots/ada/history", None, READERS | {EDITOR}),
-    ("PUT", "/api/v1/bots/ada", {"name": "Ada"}, ALL | {EDITOR}),
-    ("PATCH", "/api/v1/bots/ada", {"role": "lead"}, ALL | {EDITOR}),
-    ("POST", "/api/v1/teams", {"name": "Team"}, ALL | {EDITOR}),
-    ("GET", "/api/v1/teams", None, READERS | {EDITOR}),
-    ("GET", "/api/v1/teams/crew", None, READERS | {EDITOR}),
-    ("GET", "/api/v1/teams/crew/history", None, READERS | {EDITOR}),
-    ("PUT", "/api/v1/teams/crew", {"name": "Crew"}, ALL | {EDITOR}),
-    ("PATCH", "/api/v1/teams/crew", {"objectives": ["win"]}, ALL | {EDITOR}),
-    ("GET", "/status", None, READERS),
-    ("GET", "/metrics", None, READERS),
-    ("GET", "/api/metrics", None, READERS),
-    # What may be done once comes last, the roles that may not first.
-    ("DELETE", ROOM, None, ALL),
-    ("DELETE", "/api/v1/bots/ada", None, ALL | {EDITOR}),
-    ("DELETE", "/api/v1/teams/crew", None, ALL | {EDITOR}),
-]
-STREAMED = {("get", "/api/v1/conversations/{conversation_id}/stream")}
+TOKENS = {
+    Who.VIEWER: token("some-viewer", Role.VIEWER),
+    Who.OWN: token("carl"),
+    Who.OTHER: token("eve"),
+    Who.EDITOR: token("some-editor", Role.EDITOR),
+    Who.ADMIN: token("root", Role.ADMIN),
+    Who.SERVICE: token("worker", Role.SERVICE),
+    Who.EXPIRED: issue_token(SECRET, "root", [Role.ADMIN], lifetime=timedelta(seconds=-1)),
+    Who.REVOKED: token("gone", Role.ADMIN),
+    Who.INTERNAL: InternalTokens(internal_secret(SECRET)).sign(),
+}
 
 
-async def test_every_route_is_open_to_the_roles_it_names_and_no_other(
+def routes_of(app: Api) -> Iterator[str]:
+    """Name every route the application has: `GET /status`, `WS /ws/live`."""
+    for route in iter_route_contexts(app.routes):
+        if isinstance(route.original_route, WebSocketRoute):
+            yield f"WS {route.path}"
+        else:
+            yield from (f"{one} {route.path}" for one in sorted(route.methods or ()))
+
+
+def test_every_route_has_a_rule(server: RunningServer) -> None:
+    routes = {route for route in routes_of(server.app) if not route.startswith("HEAD ")}
+
+    missing, stale = sorted(routes - set(RULES)), sorted(set(RULES) - routes)
+    assert not missing, f"say in RULES of {permissions.__file__} who may use {missing}"
+    assert not stale, f"take {stale} out of RULES of {permissions.__file__}: no such route"
+
+
+async def test_every_route_lets_in_whom_its_rule_names_and_nobody_else(
     server: RunningServer,
 ) -> None:
     wrong = []
-    async with server.as_("root", ADMIN) as root:
-        await begin(root)
-        await root.post("/api/v1/bots", json={"id": "ada", "name": "Ada"})
-        await root.post("/api/v1/teams", json={"id": "crew", "name": "Crew"})
-        for method, path, body, allowed in MATRIX:
-            for role in sorted(Role, key=lambda one: one in allowed):
-                async with server.as_(f"some-{role}", role) as client:
-                    answer = await client.request(method, path, json=body)
-                was_allowed = answer.status_code not in (401, 403)
-                if was_allowed is not (role in allowed):
-                    wrong.append((method, path, role.value, answer.status_code))
+    async with callers(server) as clients:
+        own = {"id": OWN_ROOM, "participants": [{"id": "zoe", "kind": "person", "name": "Zoe"}]}
+        assert (await clients[Who.OWN].post("/api/v1/conversations", json=own)).is_success
+        for route, rule in RULES.items():
+            shared = await path_of(route, clients)
+            for who in clients:
+                method, fresh = route.split()[0], shared
+                if who in rule.may and method not in ("GET", "WS"):
+                    # It may be changed or gone afterwards.
+                    fresh = await path_of(route, clients)
+                status = await status_of(clients[who], method, fresh, rule)
+                if not is_right(status, who, rule):
+                    wrong.append(f"{route} for {who}: {status}")
 
     assert wrong == []
 
 
-def test_the_matrix_has_every_route(server: RunningServer) -> None:
-    routes = {
-        (method, path)
-        for path, methods in server.app.openapi()["paths"].items()
-        for method in methods
-        if not path.startswith("/health/")
-    }
-    shown = {
-        (
-            method.lower(),
-            path.replace(ROOM, "/api/v1/conversations/{conversation_id}")
-            .replace("bots/ada", "bots/{config_id}")
-            .replace("teams/crew", "teams/{config_id}"),
-        )
-        for method, path, _, _ in MATRIX
-    }
+@asynccontextmanager
+async def callers(server: RunningServer) -> AsyncIterator[Clients]:
+    """Give a client for each caller."""
+    known = [who for who in Who if who is not Who.REVOKED or f"POST {LOGOUT}" in RULES]
+    async with AsyncExitStack() as stack:
+        clients = {}
+        for who in known:
+            headers = {"Authorization": f"Bearer {TOKENS[who]}"} if who in TOKENS else {}
+            clients[who] = await stack.enter_async_context(
+                httpx.AsyncClient(base_url=server.url, headers=headers, timeout=20)
+            )
+        if Who.REVOKED in clients:
+            assert (await clients[Who.REVOKED].post(LOGOUT)).is_success
+        yield clients
 
-    assert routes - STREAMED == shown
+
+async def path_of(route: str, clients: Clients) -> str:
+    """Fill in the parameters of a route's path with things that exist."""
+    path = route.split()[1]
+    if "{" not in path:
+        return path
+    beginnings = [one for one in MAKERS if path.startswith(one)]
+    assert beginnings, f"add to MAKERS of {permissions.__file__} who makes what {path} names"
+    longest = max(beginnings, key=len)
+    filled = await MAKERS[longest](clients) + path.removeprefix(longest)
+    assert "{" not in filled, f"MAKERS of {permissions.__file__} know no whole {path}"
+    return filled
+
+
+async def status_of(client: httpx.AsyncClient, method: str, path: str, rule: Rule) -> int:
+    if method == "WS":
+        return await status_of_session(client, path, rule)
+    raw = isinstance(rule.body, bytes)
+    request = client.build_request(
+        method,
+        path,
+        params=rule.query,
+        headers=rule.headers,
+        content=rule.body if raw else None,
+        json=None if raw else rule.body,
+    )
+    # Only the head of the answer: a stream has no end.
+    answer = await client.send(request, stream=True)
+    await answer.aclose()
+    return answer.status_code
+
+
+async def status_of_session(client: httpx.AsyncClient, path: str, rule: Rule) -> int:
+    headers = {name: client.headers[name] for name in ("authorization",) if name in client.headers}
+    async with aiohttp.ClientSession() as http:
+        url = str(client.base_url.join(path))
+        try:
+            async with http.ws_connect(url, params=rule.query, headers=headers):
+                return 101
+        except aiohttp.WSServerHandshakeError as refused:
+            return refused.status
+
+
+def is_right(status: int, who: Who, rule: Rule) -> bool:
+    if who in rule.may:
+        return status < 400 or status in rule.also
+    known = who not in NOBODY_KNOWN and rule.may != permissions.SERVERS
+    return status == (403 if known else 401)
 
 
 async def test_members_of_a_conversation_use_it_and_the_creator_configures_it(
@@ -108,7 +155,7 @@ async def test_members_of_a_conversation_use_it_and_the_creator_configures_it(
                     await client.get(ROOM),
                     await client.get(f"{ROOM}/messages"),
                     await client.post(f"{ROOM}/messages", json={"text": "a"}),
-                    await client.post(SAVE, json=TURN),
+                    await client.post("/api/v1/conversations/save-turn", json=TURN),
                     await client.post(f"{ROOM}/commands", json=BATON),
                     await client.post(f"{ROOM}/commands", json={"type": "count", "credits": 1}),
                     await client.patch(f"{ROOM}/config", json={"goal": name}),

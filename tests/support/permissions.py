@@ -1,0 +1,170 @@
+"""Who may use which route: one line for each, and a few for what its path or body needs.
+
+The authorisation test asks the application for its routes: one that has no line here fails it, and
+so does a line without a route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import httpx
+import msgspec
+
+from src.api.ids import new_id
+from src.swarm.commands import PostMessage, Speaker
+from src.swarm.forwarding import AskedFor, Given, encode_forwarded
+
+
+class Who(StrEnum):
+    """A caller as the matrix knows it. `OWN` made, or takes part in, what is asked for."""
+
+    NONE = "none"
+    VIEWER = "viewer"
+    OWN = "member-own"
+    OTHER = "member-other"
+    EDITOR = "editor"
+    ADMIN = "admin"
+    SERVICE = "service"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    INTERNAL = "internal"
+
+
+ANYBODY = frozenset(Who)
+"""Open to all, whatever token they bring."""
+NOBODY_KNOWN = frozenset((Who.NONE, Who.EXPIRED, Who.REVOKED, Who.INTERNAL))
+"""They get 401 where a token is needed; the others, without the right to it, 403."""
+USERS = ANYBODY - NOBODY_KNOWN
+FULL = frozenset((Who.ADMIN, Who.SERVICE))
+ADMINS = frozenset((Who.ADMIN,))
+OWNERS = FULL | {Who.OWN}
+READERS = FULL | {Who.VIEWER}
+OWN_READERS = READERS | {Who.OWN}
+MEMBERS = FULL | {Who.OWN, Who.OTHER}
+CONFIG_WRITERS = FULL | {Who.EDITOR}
+CONFIG_READERS = CONFIG_WRITERS | {Who.VIEWER}
+SERVERS = frozenset((Who.INTERNAL,))
+
+
+class Rule(NamedTuple):
+    """Who gets through, with a request that is good; others get 401 or 403."""
+
+    may: frozenset[Who]
+    body: Any = None
+    """JSON, or bytes to be sent as they are."""
+    query: Mapping[str, str] | None = None
+    also: tuple[int, ...] = ()
+    """Statuses from 400 on that show too that the caller got through."""
+    headers: Mapping[str, str] | None = None
+
+
+OWN_ROOM = "c-own"
+"""A conversation that `Who.OWN` created; it is there from the start and nothing deletes it."""
+BOT: dict[str, Any] = {"name": "Ada"}
+TEAM: dict[str, Any] = {"name": "Crew"}
+_SAID = encode_forwarded(
+    PostMessage(Speaker("person", "zoe"), "hello"),
+    key="forwarded",
+    actor="zoe",
+    if_seq=None,
+    durability=None,
+    create=False,
+)
+_AWAY = (404, 409, 421, 503)
+
+
+def _configs(kind: str, body: dict[str, Any]) -> dict[str, Rule]:
+    """The routes that every kind of config has."""
+    many, one = f"/api/v1/{kind}", f"/api/v1/{kind}/{{config_id}}"
+    return {
+        f"GET {many}": Rule(CONFIG_READERS),
+        f"POST {many}": Rule(CONFIG_WRITERS, body),
+        f"GET {one}": Rule(CONFIG_READERS),
+        f"PUT {one}": Rule(CONFIG_WRITERS, body),
+        f"PATCH {one}": Rule(CONFIG_WRITERS, {"name": "Another name"}),
+        f"DELETE {one}": Rule(CONFIG_WRITERS),
+        f"GET {one}/history": Rule(CONFIG_READERS),
+    }
+
+
+_ROOM = "/api/v1/conversations/{conversation_id}"
+_LIVE = {"conversation_id": OWN_ROOM}
+RULES: dict[str, Rule] = {
+    # conversations
+    "POST /api/v1/conversations": Rule(MEMBERS, {}),
+    "GET /api/v1/conversations": Rule(READERS | MEMBERS),
+    f"GET {_ROOM}": Rule(OWN_READERS),
+    f"DELETE {_ROOM}": Rule(OWNERS),
+    f"PATCH {_ROOM}/config": Rule(OWNERS, {"goal": "Ship it"}),
+    f"POST {_ROOM}/commands": Rule(OWNERS, {"type": "pass_baton", "to": None}),
+    f"GET {_ROOM}/messages": Rule(OWN_READERS),
+    f"POST {_ROOM}/messages": Rule(OWNERS, {"text": "hello"}),
+    "POST /api/v1/conversations/save-turn": Rule(
+        OWNERS, {"conversation_id": OWN_ROOM, "user_message": "a", "assistant_message": "b"}
+    ),
+    f"GET {_ROOM}/events": Rule(OWN_READERS),
+    f"GET {_ROOM}/stream": Rule(OWN_READERS),
+    "WS /ws/live": Rule(OWN_READERS, query=_LIVE),
+    "WS /api/v1/ws/live": Rule(OWN_READERS, query=_LIVE),
+    # configs
+    **_configs("bots", BOT),
+    **_configs("teams", TEAM),
+    # operations
+    "GET /health/live": Rule(ANYBODY),
+    "GET /health/ready": Rule(ANYBODY),
+    "GET /status": Rule(READERS),
+    "GET /metrics": Rule(READERS),
+    "GET /api/metrics": Rule(READERS),
+    # the contract, and its pages in development
+    "GET /api/v1/openapi.json": Rule(ANYBODY),
+    "GET /docs": Rule(ANYBODY),
+    "GET /docs/oauth2-redirect": Rule(ANYBODY),
+    "GET /redoc": Rule(ANYBODY),
+    # between servers
+    "POST /internal/v1/conversations/{conversation_id}/commands": Rule(SERVERS, _SAID),
+    "POST /internal/v1/conversations/{conversation_id}/give": Rule(
+        SERVERS, msgspec.json.encode(AskedFor("s-1")), also=_AWAY
+    ),
+    "POST /internal/v1/given": Rule(SERVERS, msgspec.json.encode(Given(()))),
+}
+
+Clients = Mapping[Who, httpx.AsyncClient]
+Make = Callable[[Clients], Awaitable[str]]
+"""Makes the thing that a path names, for `Who.OWN` if it has an owner; returns its path."""
+
+
+async def _conversation(clients: Clients) -> str:
+    id = new_id()
+    await _made(clients[Who.OWN], "/api/v1/conversations", {"id": id})
+    return f"/api/v1/conversations/{id}"
+
+
+async def _internal(clients: Clients) -> str:
+    return "/internal" + (await _conversation(clients)).removeprefix("/api")
+
+
+def _config(kind: str, body: dict[str, Any]) -> Make:
+    async def make(clients: Clients) -> str:
+        made = await _made(clients[Who.ADMIN], f"/api/v1/{kind}", body)
+        return f"/api/v1/{kind}/{made['id']}"
+
+    return make
+
+
+async def _made(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = await client.post(path, json=body)
+    assert answer.is_success, (path, answer.text)
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+MAKERS: dict[str, Make] = {
+    _ROOM: _conversation,
+    "/internal/v1/conversations/{conversation_id}": _internal,
+    "/api/v1/bots/{config_id}": _config("bots", BOT),
+    "/api/v1/teams/{config_id}": _config("teams", TEAM),
+}
+"""By the beginning of a path, its last parameter included; the longest one counts."""
