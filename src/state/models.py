@@ -167,6 +167,14 @@ class OwnedBy(msgspec.Struct, frozen=True, gc=False):
     seq: int
 
 
+class Term(msgspec.Struct, frozen=True, gc=False):
+    """A server's time in charge of a duty; over as soon as the row says anything else."""
+
+    duty: str
+    server_id: str
+    epoch: int
+
+
 class Peer(msgspec.Struct, frozen=True, gc=False):
     """A server as its row in L3 describes it."""
 

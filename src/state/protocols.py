@@ -235,6 +235,16 @@ class Ownership(Protocol):
         """
 
 
+class Duties(Protocol):
+    """L3's rows of work that one server does for all."""
+
+    async def hold(self, server_id: str, names: Sequence[str]) -> Mapping[str, int]:
+        """Take these duties where no living server has them; return the epochs of those we have.
+
+        Each change of hands raises the epoch. Raises DurableTierUnavailable without an answer.
+        """
+
+
 class Pulled(msgspec.Struct, frozen=True, gc=False):
     """What one pull of L3 saw."""
 

@@ -60,6 +60,9 @@ class StateSettings(BaseSettings):
     idle_release: Duration = timedelta(seconds=60)
     """A conversation without commands for this long is given up by its owner."""
 
+    outbox_keep: Duration = Field(default=timedelta(days=7), ge=timedelta(hours=1))
+    """How long a committed change of a config stays in the outbox, for readers who come back."""
+
     amber_late: Duration = Field(default=timedelta(seconds=5), gt=timedelta(0))
     """A change this much longer unflushed than `flush_max_wait` makes acks wait for a flush ..."""
     amber_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -29,15 +30,18 @@ from src.state.ladder.keeping import keep_for_ever
 from src.state.ladder.ladder import Ladder
 from src.state.lists import ConversationLists
 from src.state.models import Announcement
+from src.state.ownership.leader import Duty, Leader
 from src.state.ownership.membership import Membership
 from src.state.protocols import Clock
 from src.state.reads.source import LogSource
 from src.state.reads.store import Store
 from src.state.reads.turnstile import Turnstile
+from src.state.records.outbox import Outbox
 from src.state.tiers.incarnations import Incarnations
 from src.state.tiers.keys import partition_of
 from src.state.tiers.memory import open_lease
 from src.state.tiers.postgres import Line, open_engine, open_pool
+from src.state.tiers.postgres_duties import PostgresDuties
 from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
 from src.state.tiers.redis import RedisTier, open_redis
@@ -61,6 +65,7 @@ log = structlog.get_logger(__name__)
 
 _DRAIN_S = 10.0
 _LEAVE_S = 2.0
+_RETENTION = timedelta(minutes=10)
 _NO_PROVIDERS: Mapping[str, Provider] = MappingProxyType({})
 
 
@@ -260,6 +265,8 @@ async def open_runtime(
             feed,
             outage,
         )
+        leader = Leader(PostgresDuties(pool), membership, owned, clock)
+        leader.add(Duty("outbox-retention", _RETENTION, Outbox(pool).retention(state.outbox_keep)))
         status.bounded += [service.buffers, notices.buffers]
 
         await membership.join()
@@ -278,6 +285,7 @@ async def open_runtime(
         await stack.enter_async_context(_farewell(conversations, membership))
         await stack.enter_async_context(outage.running(service.submit_pending))
         await stack.enter_async_context(host.running())
+        await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
         yield Runtime(service, status, tokens)
 

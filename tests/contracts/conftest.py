@@ -17,15 +17,17 @@ from src.invalidation.protocols import Bus
 from src.state.clock import SystemClock
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Announcement
-from src.state.protocols import EventLog, Kind, Ownership, Registry, SharedTier
+from src.state.protocols import Duties, EventLog, Kind, Ownership, Registry, SharedTier
 from src.state.tiers.incarnations import Incarnations
 from src.state.tiers.keys import body_key, bus_key, stream_key
 from src.state.tiers.memory_database import MemoryDatabase
+from src.state.tiers.memory_duties import MemoryDuties
 from src.state.tiers.memory_log import MemoryLog
 from src.state.tiers.memory_ownership import MemoryOwnership, MemoryRegistry
 from src.state.tiers.memory_shared import MemoryShared
 from src.state.tiers.memory_space import Counter, MemorySpace
 from src.state.tiers.postgres import Line, Pool, open_pool
+from src.state.tiers.postgres_duties import PostgresDuties
 from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
 from src.state.tiers.redis import RedisTier, open_redis
@@ -60,6 +62,9 @@ class Durable(ABC):
     def registry(self, guards: Guards = ALL_ON) -> Registry: ...
 
     @abstractmethod
+    def duties(self) -> Duties: ...
+
+    @abstractmethod
     async def summary(self, id: str) -> tuple[int, str] | None:
         """The read model's row: seq and last line."""
 
@@ -89,6 +94,9 @@ class InMemory(Durable):
 
     def registry(self, guards: Guards = ALL_ON) -> Registry:
         return MemoryRegistry(self.database, guards=guards)
+
+    def duties(self) -> Duties:
+        return MemoryDuties(self.database)
 
     async def summary(self, id: str) -> tuple[int, str] | None:
         row = self.database.read_models["conversation_summaries"].get(id)
@@ -121,6 +129,9 @@ class InPostgres(Durable):
 
     def registry(self, guards: Guards = ALL_ON) -> Registry:
         return PostgresRegistry(self._lines[1], self._lines[2], guards=guards)
+
+    def duties(self) -> Duties:
+        return PostgresDuties(self._pool)
 
     async def summary(self, id: str) -> tuple[int, str] | None:
         row = await self._pool.fetchrow(

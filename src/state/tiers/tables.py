@@ -162,3 +162,11 @@ quarantine = Table(
     Column("why", Text, nullable=False),
     _time("at", default=True),
 )
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner_id", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+)
