@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from src.state.errors import Undecodable
 from src.swarm import free_json
@@ -48,7 +49,7 @@ def decode_state(body: bytes) -> ConversationState:
         raise Undecodable("conversation state", _reason(body, exc)) from exc
     if state.schema > SCHEMA:
         raise Undecodable("conversation state", _newer(state.schema, SCHEMA))
-    return state
+    return state if state.schema == SCHEMA else replace(state, schema=SCHEMA)
 
 
 def describe(event: ConversationEvent) -> tuple[str, int]:

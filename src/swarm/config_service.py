@@ -17,7 +17,9 @@ from src.state.configs import (
 )
 from src.state.models import Read, Version
 from src.state.reads.store import Store
-from src.swarm.configs import SCHEMA, BotConfig, TeamConfig, decode_bot, decode_team
+from src.swarm.configs.bots import BotConfig, decode_bot
+from src.swarm.configs.decoding import SCHEMA
+from src.swarm.configs.teams import TeamConfig, decode_team
 
 BOTS: ConfigKind[BotConfig] = ConfigKind("bot", BotConfig, decode_bot, SCHEMA)
 TEAMS: ConfigKind[TeamConfig] = ConfigKind("team", TeamConfig, decode_team, SCHEMA)

@@ -3,6 +3,9 @@
 An event holds results and not requests, so that folding it needs no rule that could change later:
 the blackboard event has the new values, not "append". `SCHEMA` of a class goes up when an older
 release could not fold it; a new optional field with a neutral default needs no new number.
+
+Schema 2 of `created` and `config_changed`: a field that is left out of a config is inherited. In
+schema 1 each was written out, so what such a conversation does is what it always did.
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ class Value(msgspec.Struct, frozen=True, gc=False):
 
 
 class Created(_Event, frozen=True, gc=False, tag="created"):
+    SCHEMA: ClassVar[int] = 2
+
     id: str
     config: Config
     participants: tuple[Participant, ...] = ()
@@ -64,6 +69,8 @@ class MessageAdded(_Event, frozen=True, gc=False, tag="message_added"):
 
 class ConfigChanged(_Event, frozen=True, gc=False, tag="config_changed"):
     """The whole config after the change, and the names of the fields that differ."""
+
+    SCHEMA: ClassVar[int] = 2
 
     config: Config
     changed: tuple[str, ...]

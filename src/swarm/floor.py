@@ -21,7 +21,8 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from src.swarm.configs import BotConfig
+from src.swarm import inheritance
+from src.swarm.configs.bots import BotConfig
 from src.swarm.models import ConversationState
 from src.swarm.responder import can_answer
 
@@ -81,14 +82,13 @@ def loop_cap_reached(state: ConversationState) -> bool:
     A window that holds nothing but bots' turns and has lost older ones counts as reached: large
     turns shorten it, and then it can't show how long the row really is.
     """
+    cap = inheritance.responder(state.config).loop_cap
     in_a_row = 0
     for message in reversed(state.messages):
         if message.author.kind == "person":
-            return in_a_row >= state.config.responder.loop_cap
+            return in_a_row >= cap
         in_a_row += message.author.kind == "bot"
-    return in_a_row >= state.config.responder.loop_cap or (
-        in_a_row > 0 and len(state.messages) < state.stats.turns
-    )
+    return in_a_row >= cap or (in_a_row > 0 and len(state.messages) < state.stats.turns)
 
 
 def _reason(

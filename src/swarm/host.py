@@ -26,7 +26,7 @@ from src.state.models import Entry, Event
 from src.swarm import floor
 from src.swarm.commands import PostMessage, ReportConfigVersion, Speaker
 from src.swarm.config_service import ConfigService
-from src.swarm.configs import BotConfig
+from src.swarm.configs.bots import BotConfig
 from src.swarm.conversations import MESSAGE_ADDED
 from src.swarm.errors import SwarmError
 from src.swarm.floor import Floor

@@ -1,7 +1,7 @@
 """Limits of a conversation: defaults, hard caps, and the effective value between them.
 
-A limit that is not set is inherited (global setting -> team -> conversation -> run). Credits are
-whole numbers, 1 000 000 for one US dollar.
+A limit that is not set is inherited: see `inheritance.py`. Credits are whole numbers, 1 000 000 for
+one US dollar.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from src.swarm import layers
 from src.swarm.bounds import Count
 
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
@@ -52,12 +53,12 @@ CAPS = EffectiveLimits(
 )
 
 
-def effective(*layers: Limits) -> EffectiveLimits:
+def effective(*given: Limits) -> EffectiveLimits:
     """Combine layers, the most general first: the last that sets a limit wins, then the cap."""
-    chosen = {name: getattr(DEFAULTS, name) for name in Limits.__struct_fields__}
-    for layer in layers:
-        for name in chosen:
-            value = getattr(layer, name)
-            if value is not None:
-                chosen[name] = value
-    return EffectiveLimits(**{name: min(chosen[name], getattr(CAPS, name)) for name in chosen})
+    wanted = layers.filled(EffectiveLimits, layers.overlay(Limits(), *given))
+    return EffectiveLimits(
+        **{
+            name: min(getattr(wanted, name), getattr(CAPS, name))
+            for name in Limits.__struct_fields__
+        }
+    )

@@ -21,7 +21,7 @@ from src.swarm.bounds import Count, Id, Label, LongText, Name, Note, Topic
 from src.swarm.free_json import EMPTY, NULL
 from src.swarm.limits import Limits
 
-SCHEMA = 1
+SCHEMA = 2
 
 Status = Literal[
     "uninitialized",
@@ -58,6 +58,10 @@ ToolCallStatus = Literal[
 # --- config: what a client may patch -------------------------------------------------------------
 
 
+class _Layer(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """What one layer sets; a field at its default is inherited: see `inheritance.py`."""
+
+
 class LlmConfig(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """The language model that bots of this conversation use unless their own config names one."""
 
@@ -66,35 +70,35 @@ class LlmConfig(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tru
     options: Raw = EMPTY
 
 
-class Policy(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+class Policy(_Layer, frozen=True, gc=False):
     """Who may see and write: `open` to all, `restricted` and `private` to members and `acl`."""
 
-    visibility: Literal["open", "restricted", "private"] = "open"
-    acl: Annotated[tuple[Id, ...], Meta(max_length=bounds.PARTICIPANTS)] = ()
+    visibility: Literal["open", "restricted", "private"] | None = None
+    acl: Annotated[tuple[Id, ...], Meta(max_length=bounds.PARTICIPANTS)] | None = None
 
 
-class Scheduling(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+class Scheduling(_Layer, frozen=True, gc=False):
     """When tool calls run, and which of them a person has to approve first."""
 
-    default_delay_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
+    default_delay_ms: Annotated[int, Meta(ge=0, le=86_400_000)] | None = None
     tool_delays: Raw = EMPTY
     """{tool: milliseconds}"""
     requires_approval: (
-        Literal["none", "all"] | Annotated[tuple[Name, ...], Meta(max_length=bounds.TOOLS)]
-    ) = "none"
-    approval_timeout_s: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
-    auto_reject_on_timeout: bool = True
+        Literal["none", "all"] | Annotated[tuple[Name, ...], Meta(max_length=bounds.TOOLS)] | None
+    ) = None
+    approval_timeout_s: Annotated[float, Meta(ge=1, le=86_400)] | None = None
+    auto_reject_on_timeout: bool | None = None
 
 
-class ResponderRules(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+class ResponderRules(_Layer, frozen=True, gc=False):
     """Who answers when nobody was named: see `responder.py` for the order of the rules."""
 
-    policy: Literal["default", "round_robin", "keywords", "moderator"] = "default"
+    policy: Literal["default", "round_robin", "keywords", "moderator"] | None = None
     moderator: Id | None = None
     default_bot: Id | None = None
     keywords: Raw = EMPTY
     """{bot: [words]}"""
-    loop_cap: Annotated[int, Meta(ge=1, le=bounds.WINDOW_MESSAGES)] = 6
+    loop_cap: Annotated[int, Meta(ge=1, le=bounds.WINDOW_MESSAGES)] | None = None
     """How many turns in a row bots may take before a person has to speak."""
 
 

@@ -24,8 +24,8 @@ from typing import Literal
 
 import msgspec
 
-from src.swarm import free_json, topics, words
-from src.swarm.configs import BotConfig
+from src.swarm import free_json, inheritance, topics, words
+from src.swarm.configs.bots import BotConfig
 from src.swarm.models import ConversationState, Message, Participant
 
 Reason = Literal[
@@ -99,6 +99,7 @@ class _Choice:
         self, state: ConversationState, turn: Message, configs: Mapping[str, BotConfig]
     ) -> None:
         self._state, self._turn, self._configs = state, turn, configs
+        self._rules = inheritance.responder(state.config)
         self._bots = [
             bot
             for bot in sorted(state.bots, key=lambda bot: -bot.priority)
@@ -143,7 +144,7 @@ class _Choice:
         return None if baton is None else self._one(baton.holder, "baton", "holder_absent")
 
     def by_policy(self) -> Answer | None:
-        rules = self._state.config.responder
+        rules = self._rules
         match rules.policy:
             case "default":
                 return None
@@ -162,7 +163,7 @@ class _Choice:
                 return self._one(rules.moderator or "", "moderator", "moderator_absent")
 
     def by_default(self) -> Answer:
-        usual = self._state.config.responder.default_bot
+        usual = self._rules.default_bot
         if usual is not None:
             return self._one(usual, "default", "default_absent", self._proactive)
         if not self._proactive:

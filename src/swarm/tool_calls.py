@@ -15,14 +15,14 @@ from msgspec.structs import replace
 
 from src.state.errors import Refused
 from src.state.models import Context, Meta, event_id
-from src.swarm import bounds, free_json
+from src.swarm import bounds, free_json, inheritance
 from src.swarm.commands import DecideToolCall, FinishToolCall, RequestToolCall
 from src.swarm.events import ToolCallDecided, ToolCallProgressed, ToolCallRequested
+from src.swarm.inheritance import EffectiveScheduling
 from src.swarm.members import bot
 from src.swarm.models import (
     ConversationState,
     PendingToolCall,
-    Scheduling,
     ToolCallStatus,
 )
 
@@ -53,7 +53,7 @@ def request(
     if sum(call.status in OPEN for call in state.pending_tool_calls) >= bounds.TOOL_CALLS:
         detail = f"{bounds.TOOL_CALLS} tool calls are open; decide or cancel one"
         raise Refused("too_many", detail, field="tool")
-    scheduling = state.config.scheduling
+    scheduling = inheritance.scheduling(state.config)
     waits = needs_approval(scheduling, command.tool)
     wait_s = scheduling.approval_timeout_s if waits else delay_s(scheduling, command.tool)
     return ToolCallRequested(
@@ -92,7 +92,7 @@ def finish(state: ConversationState, command: FinishToolCall) -> tuple[ToolCallP
     return (ToolCallProgressed(call.id, command.outcome, result, command.error, command.cost),)
 
 
-def needs_approval(scheduling: Scheduling, tool: str) -> bool:
+def needs_approval(scheduling: EffectiveScheduling, tool: str) -> bool:
     """Say whether a person has to approve calls of this tool."""
     rule = scheduling.requires_approval
     if isinstance(rule, str):
@@ -100,7 +100,7 @@ def needs_approval(scheduling: Scheduling, tool: str) -> bool:
     return tool in rule
 
 
-def delay_s(scheduling: Scheduling, tool: str) -> float:
+def delay_s(scheduling: EffectiveScheduling, tool: str) -> float:
     """Return how long a call of this tool waits before it runs, in seconds."""
     delays = free_json.read(scheduling.tool_delays)
     return float(delays.get(tool, scheduling.default_delay_ms)) / 1_000

@@ -74,6 +74,7 @@ from src.swarm.events import (
     ToolsChanged,
     UsageCounted,
 )
+from src.swarm.inheritance import Inherited, Ruled, in_effect
 from src.swarm.models import BlackboardItem, ConversationState
 
 _encode = msgspec.json.Encoder().encode
@@ -107,7 +108,7 @@ _Bounded = (
 
 
 def decide(
-    state: ConversationState | None, command: Command, context: Context
+    state: ConversationState | None, command: Command | Ruled, context: Context
 ) -> tuple[ConversationEvent, ...]:
     """Return the events that the command means here; none if all is so already.
 
@@ -117,6 +118,10 @@ def decide(
         NotFound: no such conversation, or it was deleted.
         Refused: not allowed in this state; `field` names the place in the command.
     """
+    inherited: Inherited = ()
+    if isinstance(command, Ruled):
+        inherited = command.inherited
+        command = command.command
     if state is None:
         if not isinstance(command, Create):
             raise NotFound("conversation", "with this id")
@@ -124,13 +129,14 @@ def decide(
         _check_size(None, created, context)
         return created
     lifecycle.admit(state, command)
+    ruled = in_effect(state, inherited)
     if isinstance(command, PostMessage):  # by far the most frequent: asked about first
-        return (turns.post(state, command, context),)
+        return (turns.post(ruled, command, context),)
     if isinstance(command, _Growing):
-        events = _growing(state, command, context)
+        events = _growing(ruled, command, context)
         _check_size(state, events, context)
         return events
-    return _bounded(state, command, context)
+    return _bounded(ruled, command, context)
 
 
 def fold(

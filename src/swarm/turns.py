@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from src.state.errors import Refused
 from src.state.models import Context, Meta, event_id
-from src.swarm import bounds, free_json
+from src.swarm import bounds, free_json, inheritance
 from src.swarm.commands import PostMessage, SaveTurn, Speaker
 from src.swarm.events import MessageAdded
 from src.swarm.free_json import EMPTY
@@ -166,7 +166,7 @@ def _author(state: ConversationState, speaker: Speaker, field: str) -> Author:
             detail = f"{speaker.id} is a {member.kind}, not a {speaker.kind}"
             raise Refused("wrong_kind", detail, field=field)
         return Author(member.kind, member.id, speaker.name or member.name)
-    if speaker.kind == "bot" or state.config.policy.visibility != "open":
+    if speaker.kind == "bot" or inheritance.policy(state.config).visibility != "open":
         detail = f"{speaker.kind} {speaker.id} is not in conversation {state.id}; add it first"
         raise Refused("not_a_participant", detail, field=field)
     return Author("person", speaker.id, speaker.name or speaker.id)
@@ -189,7 +189,7 @@ def _exchange(
 
 
 def _usual_bot(state: ConversationState) -> str | None:
-    usual = state.config.responder.default_bot
+    usual = inheritance.responder(state.config).default_bot
     if usual is not None and state.participant(usual) is not None:
         return usual
     bots = state.bots

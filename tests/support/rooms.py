@@ -23,7 +23,7 @@ from src.state.tiers.memory_log import MemoryLog
 from src.swarm.codec import decode_event
 from src.swarm.commands import ChangeStatus, Command, Create, NewParticipant, PostMessage, Speaker
 from src.swarm.config_service import BOTS, ConfigService
-from src.swarm.configs import BotConfig, ProviderNames
+from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
 from src.swarm.events import ConversationEvent, MessageAdded
 from src.swarm.feed import Feed

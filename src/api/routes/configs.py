@@ -29,7 +29,8 @@ from src.api.schemas.structs import patch_schema
 from src.state.configs import Record
 from src.state.errors import Refused
 from src.swarm.bounds import Id
-from src.swarm.configs import BotConfig, TeamConfig
+from src.swarm.configs.bots import BotConfig
+from src.swarm.configs.teams import TeamConfig
 
 _ids = msgspec.json.Decoder(Id)
 _ID_SCHEMA = {

@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from src.state.configs import Record
 from src.state.models import Durability, Event
-from src.swarm.configs import BotConfig, TeamConfig
+from src.swarm.configs.bots import BotConfig
+from src.swarm.configs.teams import TeamConfig
 from src.swarm.models import Message
 from src.swarm.service import Summary
 

@@ -11,7 +11,8 @@ from fastapi.openapi.utils import get_openapi
 from src.api.problems import MEDIA_TYPE, Problem
 from src.api.schemas import answers, structs
 from src.swarm.commands import Command
-from src.swarm.configs import BotConfig, TeamConfig
+from src.swarm.configs.bots import BotConfig
+from src.swarm.configs.teams import TeamConfig
 from src.swarm.models import ConversationState
 
 Responses = dict[int | str, dict[str, Any]]

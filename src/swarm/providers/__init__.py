@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Raw
 
-from src.swarm.configs import BotConfig
+from src.swarm.configs.bots import BotConfig
 from src.swarm.free_json import EMPTY
 from src.swarm.models import ConversationState, Message, Tool
 

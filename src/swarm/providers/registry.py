@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from src.swarm.configs import OFFLINE, BotConfig
+from src.swarm.configs.bots import OFFLINE, BotConfig
 from src.swarm.errors import UnknownProvider
 from src.swarm.models import Config
 from src.swarm.providers import Provider

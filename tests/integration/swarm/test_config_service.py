@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from src.state.configs import ConfigExists
 from src.state.errors import NotFound, Refused, VersionConflict
 from src.swarm.config_service import ConfigService
-from src.swarm.configs import BotConfig, TeamConfig
+from src.swarm.configs.bots import BotConfig
+from src.swarm.configs.teams import TeamConfig
 from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 from tests.support.cluster_settings import eventually, settings

@@ -10,7 +10,7 @@ import pytest
 
 from src.demo.errors import BadMeeting
 from src.demo.meeting import BOTS, BUILT_IN, bot_body, load_meeting, person_id
-from src.swarm.configs import decode_bot
+from src.swarm.configs.bots import decode_bot
 
 
 def write(folder: Path, content: object) -> Path:

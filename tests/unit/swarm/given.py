@@ -10,6 +10,7 @@ from msgspec import Raw
 from src.state.models import Context, Meta, Version, event_id
 from src.swarm.commands import Command, Create, NewParticipant, PostMessage, Speaker
 from src.swarm.events import ConversationEvent
+from src.swarm.inheritance import Ruled
 from src.swarm.models import Config, ConversationState, Message
 from src.swarm.transitions import decide, fold
 
@@ -51,7 +52,9 @@ class Story:
         """The time of the last command."""
         return START + timedelta(seconds=self.told - 1)
 
-    def tell(self, command: Command, actor: str = "somebody") -> tuple[ConversationEvent, ...]:
+    def tell(
+        self, command: Command | Ruled, actor: str = "somebody"
+    ) -> tuple[ConversationEvent, ...]:
         """Decide and fold; nothing of a refused command stays."""
         at = START + timedelta(seconds=self.told)
         context = Context(f"key-{self.told}", actor, at)

@@ -37,8 +37,9 @@ from src.swarm.commands import (
     Speaker,
 )
 from src.swarm.errors import InvalidCommand
-from src.swarm.events import ConversationEvent
-from src.swarm.models import Config, Tool, ToolUse
+from src.swarm.events import ConversationEvent, Created
+from src.swarm.limits import Limits
+from src.swarm.models import SCHEMA, Config, Tool, ToolUse
 from tests.unit.swarm.given import Story, raw
 
 FAST = settings(max_examples=100, deadline=None)
@@ -168,6 +169,28 @@ def test_an_event_is_described_by_its_type_and_schema() -> None:
     assert encode_event(event) == b'{"type":"baton_passed","to":null}'
 
 
+def test_a_config_of_the_first_schema_says_what_it_always_said() -> None:
+    """It wrote every default out, so nothing of it is inherited; only limits ever were."""
+    scheduling = (
+        b'{"default_delay_ms":0,"tool_delays":{},"requires_approval":"none",'
+        b'"approval_timeout_s":600.0,"auto_reject_on_timeout":true}'
+    )
+    body = b'{"type":"created","id":"c","config":{"limits":{},"scheduling":' + scheduling + b"}}"
+
+    created = decode_event("created", 1, body)
+
+    assert isinstance(created, Created)
+    assert created.config.scheduling.requires_approval == "none"
+    assert created.config.scheduling.default_delay_ms == 0
+    assert created.config.limits == Limits()
+
+
+def test_a_state_of_an_older_release_is_one_of_this_release_when_it_is_written_back() -> None:
+    older = msgspec.json.decode(encode_state(Story().state)) | {"schema": 1}
+
+    assert decode_state(msgspec.json.encode(older)).schema == SCHEMA
+
+
 @pytest.mark.parametrize(
     ("event_type", "schema", "body"),
     [
@@ -188,11 +211,11 @@ def test_an_event_that_this_release_cannot_read_is_undecodable(
 
 def test_a_state_of_a_newer_release_is_undecodable_and_says_so() -> None:
     newer = msgspec.json.decode(encode_state(Story().state))
-    newer |= {"schema": 2}
+    newer |= {"schema": 3}
 
-    with pytest.raises(Undecodable, match="schema 2"):
+    with pytest.raises(Undecodable, match="schema 3"):
         decode_state(msgspec.json.encode(newer))
-    with pytest.raises(Undecodable, match="schema 2"):
+    with pytest.raises(Undecodable, match="schema 3"):
         decode_state(msgspec.json.encode(newer | {"participants": "moved elsewhere"}))
 
 

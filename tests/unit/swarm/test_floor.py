@@ -14,7 +14,7 @@ from src.swarm.commands import (
     Speaker,
     UpdateParticipant,
 )
-from src.swarm.configs import BotConfig
+from src.swarm.configs.bots import BotConfig
 from src.swarm.floor import Floor, Verdict
 from src.swarm.models import Config, ResponderRules
 from tests.unit.swarm.given import Story

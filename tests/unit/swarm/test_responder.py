@@ -16,7 +16,7 @@ from src.swarm.commands import (
     Speaker,
     UpdateParticipant,
 )
-from src.swarm.configs import BotConfig
+from src.swarm.configs.bots import BotConfig
 from src.swarm.models import Config, ResponderRules
 from src.swarm.responder import Answer, who_answers
 from tests.unit.swarm.given import ADA, Story, raw

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from src.swarm.configs import BotConfig, ProviderNames
+from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.models import Config, Tool
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.providers.offline import OfflineProvider

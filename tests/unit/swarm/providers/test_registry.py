@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from src.swarm.configs import BotConfig, ProviderNames
+from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.errors import UnknownProvider
 from src.swarm.models import Config, LlmConfig
 from src.swarm.providers.offline import OfflineProvider

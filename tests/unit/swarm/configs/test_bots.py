@@ -1,4 +1,4 @@
-"""Configs of bots and teams: one door, canonical behind it."""
+"""Configs of bots: one door, canonical behind it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,8 @@ import msgspec
 import pytest
 
 from src.state.errors import Refused
-from src.swarm.configs import (
-    BotConfig,
-    BotTool,
-    Membership,
-    ProviderNames,
-    TeamConfig,
-    decode_bot,
-    decode_team,
-    encode_config,
-    stage_options,
-)
+from src.swarm.configs.bots import BotConfig, BotTool, ProviderNames, decode_bot, stage_options
+from src.swarm.configs.decoding import encode_config
 from tests.unit.swarm.given import raw
 
 BOT: dict[str, Any] = {
@@ -41,19 +32,6 @@ BOT: dict[str, Any] = {
     "max_tokens": 200,
     "mode": "addressed_only",
 }
-TEAM: dict[str, Any] = {
-    "name": "School",
-    "members": [{"bot": "tutor", "role": "teacher", "priority": 3}],
-    "objectives": ["Learn."],
-    "structure": {"type": "MOISE+", "content": "..."},
-    "defaults": {
-        "limits": {"credits": 5},
-        "scheduling": {"tool_delays": {"look": 10}},
-        "policy": {"visibility": "private"},
-        "responder": {"default_bot": "tutor"},
-        "blackboard": [{"id": "pace", "value": {"words": 120}}],
-    },
-}
 
 
 def body(value: object) -> bytes:
@@ -72,17 +50,8 @@ def test_a_bot_survives_its_own_json() -> None:
     )
 
 
-def test_a_team_survives_its_own_json() -> None:
-    team = decode_team(body(TEAM))
-
-    assert team.members == (Membership("tutor", "teacher", 3),)
-    assert team.defaults.limits.credits == 5
-    assert decode_team(encode_config(team)) == team
-
-
-def test_a_name_is_all_that_a_bot_or_team_needs() -> None:
+def test_a_name_is_all_that_a_bot_needs() -> None:
     assert decode_bot(b'{"name":"A"}') == BotConfig("A")
-    assert decode_team(b'{"name":"A"}') == TeamConfig("A")
 
 
 @pytest.mark.parametrize(
@@ -117,31 +86,10 @@ def test_a_bad_bot_is_refused_at_its_place(change: dict[str, Any], field: str) -
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"name": None}, "name"),
-        ({"members": [{"bot": "a"}, {"bot": "a"}]}, "members[1].bot"),
-        ({"members": [{"bot": "two words"}]}, "members[0].bot"),
-        ({"defaults": {"scheduling": {"tool_delays": []}}}, "defaults.scheduling.tool_delays"),
-        (
-            {"defaults": {"blackboard": [{"id": "a", "value": 1}, {"id": "a", "value": 1}]}},
-            "defaults.blackboard[1].id",
-        ),
-    ],
-)
-def test_a_bad_team_is_refused_at_its_place(change: dict[str, Any], field: str) -> None:
-    with pytest.raises(Refused) as refused:
-        decode_team(body(TEAM | change))
-
-    assert refused.value.field == field
-
-
 @pytest.mark.parametrize("bad", [b"", b"[]", b"\xff", b'{"name":"a\\u0000"}', b"[" * 5_000])
 def test_bytes_that_are_no_config_are_refused(bad: bytes) -> None:
-    for decode in (decode_bot, decode_team):
-        with pytest.raises(Refused):
-            decode(bad)
+    with pytest.raises(Refused):
+        decode_bot(bad)
 
 
 def test_options_of_another_provider_are_none_of_our_business() -> None:
