@@ -1,5 +1,6 @@
 """The application: its layers from the outside in, and its routes.
 
+TrustedProxies  the client's own address, when it comes through them
 HotReads        answers what L1 has, ahead of everything
 Around          request id, security headers, access log
 BodyLimit       413
@@ -9,15 +10,19 @@ FastAPI         routing, validation, the table of errors
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from src.api import metrics, problems
 from src.api.auth.tokens import Tokens
 from src.api.hot_reads import HotReads
 from src.api.lifespan import Drain, Opened, OpenRuntime, lifespan, runtime_from_environment
 from src.api.middleware import Around, BodyLimit, Traffic
+from src.api.rate_limits import RateLimits
 from src.api.routes import configs, conversations, events, internal, live, operations, turns
 from src.api.schemas import openapi
 from src.api.settings import ApiSettings
@@ -37,6 +42,8 @@ _SENT = [
 _SHOWN = [
     "ETag",
     "Location",
+    "RateLimit",
+    "RateLimit-Policy",
     "Retry-After",
     "X-Request-Id",
     "X-Swarm-Durability",
@@ -114,13 +121,14 @@ def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | 
     tokens = Tokens(settings.jwt_secret.get_secret_value(), max_remembered=settings.verified_tokens)
     app.state.settings, app.state.tokens = settings, tokens
     app.state.drain, app.state.traffic = drain, traffic
+    limits = app.state.rate_limits = RateLimits(settings)
     app.state.metrics = metrics.registry(
         metrics.ServerMetrics(traffic, lambda: status[0] if status else None)
     )
     _add_routes(app)
     problems.install(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]  # FastAPI's own way
-    app.front = _front(app.behind, settings, tokens, traffic)
+    app.front = _front(app.behind, settings, tokens, traffic, limits)
     return app
 
 
@@ -138,7 +146,9 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(internal.router)
 
 
-def _front(app: ASGIApp, settings: ApiSettings, tokens: Tokens, traffic: Traffic) -> ASGIApp:
+def _front(
+    app: ASGIApp, settings: ApiSettings, tokens: Tokens, traffic: Traffic, limits: RateLimits
+) -> ASGIApp:
     if settings.cors_origins:
         app = CORSMiddleware(
             app,
@@ -149,4 +159,9 @@ def _front(app: ASGIApp, settings: ApiSettings, tokens: Tokens, traffic: Traffic
             max_age=600,
         )
     app = BodyLimit(app, settings.max_body_bytes)
-    return HotReads(Around(app, traffic), tokens, traffic)
+    app = HotReads(Around(app, traffic), tokens, traffic, limits)
+    if settings.trusted_proxies:
+        # uvicorn has types of its own for the same ASGI.
+        inner: Any = app
+        app = cast("ASGIApp", ProxyHeadersMiddleware(inner, list(settings.trusted_proxies)))
+    return app

@@ -13,7 +13,9 @@ from src.api.auth.principals import Principal, Right
 from src.api.auth.rules import check_right
 from src.api.auth.tokens import Tokens
 from src.api.bodies import Body, read_object
+from src.api.errors import Unauthorized
 from src.api.ids import new_id
+from src.api.rate_limits import Metered, RateLimits
 from src.api.settings import ApiSettings
 from src.state.models import Durability, Version
 from src.swarm.service import SwarmService
@@ -41,12 +43,28 @@ async def _settings(connection: HTTPConnection) -> ApiSettings:
     return cast("ApiSettings", connection.app.state.settings)
 
 
-async def _caller(connection: HTTPConnection) -> Principal:
+async def identified(connection: HTTPConnection, authorization: bytes | None) -> Principal:
+    """Return whose token this is, and count the request.
+
+    Raises:
+        Unauthorized: no token, or none that is good.
+        RateLimited: too many requests.
+    """
     tokens = cast("Tokens", connection.app.state.tokens)
-    given = headers.find(connection.scope["headers"], b"authorization")
-    caller = tokens.authenticate(given)
+    limits = cast("RateLimits", connection.app.state.rate_limits)
+    try:
+        caller = tokens.authenticate(authorization)
+    except Unauthorized:
+        await limits.stranger(connection)
+        raise
     connection.state.caller = caller
+    await limits.caller(connection, caller)
     return caller
+
+
+async def _caller(connection: HTTPConnection) -> Principal:
+    given = headers.find(connection.scope["headers"], b"authorization")
+    return await identified(connection, given)
 
 
 async def _body(request: Request) -> Body:
@@ -67,6 +85,16 @@ def needs(right: Right) -> Any:  # FastAPI's marker for a dependency has no publ
         check_right(caller, right)
 
     return Depends(check)
+
+
+def metered(what: Metered) -> Any:  # As above.
+    """Count a caller's requests to a route that has a rate of its own."""
+
+    async def count(connection: HTTPConnection, caller: Caller) -> None:
+        limits = cast("RateLimits", connection.app.state.rate_limits)
+        await limits.one(connection, what, caller)
+
+    return Depends(count)
 
 
 async def _at_least(

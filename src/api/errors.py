@@ -3,6 +3,7 @@
 ApiError
 ├── Unauthorized          no token, or one that is not valid
 ├── Forbidden             a valid token without the right to this
+├── RateLimited           asked more often than it may
 └── Unavailable           this server is going away and takes no new streams
 """
 
@@ -24,6 +25,17 @@ class Unauthorized(ApiError):
 
 class Forbidden(ApiError):
     """The caller is known and may not do this."""
+
+
+class RateLimited(ApiError):
+    """More requests than the rate of this caller or address allows."""
+
+    def __init__(self, name: str, rate: str, retry_after_s: float) -> None:
+        super().__init__(
+            f"too many requests: the rate `{name}` is {rate}; wait for Retry-After, and ask for a "
+            "token of the role service if you are a bot or a worker"
+        )
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(ApiError):

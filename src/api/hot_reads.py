@@ -14,6 +14,7 @@ from src.api import headers
 from src.api.auth.rules import may_read
 from src.api.auth.tokens import Tokens
 from src.api.middleware import Traffic
+from src.api.rate_limits import RateLimits
 from src.state.errors import MalformedVersion
 from src.state.models import Version, Where
 
@@ -24,10 +25,11 @@ _START = len(PREFIX)
 class HotReads:
     """Answers `GET /api/v1/conversations/{id}` from L1, or hands the request on."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, traffic: Traffic) -> None:
+    def __init__(self, app: ASGIApp, tokens: Tokens, traffic: Traffic, limits: RateLimits) -> None:
         self._app = app
         self._known = tokens.known
         self._traffic = traffic
+        self._at_once = limits.at_once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
@@ -77,16 +79,20 @@ class HotReads:
             return None
         if at_least is not None and not _reaches(entry.version, at_least):
             return None
+        if wanted is not None and wanted.decode("latin-1") != entry.etag:
+            return None
+        rates = self._at_once(scope, caller)
+        if rates is None:
+            return None
         if wanted is None:
             status, body = 200, service.body(entry)
             answer = headers.of_state(entry, Where.L1, None, len(body))
-        elif wanted.decode("latin-1") == entry.etag:
+        else:
             status, body = 304, b""
             answer = headers.of_state(entry, Where.L1, None, None)
-        else:
-            return None
         answer += headers.SECURITY
         answer.append((headers.REQUEST_ID, headers.request_id(request_id)))
+        answer += rates
         self._traffic.hot_hits += 1
         return status, answer, body
 

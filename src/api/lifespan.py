@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from src.api.settings import ApiSettings
+from src.state.rates import Rates
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.runtime import Runtime, open_runtime
 from src.swarm.service import SwarmService
@@ -26,6 +27,7 @@ class Opened(Protocol):
     service: SwarmService
     status: Status
     tokens: InternalTokens
+    rates: Rates
 
 
 OpenRuntime = Callable[[], AbstractAsyncContextManager[Opened]]
@@ -72,6 +74,7 @@ class State(TypedDict):
     service: SwarmService
     status: Status
     internal: InternalTokens
+    rates: Rates
 
 
 def internal_secret(jwt_secret: str) -> str:
@@ -107,6 +110,7 @@ def lifespan(
                 "service": runtime.service,
                 "status": runtime.status,
                 "internal": runtime.tokens,
+                "rates": runtime.rates,
             }
 
     return live

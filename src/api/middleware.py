@@ -62,6 +62,11 @@ class Around:
         status, seconds = 0, 0.0
         began = time.perf_counter()
 
+        def rates() -> headers.Headers:
+            # What src/api/rate_limits.py found, if this request was counted.
+            found: headers.Headers = scope["state"].get("rate_headers", [])
+            return found
+
         async def answered(message: Message) -> None:
             nonlocal status, seconds
             if status == 0:
@@ -69,10 +74,10 @@ class Around:
                 seconds = time.perf_counter() - began
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *extra]
+                message["headers"] = [*message.get("headers", ()), *extra, *rates()]
             elif message["type"] == "websocket.accept":
                 status = 101
-                message["headers"] = [*message.get("headers", ()), *extra]
+                message["headers"] = [*message.get("headers", ()), *extra, *rates()]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):

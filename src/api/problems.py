@@ -6,6 +6,7 @@ trace, and nothing of it in the answer.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -17,7 +18,7 @@ from fastapi.exceptions import RequestValidationError, WebSocketRequestValidatio
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from src.api.errors import ApiError, Forbidden, Unauthorized, Unavailable
+from src.api.errors import ApiError, Forbidden, RateLimited, Unauthorized, Unavailable
 from src.state.configs import ConfigExists
 from src.state.errors import (
     Behind,
@@ -72,6 +73,7 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     VersionConflict: (409, "version_conflict"),
     Refused: (409, "refused"),
     NotOwner: (503, "ownership_unknown"),
+    RateLimited: (429, "rate_limited"),
     EventRefused: (422, "event_refused"),
     MalformedVersion: (422, "invalid"),
     OwnershipLost: (503, "ownership_unknown"),
@@ -147,8 +149,9 @@ def describe(error: Exception, *, if_match: bool = False) -> Problem:
         sure = isinstance(error, ReadOnly)
         then = "nothing was changed" if sure else "try again, a write with its key or If-Match"
         return _problem(status, code, f"a store does not answer; {then}", retry_after=2)
-    wait = max(1, round(error.retry_after_s)) if isinstance(error, Overloaded) else 1
-    return _problem(status, code, str(error), retry_after=wait if status == 503 else None)
+    wait_s = error.retry_after_s if isinstance(error, Overloaded | RateLimited) else 1.0
+    wait = max(1, math.ceil(wait_s)) if status in (429, 503) else None
+    return _problem(status, code, str(error), retry_after=wait)
 
 
 def respond(problem: Problem, request_id: str) -> Response:

@@ -172,6 +172,8 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # The application knows whom to believe (SWARMSTATE_API_TRUSTED_PROXIES).
+                proxy_headers=False,
                 timeout_graceful_shutdown=_LAST_ANSWERS_S,
             )
         )

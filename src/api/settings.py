@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from src.state.durations import Duration
+from src.state.rates import RateSetting, parse_rate
 
 Profile = Literal["development", "staging", "production"]
 
@@ -38,11 +40,46 @@ class ApiSettings(BaseSettings):
     """A stream that has nothing to say sends a comment this often."""
     live_queue: int = Field(default=256, ge=1)
     """Frames that may wait for a slow WebSocket client before it is sent away."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies, as a JSON list. The client of a request that comes from
+    one is the last address in X-Forwarded-For that is none of them; of any other, the peer."""
+    rate_limits: Literal["on", "off"] | None = None
+    """Whether callers are held to the rates below; not set, they are but in development."""
+    rate_user: RateSetting = parse_rate("60/1m")
+    """Requests of one user, over all servers ..."""
+    rate_address: RateSetting = parse_rate("100/1m")
+    """... and from one address; an IPv6 address stands for its /64."""
+    rate_sign_in: RateSetting = parse_rate("10/1m")
+    """Attempts to get a token, from one address."""
+    rate_begin: RateSetting = parse_rate("20/1m")
+    """Conversations that one user may begin."""
+    rate_delete: RateSetting = parse_rate("5/1m")
+    """Conversations that one user may delete."""
     profile: Profile = Field(
         default="development",
         validation_alias="SWARMSTATE_PROFILE",
     )
     """`development` adds the pages /docs and /redoc; `production` refuses lax settings."""
+
+    @property
+    def limits_rates(self) -> bool:
+        """Whether requests are counted."""
+        if self.rate_limits is None:
+            return self.profile != "development"
+        return self.rate_limits == "on"
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for one in given:
+            try:
+                ip_network(one)
+            except ValueError as error:
+                raise ValueError(
+                    f"SWARMSTATE_API_TRUSTED_PROXIES: {error}; write addresses or networks such as "
+                    "10.0.0.0/8"
+                ) from error
+        return given
 
     @model_validator(mode="after")
     def _strict_in_production(self) -> ApiSettings:

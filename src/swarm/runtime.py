@@ -33,6 +33,7 @@ from src.state.models import Announcement
 from src.state.ownership.leader import Duty, Leader
 from src.state.ownership.membership import Membership
 from src.state.protocols import Clock
+from src.state.rates import Rates
 from src.state.reads.source import LogSource
 from src.state.reads.store import Store
 from src.state.reads.turnstile import Turnstile
@@ -45,6 +46,7 @@ from src.state.tiers.postgres_duties import PostgresDuties
 from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
 from src.state.tiers.redis import RedisTier, open_redis
+from src.state.tiers.redis_rates import RedisRates
 from src.swarm.commands import Command
 from src.swarm.config_service import KINDS, ConfigService
 from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
@@ -72,10 +74,13 @@ _NO_PROVIDERS: Mapping[str, Provider] = MappingProxyType({})
 class Runtime:
     """What the edges of a server are given."""
 
-    def __init__(self, service: SwarmService, status: Status, tokens: InternalTokens) -> None:
+    def __init__(
+        self, service: SwarmService, status: Status, tokens: InternalTokens, rates: Rates
+    ) -> None:
         self.service = service
         self.status = status
         self.tokens = tokens
+        self.rates = rates
 
 
 class _Copies:
@@ -120,6 +125,7 @@ async def open_runtime(
         redis = await stack.enter_async_context(open_redis(state))
         announcing = await stack.enter_async_context(open_redis(state, alone=True))
         pulls = await stack.enter_async_context(open_redis(state))
+        counting = await stack.enter_async_context(open_redis(state))
         lines = [Line(state) for _ in range(4)]
         for line in lines:
             stack.push_async_callback(line.aclose)
@@ -134,6 +140,7 @@ async def open_runtime(
         )
         bus = RedisBus(announcing, pulls, state, way=cache)
         notices = PostgresNotices(notice_line, state)
+        rates = Rates(RedisRates(counting, way=cache), clock)
         announcer = Announcer(bus, notices, registry, membership, clock)
 
         loads = Turnstile("reads of states", state.max_loads, state.max_waiting_loads)
@@ -267,13 +274,14 @@ async def open_runtime(
         )
         leader = Leader(PostgresDuties(pool), membership, owned, clock)
         leader.add(Duty("outbox-retention", _RETENTION, Outbox(pool).retention(state.outbox_keep)))
-        status.bounded += [service.buffers, notices.buffers]
+        status.bounded += [service.buffers, notices.buffers, rates.buffers]
 
         await membership.join()
         await stack.enter_async_context(
             background(
                 membership.beat_for_ever(),
                 announcer.heal_for_ever(),
+                rates.push_for_ever(),
                 keep_for_ever(
                     ladder.durable, shared, [store, *config_stores.values()], state, clock
                 ),
@@ -287,7 +295,7 @@ async def open_runtime(
         await stack.enter_async_context(host.running())
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
-        yield Runtime(service, status, tokens)
+        yield Runtime(service, status, tokens, rates)
 
 
 @asynccontextmanager

@@ -62,7 +62,12 @@ async def running_server(
         ApiSettings(jwt_secret=SecretStr(SECRET), **settings), lambda: open_runtime(runtime)
     )
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, ws="websockets-sansio", lifespan="on"
+        app,
+        log_config=None,
+        access_log=False,
+        ws="websockets-sansio",
+        lifespan="on",
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))

@@ -32,6 +32,8 @@ class Right(StrEnum):
     WRITE_CONFIGS = "write_configs"
     READ_OPERATIONS = "read_operations"
     """Status and metrics of a server."""
+    UNMETERED = "unmetered"
+    """Ask as often as it takes: bots and workers write many turns a second."""
 
 
 _ALL = frozenset(Right)

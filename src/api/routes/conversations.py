@@ -24,9 +24,11 @@ from src.api.dependencies import (
     Limit,
     Service,
     WriteWish,
+    metered,
 )
 from src.api.errors import Forbidden
 from src.api.ids import id_of, new_id
+from src.api.rate_limits import Metered
 from src.api.schemas.answers import ConversationList, Written, json_response
 from src.api.schemas.openapi import ANY_COMMAND, answer, body, json_body, problems
 from src.api.schemas.structs import patch_schema
@@ -55,6 +57,7 @@ _BEGIN = {
     "",
     status_code=201,
     summary="Begin a conversation",
+    dependencies=[metered(Metered.BEGIN)],
     openapi_extra=body(Create, _BEGIN, without=("type",), optional=("id",)),
     responses=answer(Written, "Begun", status=201, example=_WRITTEN) | problems(409, 413),
 )
@@ -141,6 +144,7 @@ async def read(
     "/{conversation_id}",
     status_code=204,
     summary="Delete a conversation",
+    dependencies=[metered(Metered.DELETE)],
     responses=answer(None, "Deleted", status=204) | problems(404, 409, 412),
 )
 async def delete(

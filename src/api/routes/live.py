@@ -8,8 +8,7 @@ from fastapi import APIRouter, Query, WebSocket
 
 from src.api import headers
 from src.api.auth.rules import check_read
-from src.api.auth.tokens import Tokens
-from src.api.dependencies import ID, Service, Settings
+from src.api.dependencies import ID, Service, Settings, identified
 from src.api.errors import Unavailable
 from src.api.lifespan import Drain
 from src.api.live import Session
@@ -36,9 +35,7 @@ async def live(
     if drain.begun:
         raise Unavailable("this server is going away; connect again")
     offered = [str(name) for name in websocket.scope.get("subprotocols", ())]
-    tokens = cast("Tokens", state.tokens)
-    caller = tokens.authenticate(_authorization(websocket, token, offered))
-    websocket.state.caller = caller
+    caller = await identified(websocket, _authorization(websocket, token, offered))
     entry = (await service.read(conversation_id)).entry
     check_read(caller, entry.state)
     await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)

@@ -44,6 +44,7 @@ _REASONS = {
     412: "If-Match names another version than the present one",
     413: "The body is too long",
     422: "The input is wrong; `errors` names the fields",
+    429: "Asked too often; Retry-After says when to go on, RateLimit-Policy how often is right",
     500: "A defect; `request_id` finds it in the log",
     503: "Not now; Retry-After says when to try again, `code` why",
 }
@@ -60,9 +61,9 @@ _PUBLIC = ("/health/",)
 
 
 def problems(*statuses: int) -> Responses:
-    """Describe error answers; 401, 403, 422, 500 and 503 are on every route with a token."""
+    """Describe error answers; 401, 403, 422, 429, 500 and 503 are on every route with a token."""
     content: dict[str, Any] = {"schema": structs.ref(Problem)}
-    wanted = sorted({401, 403, 422, 500, 503, *statuses})
+    wanted = sorted({401, 403, 422, 429, 500, 503, *statuses})
     return {
         status: {
             "description": _REASONS[status],

@@ -48,3 +48,9 @@ def from_sortable(text: str | bytes) -> Version:
     if len(digits) != 32:
         raise MalformedVersion(digits)
     return Version(int(digits[:16], 16), int(digits[16:], 16))
+
+
+def rate_key(name: str) -> str:
+    """Return the key of the hash that counts a rate; not one of `ss:*`, whose time to live is
+    renewed when Redis comes back."""
+    return f"{PREFIX}-rate:{name}"

@@ -6,12 +6,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
 from src.api.auth.principals import Role
 from src.api.auth.tokens import Tokens, issue_token
 from src.api.hot_reads import HotReads
 from src.api.middleware import Traffic
+from src.api.rate_limits import RateLimits
+from src.api.settings import ApiSettings
 from src.state.models import Entry
 from src.swarm.codec import encode_state
 from src.swarm.models import ConversationState
@@ -47,7 +50,8 @@ class Asked:
         self.header = b"Bearer " + issue_token(SECRET, subject, roles or (Role.MEMBER,)).encode()
         self._tokens.authenticate(self.header)
         self.traffic = Traffic()
-        self._layer = HotReads(self._application, self._tokens, self.traffic)
+        limits = RateLimits(ApiSettings(jwt_secret=SecretStr(SECRET)))
+        self._layer = HotReads(self._application, self._tokens, self.traffic, limits)
         self._state = {"service": Cache(held, pending)}
         self.status: int | None = None
         self.headers: dict[str, str] = {}

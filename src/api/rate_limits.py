@@ -1,0 +1,152 @@
+"""How often callers may ask: who is counted, under which names, and what they are told.
+
+routes with a token     per user and per address; not bots and workers (`Right.UNMETERED`)
+a token that is no good per address
+signing in              per address, whoever asks
+beginning, deleting     per user, beside the above
+health, the contract    never
+
+`src/state/rates.py` counts over all servers. Reads answered ahead of routing are counted in this
+process and told to Redis a moment later; one that finds no room there comes this way too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, cast
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from src.api.auth.principals import Principal, Right
+from src.api.errors import RateLimited
+from src.api.headers import Headers
+from src.api.settings import ApiSettings
+from src.state.rates import Rate, Rates, Verdict
+
+
+class Metered(StrEnum):
+    """What is counted on its own."""
+
+    USER = "user"
+    ADDRESS = "address"
+    SIGN_IN = "sign-in"
+    BEGIN = "begin"
+    DELETE = "delete"
+
+
+class RateLimits:
+    """The rates that the settings name; none while they are off."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self.on = settings.limits_rates
+        self._rates = {
+            Metered.USER: settings.rate_user,
+            Metered.ADDRESS: settings.rate_address,
+            Metered.SIGN_IN: settings.rate_sign_in,
+            Metered.BEGIN: settings.rate_begin,
+            Metered.DELETE: settings.rate_delete,
+        }
+
+    async def stranger(self, connection: HTTPConnection) -> None:
+        """Count somebody whose token is no good.
+
+        Raises:
+            RateLimited: too often.
+        """
+        if self.on:
+            await self._take(connection.scope, [self._of_address(connection.scope)])
+
+    async def caller(self, connection: HTTPConnection, caller: Principal) -> None:
+        """Count a caller whose token is good, unless nobody counts it.
+
+        Raises:
+            RateLimited: too often.
+        """
+        if self.on and not caller.may(Right.UNMETERED):
+            await self._take(connection.scope, self._of_caller(connection.scope, caller))
+
+    async def one(
+        self, connection: HTTPConnection, metered: Metered, caller: Principal | None
+    ) -> None:
+        """Count what has a rate of its own: by the caller, if there is one, else by the address.
+
+        Raises:
+            RateLimited: too often.
+        """
+        if not self.on or (caller is not None and caller.may(Right.UNMETERED)):
+            return
+        who = _address(connection.scope) if caller is None else f"user:{caller.id}"
+        await self._take(connection.scope, [(f"{metered}:{who}", self._rates[metered])])
+
+    def at_once(self, scope: Scope, caller: Principal) -> Headers | None:
+        """Count a read without waiting; None: it is not clear here whether there is room."""
+        if not self.on or caller.may(Right.UNMETERED):
+            return []
+        rates = cast("Rates", scope["state"]["rates"])
+        verdict = rates.take_at_once(self._of_caller(scope, caller))
+        return None if verdict is None else of_verdict(verdict)
+
+    def _of_caller(self, scope: Scope, caller: Principal) -> list[tuple[str, Rate]]:
+        user = (f"{Metered.USER}:{caller.id}", self._rates[Metered.USER])
+        return [user, self._of_address(scope)]
+
+    def _of_address(self, scope: Scope) -> tuple[str, Rate]:
+        return f"{Metered.ADDRESS}:{_address(scope)}", self._rates[Metered.ADDRESS]
+
+    async def _take(self, scope: Scope, wanted: Sequence[tuple[str, Rate]]) -> None:
+        state = scope["state"]
+        verdict = await cast("Rates", state["rates"]).take(wanted)
+        # The last one counts: a route's own rate is asked after the general one.
+        state["rate_headers"] = of_verdict(verdict)
+        if not verdict.allowed:
+            name = verdict.name.partition(":")[0]
+            rate = f"{verdict.rate.count} in {verdict.rate.window_s:g} s"
+            raise RateLimited(name, rate, verdict.retry_s)
+
+
+def of_verdict(verdict: Verdict) -> Headers:
+    """Return the headers that tell a client where it stands (draft-ietf-httpapi-ratelimit-headers).
+
+    Only names of rates are in them, never whose.
+    """
+    name = verdict.name.partition(":")[0].encode()
+    policy = b'"%s";q=%d;w=%d' % (name, verdict.rate.count, math.ceil(verdict.rate.window_s))
+    left = b'"%s";r=%d;t=%d' % (name, verdict.remaining, math.ceil(verdict.reset_s))
+    return [(b"ratelimit-policy", policy), (b"ratelimit", left)]
+
+
+def rated(metered: Metered) -> Any:  # FastAPI's marker for a dependency has no public type
+    """Count requests to a route that needs no token, by address."""
+
+    async def count(connection: HTTPConnection) -> None:
+        limits = cast("RateLimits", connection.app.state.rate_limits)
+        await limits.one(connection, metered, None)
+
+    return Depends(count)
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return "local" if client is None else network_of(client[0])
+
+
+@lru_cache(maxsize=4096)
+def network_of(host: str) -> str:
+    """Return whose an address is: an IPv6 customer has a whole /64."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        # A socket without addresses, or what a proxy wrote instead of one: all of them are one.
+        return "unknown"
+    mapped = getattr(address, "ipv4_mapped", None)
+    if mapped is not None:
+        return str(mapped)
+    if address.version == 6:
+        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+    return str(address)

@@ -1,0 +1,154 @@
+"""Rates: a sliding window told from two fixed ones, and what a server knows of it by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.state.errors import SharedTierUnavailable
+from src.state.rates import Asked, Rate, Rates, Told, judge, parse_rate, used
+from tests.support.clock import VirtualClock, advance, virtual_time
+
+FIVE = Rate(5, 60.0)
+WANTED = [("user:zoe", FIVE)]
+
+
+class Shared:
+    """One fixed window that all servers share, and which may be away."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.trips = 0
+        self.up = True
+
+    async def add(self, asked: Sequence[Asked]) -> Sequence[Told]:
+        self.trips += 1
+        if not self.up:
+            raise SharedTierUnavailable("away")
+        told = []
+        for one in asked:
+            self.counts[one.name] += one.done
+            taken = not one.wanted or self.counts[one.name] + one.wanted <= one.rate.count
+            self.counts[one.name] += one.wanted * taken
+            told.append(Told(self.counts[one.name], 0, 10.0, taken))
+        return told
+
+
+def servers(shared: Shared) -> tuple[Rates, Rates]:
+    return Rates(shared, VirtualClock()), Rates(shared, VirtualClock(500.0))
+
+
+@pytest.mark.parametrize("text", ["60", "0/1m", "-1/1m", "60/", "60/minute", 60, None])
+def test_what_is_no_rate_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="is no"):
+        parse_rate(text)
+
+
+def test_a_rate_is_a_count_and_a_window() -> None:
+    assert parse_rate("60/1m") == Rate(60, 60.0)
+    assert parse_rate(" 5 / 500ms ") == Rate(5, 0.5)
+
+
+def test_the_window_before_counts_for_the_part_that_is_still_covered() -> None:
+    assert used(Told(2, 4, 45.0), FIVE) == 3.0
+
+
+@given(st.integers(1, 100), st.integers(0, 100), st.integers(0, 100), st.floats(0, 59.5))
+def test_there_is_room_again_when_the_verdict_says_so_and_not_much_earlier(
+    count: int, here: int, before: int, passed_s: float
+) -> None:
+    rate = Rate(count, 60.0)
+    told = Told(min(here, count), min(before, count), passed_s)
+
+    verdict = judge(Asked("a", rate), told)
+
+    assert used(later(told, verdict.retry_s), rate) <= count - 1 + 1e-6
+    if verdict.retry_s > 0.01:
+        assert used(later(told, verdict.retry_s - 0.01), rate) > count - 1
+
+
+def later(told: Told, seconds: float) -> Told:
+    passed_s = told.passed_s + seconds
+    if passed_s < 60:
+        return Told(told.here, told.before, passed_s)
+    return Told(0, told.here, passed_s - 60) if passed_s < 120 else Told(0, 0, 0.0)
+
+
+@virtual_time
+async def test_one_count_serves_all_servers_and_what_is_refused_is_not_counted() -> None:
+    shared = Shared()
+    one, two = servers(shared)
+
+    allowed = [(await server.take(WANTED)).allowed for server in (one, two) * 4]
+
+    assert allowed == [True] * 5 + [False] * 3
+    assert shared.counts["user:zoe"] == 5
+
+
+@virtual_time
+async def test_the_tightest_of_several_rates_is_the_verdict() -> None:
+    rates, _ = servers(Shared())
+    both = [*WANTED, ("address:::1", Rate(2, 60.0))]
+
+    first, second, third = [await rates.take(both) for _ in range(3)]
+
+    assert (first.name, first.remaining) == ("address:::1", 1)
+    assert second.allowed
+    assert (third.name, third.allowed, third.retry_s > 0) == ("address:::1", False, True)
+
+
+@virtual_time
+async def test_without_redis_each_server_counts_for_itself_and_a_window_ends() -> None:
+    shared = Shared()
+    one, two = servers(shared)
+    shared.up = False
+
+    alone = [(await one.take(WANTED)).allowed for _ in range(6)]
+    other = await two.take(WANTED)
+    await advance(121)
+    after = await one.take(WANTED)
+
+    assert alone == [True] * 5 + [False]
+    assert (other.allowed, after.allowed) == (True, True)
+
+
+@virtual_time
+async def test_a_count_that_is_not_known_here_is_not_decided_at_once() -> None:
+    rates, _ = servers(Shared())
+
+    assert rates.take_at_once(WANTED) is None
+
+
+@virtual_time
+async def test_what_is_taken_at_once_is_told_in_one_trip_and_the_others_taken_are_learnt() -> None:
+    shared = Shared()
+    one, two = servers(shared)
+    await one.take(WANTED)
+    await two.take(WANTED)
+    before = shared.trips
+
+    at_once = [one.take_at_once(WANTED) for _ in range(4)]
+    assert shared.trips == before
+    await one.push()
+
+    assert [verdict is not None for verdict in at_once] == [True, True, True, True]
+    assert (shared.trips - before, shared.counts["user:zoe"]) == (1, 6)
+    assert one.take_at_once(WANTED) is None, "Redis told of the other server's one"
+    assert not (await two.take(WANTED)).allowed
+
+
+@virtual_time
+async def test_a_request_that_waits_tells_what_was_taken_at_once_before_it_asks() -> None:
+    shared = Shared()
+    one, _ = servers(shared)
+    await one.take(WANTED)
+    for _ in range(4):
+        one.take_at_once(WANTED)
+
+    assert not (await one.take(WANTED)).allowed
+    await one.push()
+    assert shared.counts["user:zoe"] == 5, "told once"
