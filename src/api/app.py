@@ -23,7 +23,16 @@ from src.api.hot_reads import HotReads
 from src.api.lifespan import Drain, Opened, OpenRuntime, lifespan, runtime_from_environment
 from src.api.middleware import Around, BodyLimit, Traffic
 from src.api.rate_limits import RateLimits
-from src.api.routes import configs, conversations, events, internal, live, operations, turns
+from src.api.routes import (
+    configs,
+    conversations,
+    events,
+    history,
+    internal,
+    live,
+    operations,
+    turns,
+)
 from src.api.schemas import openapi
 from src.api.settings import ApiSettings
 from src.swarm.status import Status
@@ -55,6 +64,7 @@ _TAGS = [
     {"name": "conversations", "description": "One state that all bots and people of a room share"},
     {"name": "turns", "description": "What was said"},
     {"name": "events", "description": "The log, as pages and as a stream"},
+    {"name": "history", "description": "The past: as it was then, and branches from there"},
     {"name": "bots", "description": "Configs of bots, with versions"},
     {"name": "teams", "description": "Configs of teams, with versions"},
     {"name": "operations", "description": "Health, status, metrics"},
@@ -135,7 +145,7 @@ def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | 
 def _add_routes(app: FastAPI) -> None:
     v1 = APIRouter(prefix="/api/v1")
     # Before the conversations' own: /save-turn is no id.
-    for room in (turns, events, conversations):
+    for room in (turns, events, history, conversations):
         v1.include_router(room.router)
     v1.include_router(configs.bots)
     v1.include_router(configs.teams)

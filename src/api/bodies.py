@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +18,9 @@ from src.state.errors import Refused
 from src.swarm import free_json
 from src.swarm.codec import decode_command
 from src.swarm.commands import Command
+from src.swarm.errors import InvalidCommand
+
+T = TypeVar("T")
 
 Body = dict[str, Any]
 """A JSON object, as a decoder without a type returns it."""
@@ -60,6 +63,18 @@ def command(type: str, body: Body, **defaults: object) -> Command:
             "invalid", "this route says itself what it does; leave `type` out", field="type"
         )
     return decode_command(msgspec.json.encode({**defaults, **body, "type": type}))
+
+
+def decoded(kind: type[T], body: Body) -> T:
+    """Return the struct that a body describes.
+
+    Raises:
+        InvalidCommand: names the field.
+    """
+    try:
+        return msgspec.json.decode(msgspec.json.encode(body), type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidCommand(str(error), field=free_json.place(error)) from error
 
 
 def _check_levels(value: object) -> None:

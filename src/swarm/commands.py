@@ -19,7 +19,9 @@ from src.swarm.free_json import EMPTY, NULL
 from src.swarm.models import (
     AuthorKind,
     Config,
+    ConversationState,
     Mode,
+    Parent,
     ParticipantKind,
     ParticipantState,
     Role,
@@ -73,6 +75,14 @@ class Create(_Command, frozen=True, gc=False, tag="create"):
     team: TeamRef | None = None
     available_tools: Annotated[tuple[Tool, ...], Meta(max_length=bounds.TOOLS)] = ()
     blackboard: Annotated[tuple[Assignment, ...], Meta(max_length=bounds.BLACKBOARD_ITEMS)] = ()
+
+
+class Branch(_Command, frozen=True, gc=False, tag="branch"):
+    """Begin the conversation `id` with the state of another one; see `branching.py`."""
+
+    id: Id
+    parent: Parent
+    state: ConversationState
 
 
 class ChangeStatus(_Command, frozen=True, gc=False, tag="lifecycle"):
@@ -291,6 +301,7 @@ Command = (
     | CountUsage
     | SetParticipantState
     | Create
+    | Branch
     | ChangeStatus
     | Delete
     | PatchConfig
@@ -308,3 +319,6 @@ Command = (
     | DecideToolCall
     | FinishToolCall
 )
+
+BEGINNINGS = (Create, Branch)
+"""The commands that begin a conversation; all others need one."""

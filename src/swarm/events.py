@@ -17,6 +17,8 @@ from msgspec import Raw
 
 from src.swarm.free_json import NULL
 from src.swarm.models import (
+    Baton,
+    BlackboardItem,
     Config,
     Message,
     Participant,
@@ -52,6 +54,20 @@ class Created(_Event, frozen=True, gc=False, tag="created"):
     team: TeamRef | None = None
     available_tools: tuple[Tool, ...] = ()
     blackboard: tuple[Value, ...] = ()
+
+
+class Branched(_Event, frozen=True, gc=False, tag="branched"):
+    """The beginning of a conversation that is a branch of another, which `config.parent` names."""
+
+    id: str
+    config: Config
+    participants: tuple[Participant, ...] = ()
+    team: TeamRef | None = None
+    available_tools: tuple[Tool, ...] = ()
+    blackboard: tuple[BlackboardItem, ...] = ()
+    subtasks: tuple[Subtask, ...] = ()
+    pending_tool_calls: tuple[PendingToolCall, ...] = ()
+    baton: Baton | None = None
 
 
 class StatusChanged(_Event, frozen=True, gc=False, tag="status_changed"):
@@ -153,6 +169,7 @@ ConversationEvent = (
     | UsageCounted
     | ParticipantStateChanged
     | Created
+    | Branched
     | StatusChanged
     | Deleted
     | ConfigChanged

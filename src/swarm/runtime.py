@@ -53,6 +53,7 @@ from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
 from src.swarm.feed import Feed
 from src.swarm.forwarding import open_forwarder
 from src.swarm.handover import Handover
+from src.swarm.history import History
 from src.swarm.host import Host
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.models import ConversationState
@@ -236,6 +237,7 @@ async def open_runtime(
         membership.on_death.append(
             lambda server_id: forwarder.give_up(membership.peers[server_id].url)
         )
+        history = History(source)
         handover = Handover(
             conversations,
             forwarder,
@@ -253,6 +255,7 @@ async def open_runtime(
             handover,
             configs,
             outage,
+            history,
             settings.swarm.patience,
             state.ack,
         )
@@ -275,6 +278,7 @@ async def open_runtime(
         leader = Leader(PostgresDuties(pool), membership, owned, clock)
         leader.add(Duty("outbox-retention", _RETENTION, Outbox(pool).retention(state.outbox_keep)))
         status.bounded += [service.buffers, notices.buffers, rates.buffers]
+        status.bounded.append(history.buffers)
 
         await membership.join()
         await stack.enter_async_context(

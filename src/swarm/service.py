@@ -39,6 +39,7 @@ from src.swarm.events import MessageAdded
 from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder, Receipt, encode_forwarded
 from src.swarm.handover import Handover
+from src.swarm.history import History
 from src.swarm.models import ConversationState, Message
 from src.swarm.outage import Outage
 from src.swarm.pending import PendingEvent
@@ -84,6 +85,7 @@ class SwarmService:
         handover: Handover,
         configs: ConfigService,
         outage: Outage,
+        history: History,
         patience: timedelta,
         ack: Literal["logged", "buffered"],
     ) -> None:
@@ -99,6 +101,7 @@ class SwarmService:
         self._owners: LRUCache[str, str] = LRUCache(_OWNER_HINTS)
         self._by_default = Durability.BUFFERED if ack == "buffered" else None
         self.configs = configs
+        self.history = history
         self.peek = conversations.store.peek
         """`peek(id) -> Entry | None`: a fresh L1 hit, synchronous; the hottest call of a server."""
 

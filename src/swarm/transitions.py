@@ -18,6 +18,7 @@ from src.state.models import ZERO, Context, Meta, event_id
 from src.swarm import (
     blackboard,
     bounds,
+    branching,
     configuring,
     free_json,
     lifecycle,
@@ -29,6 +30,7 @@ from src.swarm import (
 )
 from src.swarm.commands import (
     AddParticipant,
+    Branch,
     ChangeStatus,
     Command,
     CountUsage,
@@ -54,6 +56,7 @@ from src.swarm.commands import (
 from src.swarm.events import (
     BatonPassed,
     BlackboardChanged,
+    Branched,
     ConfigChanged,
     ConfigVersionReported,
     ConversationEvent,
@@ -104,6 +107,7 @@ _Bounded = (
     | DecideToolCall
     | Delete
     | Create
+    | Branch
 )
 
 
@@ -123,11 +127,9 @@ def decide(
         inherited = command.inherited
         command = command.command
     if state is None:
-        if not isinstance(command, Create):
-            raise NotFound("conversation", "with this id")
-        created = (_created(command, context),)
-        _check_size(None, created, context)
-        return created
+        begun = _begun(command, context)
+        _check_size(None, begun, context)
+        return begun
     lifecycle.admit(state, command)
     ruled = in_effect(state, inherited)
     if isinstance(command, PostMessage):  # by far the most frequent: asked about first
@@ -147,9 +149,11 @@ def fold(
     Total over the events that `decide` made: it refuses nothing and never fails on them.
 
     Raises:
-        Undecodable: a log that does not begin with `created`.
+        Undecodable: a log that does not begin with `created` or `branched`.
     """
     if state is None:
+        if isinstance(event, Branched):
+            return branching.first(event, meta)
         if not isinstance(event, Created):
             raise Undecodable(f"event {meta.event_id}", "the log does not begin with `created`")
         return _first(event, meta)
@@ -182,7 +186,7 @@ def _bounded(
             return tool_calls.decide_call(state, command)
         case Delete():
             return (Deleted(),)
-        case Create():
+        case Create() | Branch():
             detail = f"conversation {state.id} is already there; choose another id or use it"
             raise Refused("exists", detail, field="id")
         case _:
@@ -261,10 +265,18 @@ def _changes(state: ConversationState, event: ConversationEvent, meta: Meta) -> 
             return {"pending_tool_calls": tool_calls.progressed(state, event)}
         case Deleted():
             return _tombstone()
-        case Created():
+        case Created() | Branched():
             return {}
         case _:
             assert_never(event)
+
+
+def _begun(command: Command, context: Context) -> tuple[ConversationEvent, ...]:
+    if isinstance(command, Create):
+        return (_created(command, context),)
+    if isinstance(command, Branch):
+        return branching.begin(command, context)
+    raise NotFound("conversation", "with this id")
 
 
 def _created(command: Create, context: Context) -> Created:

@@ -18,6 +18,7 @@ from src.state.configs import Record
 from src.state.errors import DurableTierUnavailable, OutcomeUnknown, OwnershipUnknown, StateError
 from src.state.lists import ConversationLists
 from src.state.models import Entry, Event, Version
+from src.state.reads.source import LogSource
 from src.state.reads.store import Store
 from src.state.tiers.memory_log import MemoryLog
 from src.swarm.codec import decode_event
@@ -36,6 +37,7 @@ from src.swarm.forwarding import (
     raise_refusal,
 )
 from src.swarm.handover import Handover
+from src.swarm.history import History
 from src.swarm.host import Host
 from src.swarm.models import Config, ConversationState, Message
 from src.swarm.outage import Outage
@@ -228,6 +230,7 @@ class SwarmServer:
             handover,
             configs,
             self.outage,
+            History(LogSource(CONVERSATIONS, read_log)),
             swarm.patience,
             ack,
         )

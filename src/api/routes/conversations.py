@@ -36,7 +36,7 @@ from src.api.writing import submit
 from src.state.errors import Refused
 from src.state.models import Read, Where
 from src.swarm.codec import decode_command
-from src.swarm.commands import Create, Delete, PatchConfig
+from src.swarm.commands import BEGINNINGS, Create, Delete, PatchConfig
 from src.swarm.forwarding import Receipt
 from src.swarm.models import Config, ConversationState
 
@@ -194,8 +194,8 @@ async def submit_command(
 ) -> Response:
     """Submit any command: blackboard, subtasks, baton, participants, approvals, status."""
     asked = decode_command(msgspec.json.encode(given))
-    if isinstance(asked, Create):
-        detail = "`create` begins a new conversation; POST /api/v1/conversations does that"
+    if isinstance(asked, BEGINNINGS):
+        detail = "that begins a conversation; POST /api/v1/conversations or .../{id}/branch does"
         raise Refused("invalid", detail, field="type")
     receipt = await submit(service, caller, conversation_id, asked, wish)
     return _written(conversation_id, receipt)

@@ -14,7 +14,7 @@ from src.state.configs import Record
 from src.state.models import Durability, Event
 from src.swarm.configs.bots import BotConfig
 from src.swarm.configs.teams import TeamConfig
-from src.swarm.models import Message
+from src.swarm.models import Message, Parent
 from src.swarm.service import Summary
 
 _encode = msgspec.json.Encoder().encode
@@ -36,6 +36,16 @@ class Posted(msgspec.Struct, frozen=True, gc=False):
 
     id: str
     conversation_id: str
+    version: str
+    durability: Durability
+    repeated: bool = False
+
+
+class BranchBegun(msgspec.Struct, frozen=True, gc=False):
+    """A branch that was begun; `parent` says of what, and after which event."""
+
+    id: str
+    parent: Parent
     version: str
     durability: Durability
     repeated: bool = False

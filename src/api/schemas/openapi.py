@@ -10,15 +10,17 @@ from fastapi.openapi.utils import get_openapi
 
 from src.api.problems import MEDIA_TYPE, Problem
 from src.api.schemas import answers, structs
-from src.swarm.commands import Command
+from src.swarm.commands import BEGINNINGS, Command
 from src.swarm.configs.bots import BotConfig
 from src.swarm.configs.teams import TeamConfig
 from src.swarm.models import ConversationState
 
 Responses = dict[int | str, dict[str, Any]]
 
+_COMMANDS = tuple(kind for kind in get_args(Command) if kind not in BEGINNINGS)
+
 _DOCUMENTED: tuple[type, ...] = (
-    *get_args(Command),
+    *_COMMANDS,
     BotConfig,
     TeamConfig,
     ConversationState,
@@ -26,6 +28,7 @@ _DOCUMENTED: tuple[type, ...] = (
     answers.Written,
     answers.Posted,
     answers.Saved,
+    answers.BranchBegun,
     answers.MessageList,
     answers.EventList,
     answers.ConversationList,
@@ -109,7 +112,7 @@ def json_body(schema: structs.Schema, example: object) -> dict[str, Any]:
 
 
 ANY_COMMAND: structs.Schema = {
-    "oneOf": [structs.ref(kind) for kind in get_args(Command)],
+    "oneOf": [structs.ref(kind) for kind in _COMMANDS],
     "discriminator": {"propertyName": "type"},
 }
 

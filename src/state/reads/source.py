@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -68,19 +68,47 @@ class LogSource(Generic[S]):
 
     async def load_with_tail(self, id: str) -> Loaded[S]:
         """Return the state together with what an owner must know of its newest events."""
-        snapshot, events = await self._log.load(id)
-        base = None if snapshot is None else self._decode(snapshot)
-        if base is not None and not self._continues(base, events):
-            # A snapshot of a lost branch (restored database).
-            base = None
-        if snapshot is not None and base is None:
-            # The events came from the snapshot's place on: without it the history starts at one.
-            events = await self._log.tail(id, 1)
+        base, events = await self._begin(id, lambda _: True)
         skip = 0 if base is None else 1
         entry, last = await self._complete(id, base, events, skip)
         seq = 0 if entry is None else entry.version.seq
         unsnapshotted = seq - (0 if base is None else base.version.seq)
         return Loaded(entry, unsnapshotted, None if last is None else last.at)
+
+    async def load_until(self, id: str, within: Callable[[Event], bool]) -> Entry[S] | None:
+        """Return the state after the last event that is `within`; None when not even the first is.
+
+        `within` is true of a beginning of the history. Memory for one page of it is needed, and
+        time for all that lies between the snapshot, if that is within, and the end wanted.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL did not answer.
+        """
+        entry, events = await self._begin(id, within)
+        fresh = events if entry is None else events[1:]
+        while True:
+            wanted = [event for event in fresh if within(event)]
+            entry = fold_events(self._kind, id, entry, wanted)
+            if len(wanted) < len(fresh) or len(events) < PAGE:
+                return entry
+            fresh = events = await self._log.tail(id, events[-1].version.seq + 1)
+
+    async def _begin(
+        self, id: str, within: Callable[[Event], bool]
+    ) -> tuple[Entry[S] | None, Sequence[Event]]:
+        """Return the snapshot and the events from its own on; without one those from the first on.
+
+        A snapshot counts if it lies on the present history and is `within`.
+        """
+        snapshot, events = await self._log.load(id)
+        if snapshot is None:
+            return None, events
+        base = self._decode(snapshot)
+        # A snapshot of a lost branch (restored database) does not continue.
+        if base is not None and self._continues(base, events) and (not events or within(events[0])):
+            return base, events
+        # The events came from the snapshot's place on: without it the history starts at one.
+        return None, await self._log.tail(id, 1)
 
     def _continues(self, base: Entry[S], events: Sequence[Event]) -> bool:
         """Whether events from the base's seq on begin with the one that it was built on."""

@@ -22,7 +22,12 @@ class Turnstile:
 
     def buffers(self) -> dict[str, Buffer]:
         """Return what is bounded here."""
-        return {"waiting_loads": Buffer(self.waiting, self._in_line, self.refused)}
+        return {"waiting_loads": self.buffer}
+
+    @property
+    def buffer(self) -> Buffer:
+        """The line of those who wait."""
+        return Buffer(self.waiting, self._in_line, self.refused)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

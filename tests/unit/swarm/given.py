@@ -35,7 +35,7 @@ class Story:
         self,
         config: Config = Config(),
         members: tuple[NewParticipant, ...] = MEMBERS,
-        create: Create | None = None,
+        create: Command | None = None,
     ) -> None:
         self.log: list[tuple[ConversationEvent, Meta]] = []
         self.told = 0

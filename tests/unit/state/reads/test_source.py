@@ -1,12 +1,14 @@
 """Folding the log onto what is there: the state is always the history's."""
 
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.state.models import Version
+from src.state.models import Event, Version
 from src.state.protocols import PAGE, Snapshot
 from src.state.reads.source import LogSource
 from src.state.tiers.memory_database import Head, MemoryDatabase
@@ -132,3 +134,47 @@ async def test_state_never_depends_on_where_one_starts(
     base = notebook("n", Version(5, based), *lines[:based]) if 0 < based <= count else None
     entry = await source(database).load("n", base)
     assert (() if entry is None else entry.state.lines) == lines
+
+
+def until(seq: int) -> Callable[[Event], bool]:
+    return lambda event: event.version.seq <= seq
+
+
+@pytest.mark.parametrize("snapshot_at", [None, 1, 2, 3, 4])
+@pytest.mark.parametrize("seq", [1, 2, 3, 4, 9])
+@virtual_time
+async def test_past_state_is_the_fold_up_to_it_wherever_the_snapshot_is(
+    seq: int, snapshot_at: int | None
+) -> None:
+    lines = ("one", "two", "three", "four")
+    database = await history(*lines)
+    if snapshot_at is not None:
+        known = msgspec.json.encode({"lines": lines[:snapshot_at]})
+        snapshot(database, Version(5, snapshot_at), known)
+    found = await source(database).load_until("n", until(seq))
+    assert found is not None
+    assert (found.version, found.state.lines) == (Version(5, min(seq, 4)), lines[:seq])
+
+
+@virtual_time
+async def test_nothing_was_before_the_first_event() -> None:
+    database = await history("one", "two")
+    snapshot(database, Version(5, 2), b'{"lines":["one","two"]}')
+    assert await source(database).load_until("n", until(0)) is None
+    assert await source(await history()).load_until("n", until(9)) is None
+
+
+@pytest.mark.parametrize("seq", [PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 2 * PAGE + 1])
+@virtual_time
+async def test_past_state_is_folded_page_by_page(seq: int) -> None:
+    lines = [f"line {number}" for number in range(2 * PAGE + 1)]
+    found = await source(await history(*lines)).load_until("n", until(seq))
+    assert found == notebook("n", Version(5, seq), *lines[:seq])
+
+
+@virtual_time
+async def test_snapshot_of_a_lost_branch_is_no_base_of_a_past_state() -> None:
+    database = await history("one", "two", "three")
+    snapshot(database, Version(4, 2), b'{"lines":["another history"]}')
+    found = await source(database).load_until("n", until(2))
+    assert found == notebook("n", Version(5, 2), "one", "two")
