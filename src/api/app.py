@@ -24,6 +24,7 @@ from src.api.lifespan import Drain, Opened, OpenRuntime, lifespan, runtime_from_
 from src.api.middleware import Around, BodyLimit, Traffic
 from src.api.rate_limits import RateLimits
 from src.api.routes import (
+    changes,
     configs,
     conversations,
     events,
@@ -67,6 +68,7 @@ _TAGS = [
     {"name": "history", "description": "The past: as it was then, and branches from there"},
     {"name": "bots", "description": "Configs of bots, with versions"},
     {"name": "teams", "description": "Configs of teams, with versions"},
+    {"name": "changes", "description": "What was committed to configs, for consumers outside"},
     {"name": "operations", "description": "Health, status, metrics"},
 ]
 _DESCRIPTION = (
@@ -149,6 +151,7 @@ def _add_routes(app: FastAPI) -> None:
         v1.include_router(room.router)
     v1.include_router(configs.bots)
     v1.include_router(configs.teams)
+    v1.include_router(changes.router)
     app.include_router(v1)
     app.include_router(live.router)
     app.include_router(live.router, prefix="/api/v1")

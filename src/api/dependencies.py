@@ -17,6 +17,7 @@ from src.api.errors import Unauthorized
 from src.api.ids import new_id
 from src.api.rate_limits import Metered, RateLimits
 from src.api.settings import ApiSettings
+from src.invalidation.changes import ChangeFeed
 from src.state.models import Durability, Version
 from src.swarm.service import SwarmService
 from src.swarm.status import Status
@@ -37,6 +38,10 @@ async def _service(connection: HTTPConnection) -> SwarmService:
 
 async def _status(connection: HTTPConnection) -> Status:
     return cast("Status", connection.state.status)
+
+
+async def _changes(connection: HTTPConnection) -> ChangeFeed:
+    return cast("ChangeFeed", connection.state.changes)
 
 
 async def _settings(connection: HTTPConnection) -> ApiSettings:
@@ -73,6 +78,7 @@ async def _body(request: Request) -> Body:
 
 Service = Annotated[SwarmService, Depends(_service)]
 ServerStatus = Annotated[Status, Depends(_status)]
+Changes = Annotated[ChangeFeed, Depends(_changes)]
 Settings = Annotated[ApiSettings, Depends(_settings)]
 Caller = Annotated[Principal, Depends(_caller)]
 JsonBody = Annotated[Body, Depends(_body)]

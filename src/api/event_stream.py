@@ -1,11 +1,13 @@
-"""Server-sent events (WHATWG HTML, section 9.2) of a conversation, as one ASGI answer."""
+"""Server-sent events (WHATWG HTML, section 9.2) as one ASGI answer."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Generic, TypeVar
 
+import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -14,19 +16,29 @@ from src.api.schemas.answers import encode, event, pending
 from src.state.models import Event
 from src.swarm.pending import PendingEvent
 
-_KEEP_ALIVE = b": keep-alive\n\n"
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+KEEP_ALIVE = b": keep-alive\n\n"
 _GOING_AWAY = b"retry: 100\n: this server is going away; connect again with Last-Event-ID\n\n"
 """The standard's own hint: browsers come back after that many milliseconds."""
+_STALLED_S = 30.0
+"""A client that takes nothing for so long is sent away: it comes back with Last-Event-ID."""
 
 
-class EventStream(Response):
-    """Sends events until they end or the client goes away; the event id is the sequence number."""
+class EventStream(Response, Generic[T]):
+    """Sends events until they end, the client goes away, or it takes nothing for too long.
+
+    `frame` writes one; None stands for a while without any.
+    """
 
     media_type = "text/event-stream"
 
     def __init__(
         self,
-        events: AsyncGenerator[Event | PendingEvent | None, None],
+        events: AsyncGenerator[T | None, None],
+        frame: Callable[[T | None], bytes],
         traffic: Traffic,
         going_away: Callable[[], bool],
         status_code: int = 200,
@@ -34,6 +46,7 @@ class EventStream(Response):
         self.status_code = status_code
         self.background = None
         self._events = events
+        self._frame = frame
         self._traffic = traffic
         self._going_away = going_away
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -55,15 +68,18 @@ class EventStream(Response):
     async def _send_events(self, send: Send) -> None:
         try:
             # Something at once, so that proxies and clients see the stream begin.
-            await send(_chunk(_KEEP_ALIVE))
+            await _send(send, self._frame(None))
             async with aclosing(self._events) as events:
                 async for one in events:
-                    await send(_chunk(_KEEP_ALIVE if one is None else _frame(one)))
+                    await _send(send, self._frame(one))
             last = _GOING_AWAY if self._going_away() else b""
             await send({"type": "http.response.body", "body": last, "more_body": False})
         except OSError:
             # The client went away between two events.
             return
+        except _Stalled:
+            # An answer that is not brought to its end has its connection closed.
+            log.info("stream.stalled", for_s=_STALLED_S)
 
 
 async def _until_gone(receive: Receive) -> None:
@@ -71,11 +87,22 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-def _chunk(body: bytes) -> dict[str, object]:
-    return {"type": "http.response.body", "body": body, "more_body": True}
+class _Stalled(Exception):
+    """The client takes nothing."""
 
 
-def _frame(one: Event | PendingEvent) -> bytes:
+async def _send(send: Send, body: bytes) -> None:
+    try:
+        async with asyncio.timeout(_STALLED_S):
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+    except TimeoutError as error:
+        raise _Stalled from error
+
+
+def frame(one: Event | PendingEvent | None) -> bytes:
+    """Write an event of a conversation; its id is the sequence number."""
+    if one is None:
+        return KEEP_ALIVE
     if isinstance(one, PendingEvent):
         # Without an id: a client that comes back must not go on behind what was never logged.
         return b"event: pending\ndata: %s\n\n" % encode(pending(one.event))

@@ -1,7 +1,8 @@
-"""A caller's view of a conversation's events, as streams and live sessions send them.
+"""A caller's view of what happens, as streams and live sessions send it.
 
-It ends by itself when the caller's token expires, when the caller is no longer a member, when the
-conversation is deleted, when the server drains, and when PostgreSQL has failed over.
+It ends by itself when the caller's token expires, when the server drains, and when PostgreSQL has
+failed over; that of a conversation also when the caller is no longer a member, and when it is
+deleted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import TypeVar
 
 from src.api.auth.principals import Principal
 from src.api.auth.rules import may_read
@@ -17,6 +20,8 @@ from src.state.errors import NotFound
 from src.state.models import Event
 from src.swarm.pending import PendingEvent
 from src.swarm.service import SwarmService
+
+T = TypeVar("T")
 
 _MAY_END_ACCESS = frozenset(("participant_removed", "participant_updated"))
 
@@ -34,43 +39,57 @@ async def follow(
 
     None after each `idle_s` without one.
     """
-    async with service.follow(conversation_id, after=after) as events:
-        closing = drain.future()
-        upcoming: asyncio.Task[Event | PendingEvent | None] | None = None
-        try:
-            while True:
-                left = caller.expires_at - time.time()
-                if left <= 0 or closing.done():
-                    return
-                # A task, since cancelling the wait for an event would end the events.
-                upcoming = upcoming or asyncio.ensure_future(_next(events))
-                await asyncio.wait(
-                    (upcoming, closing),
-                    timeout=min(idle_s, left),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if not upcoming.done():
-                    yield None
-                    continue
-                event = upcoming.result()
-                upcoming = None
-                if event is None:
-                    return
-                if isinstance(event, PendingEvent):
-                    yield event
-                    continue
+    async with (
+        service.follow(conversation_id, after=after) as events,
+        aclosing(while_allowed(events, drain, caller, idle_s=idle_s)) as allowed,
+    ):
+        async for event in allowed:
+            if isinstance(event, Event):
                 if event.type in _MAY_END_ACCESS and not await _still(service, caller, event):
                     return
                 yield event
                 if event.type == "deleted":
                     return
-        finally:
-            if upcoming is not None:
-                upcoming.cancel()
-                await asyncio.wait((upcoming,))
+            else:
+                yield event
 
 
-async def _next(events: AsyncIterator[Event | PendingEvent]) -> Event | PendingEvent | None:
+async def while_allowed(
+    events: AsyncIterator[T], drain: Drain, caller: Principal, *, idle_s: float
+) -> AsyncGenerator[T | None, None]:
+    """Give these events until the caller's token expires or the server drains.
+
+    None after each `idle_s` without one.
+    """
+    closing = drain.future()
+    upcoming: asyncio.Task[T | None] | None = None
+    try:
+        while True:
+            left = caller.expires_at - time.time()
+            if left <= 0 or closing.done():
+                return
+            # A task, since cancelling the wait for an event would end the events.
+            upcoming = upcoming or asyncio.ensure_future(_next(events))
+            await asyncio.wait(
+                (upcoming, closing),
+                timeout=min(idle_s, left),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not upcoming.done():
+                yield None
+                continue
+            event = upcoming.result()
+            upcoming = None
+            if event is None:
+                return
+            yield event
+    finally:
+        if upcoming is not None:
+            upcoming.cancel()
+            await asyncio.wait((upcoming,))
+
+
+async def _next(events: AsyncIterator[T]) -> T | None:
     return await anext(events, None)
 
 

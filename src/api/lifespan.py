@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from src.api.settings import ApiSettings
+from src.invalidation.changes import ChangeFeed
 from src.state.rates import Rates
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.runtime import Runtime, open_runtime
@@ -28,6 +29,7 @@ class Opened(Protocol):
     status: Status
     tokens: InternalTokens
     rates: Rates
+    changes: ChangeFeed
 
 
 OpenRuntime = Callable[[], AbstractAsyncContextManager[Opened]]
@@ -75,6 +77,7 @@ class State(TypedDict):
     status: Status
     internal: InternalTokens
     rates: Rates
+    changes: ChangeFeed
 
 
 def internal_secret(jwt_secret: str) -> str:
@@ -111,6 +114,7 @@ def lifespan(
                 "status": runtime.status,
                 "internal": runtime.tokens,
                 "rates": runtime.rates,
+                "changes": runtime.changes,
             }
 
     return live

@@ -65,6 +65,8 @@ class Listener:
         self._trust_s = settings.pull_deadline.total_seconds()
         self._positions = [_UNKNOWN] * PARTITIONS
         self._outbox_position = outbox_position
+        self.on_pull: list[Callable[[Pulled], None]] = []
+        """Called with what a good pull of PostgreSQL saw, each pull after the one before."""
         self.applied = 0
         self.gaps = 0
         self.clears = 0
@@ -217,8 +219,10 @@ class Listener:
         await self._membership.watch(pulled)
         self._timeline = pulled.timeline
         for change in pulled.changes:
-            self._subscriber.heard(change)
+            self._subscriber.heard(change.announcement)
         self._outbox_position = pulled.outbox_position
+        for callback in self.on_pull:
+            callback(pulled)
 
     # -- subscriptions ---------------------------------------------------------------------------
 

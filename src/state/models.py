@@ -193,6 +193,21 @@ class Announcement(msgspec.Struct, frozen=True, gc=False):
     version: Version
 
 
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """A row of the outbox: which config was committed, at which version, and when."""
+
+    position: int
+    """Its place; later commits have higher ones."""
+    kind: str
+    id: str
+    version: int
+    at: datetime
+
+    @property
+    def announcement(self) -> Announcement:
+        return Announcement(self.kind, self.id, Version(0, self.version))
+
+
 class Ack(msgspec.Struct, Generic[S], frozen=True, gc=False):
     """The answer to a command that was taken."""
 

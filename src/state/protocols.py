@@ -17,6 +17,7 @@ import msgspec
 
 from src.state.models import (
     Announcement,
+    Change,
     Claim,
     Context,
     Entry,
@@ -249,8 +250,8 @@ class Pulled(msgspec.Struct, frozen=True, gc=False):
     """What one pull of L3 saw."""
 
     peers: tuple[Peer, ...]
-    changes: tuple[Announcement, ...]
-    """Config changes committed since the last pull."""
+    changes: tuple[Change, ...]
+    """Config changes committed since the last pull, in order."""
     outbox_position: int
     """Where to go on; lower than asked for when the outbox itself went back (a restore)."""
     timeline: int

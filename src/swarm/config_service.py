@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from src.state.configs import (
     check_version,
     living,
 )
+from src.state.errors import Refused
 from src.state.models import Read, Version
 from src.state.reads.store import Store
 from src.swarm.configs.bots import BotConfig, decode_bot
@@ -146,6 +147,18 @@ class ConfigService:
         record = await self._repositories[kind].write(id, actor, change)
         self._stores[kind].written(id, Version(0, record.version))
         return record
+
+
+def check_kinds(kinds: Iterable[str], field: str) -> None:
+    """Check that these are kinds of configs.
+
+    Raises:
+        Refused: one is not; `field` is named.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            known = ", ".join(KINDS)
+            raise Refused("invalid", f"there is no kind {kind!r}; name {known}", field=field)
 
 
 def _merged(target: Any, patch: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +18,7 @@ import structlog
 
 from src.invalidation.buses.postgres import PostgresNotices
 from src.invalidation.buses.redis import RedisBus
+from src.invalidation.changes import ChangeFeed
 from src.invalidation.listener import Listener
 from src.invalidation.publisher import Announcer
 from src.state.aggregates import Aggregates
@@ -72,16 +74,15 @@ _RETENTION = timedelta(minutes=10)
 _NO_PROVIDERS: Mapping[str, Provider] = MappingProxyType({})
 
 
+@dataclass(slots=True)
 class Runtime:
     """What the edges of a server are given."""
 
-    def __init__(
-        self, service: SwarmService, status: Status, tokens: InternalTokens, rates: Rates
-    ) -> None:
-        self.service = service
-        self.status = status
-        self.tokens = tokens
-        self.rates = rates
+    service: SwarmService
+    status: Status
+    tokens: InternalTokens
+    rates: Rates
+    changes: ChangeFeed
 
 
 class _Copies:
@@ -208,6 +209,9 @@ async def open_runtime(
         feed = Feed(event_log, outage.rooms)
         stack.push_async_callback(feed.aclose)
         store.listeners.append(feed.heard)
+        outbox, position = Outbox(pool), await registry.outbox_end()
+        changes = ChangeFeed(outbox, lambda: membership.timeline, position)
+        stack.push_async_callback(changes.aclose)
         listener = Listener(
             bus,
             notices,
@@ -219,9 +223,10 @@ async def open_runtime(
             clock,
             heard=heard,
             ladder=ladder,
-            outbox_position=await registry.outbox_end(),
+            outbox_position=position,
             guards=guards,
         )
+        listener.on_pull.append(changes.pulled)
         tokens = InternalTokens(settings.swarm.internal_secret.get_secret_value())
         forwarder = await stack.enter_async_context(
             open_forwarder(tokens, settings.swarm.forward_timeout)
@@ -276,8 +281,8 @@ async def open_runtime(
             outage,
         )
         leader = Leader(PostgresDuties(pool), membership, owned, clock)
-        leader.add(Duty("outbox-retention", _RETENTION, Outbox(pool).retention(state.outbox_keep)))
-        status.bounded += [service.buffers, notices.buffers, rates.buffers]
+        leader.add(Duty("outbox-retention", _RETENTION, outbox.retention(state.outbox_keep)))
+        status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]
         status.bounded.append(history.buffers)
 
         await membership.join()
@@ -299,7 +304,7 @@ async def open_runtime(
         await stack.enter_async_context(host.running())
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
-        yield Runtime(service, status, tokens, rates)
+        yield Runtime(service, status, tokens, rates, changes)
 
 
 @asynccontextmanager

@@ -42,6 +42,6 @@ async def announced(database_url: str, id: str, guards: Guards) -> list[Violatio
         before = await registry.outbox_end()
         await bots.write(id, "somebody", lambda _: (BotConfig(id), False))
         told = (await registry.pull(before)).changes
-    if told == (Announcement("bot", id, Version(0, 1)),):
+    if [change.announcement for change in told] == [Announcement("bot", id, Version(0, 1))]:
         return []
     return [Violation(Broken.UNTOLD, id, f"the outbox has {told}")]

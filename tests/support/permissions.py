@@ -112,6 +112,8 @@ RULES: dict[str, Rule] = {
     # configs
     **_configs("bots", BOT),
     **_configs("teams", TEAM),
+    # changes
+    "GET /api/v1/changes": Rule(CONFIG_READERS),
     # operations
     "GET /health/live": Rule(ANYBODY),
     "GET /health/ready": Rule(ANYBODY),

@@ -10,12 +10,14 @@ from starlette.responses import Response
 from src.api.auth.rules import check_read
 from src.api.dependencies import AtLeast, Caller, ConversationId, Service, Settings
 from src.api.errors import Unavailable
-from src.api.event_stream import EventStream
+from src.api.event_stream import EventStream, frame
 from src.api.following import follow
 from src.api.lifespan import Drain
 from src.api.middleware import Traffic
 from src.api.schemas.answers import EventList, events, json_response
 from src.api.schemas.openapi import Responses, answer, problems
+from src.state.models import Event
+from src.swarm.pending import PendingEvent
 
 router = APIRouter(prefix="/conversations", tags=["events"])
 
@@ -70,7 +72,7 @@ async def stream(
     after: Annotated[
         int | None, Query(ge=0, le=2**53 - 1, description="The same for a first connection")
     ] = None,
-) -> EventStream:
+) -> Response:
     """Follow the conversation: from Last-Event-ID or `after` on, else from now on."""
     drain = cast("Drain", request.app.state.drain)
     if drain.begun:
@@ -89,4 +91,4 @@ async def stream(
         idle_s=settings.keep_alive.total_seconds(),
     )
     traffic = cast("Traffic", request.app.state.traffic)
-    return EventStream(events, traffic, lambda: drain.begun)
+    return EventStream[Event | PendingEvent](events, frame, traffic, lambda: drain.begun)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import msgspec
 import structlog
 
-from src.state.models import Term
+from src.state.models import Change, Term
 from src.state.tiers.postgres import Pool
 
 log = structlog.get_logger(__name__)
@@ -21,7 +22,27 @@ DELETE FROM outbox WHERE position IN (
 RETURNING position
 """
 
+# The ends come with every row, so that one statement, and thus one moment, says all.
+_AFTER = """
+SELECT ends.oldest, ends.newest, found.position, found.kind, found.id, found.version, found.at
+FROM (SELECT min(position) AS oldest, coalesce(max(position), 0) AS newest FROM outbox) ends
+LEFT JOIN LATERAL (
+    SELECT * FROM outbox WHERE position > $1 ORDER BY position LIMIT $2) found ON true
+ORDER BY found.position
+"""
+
 _PRUNED_AT_ONCE = 5_000
+
+
+class Page(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the outbox."""
+
+    changes: tuple[Change, ...]
+    newest: int
+    """The newest position that there is; 0 before the first."""
+    missing: bool = False
+    """Changes next to the position asked for were removed, or it is of another database: whoever
+    was there has to read everything anew and go on at `newest`."""
 
 
 class Outbox:
@@ -29,6 +50,14 @@ class Outbox:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    async def after(self, position: int, limit: int) -> Page:
+        """Return the changes beyond a position, in order."""
+        rows = await self._pool.fetch(_AFTER, position, limit)
+        changes = tuple(Change(*list(row)[2:]) for row in rows if row["position"] is not None)
+        oldest, newest = rows[0]["oldest"], rows[0]["newest"]
+        missing = newest < position or (oldest is not None and oldest - 1 > position)
+        return Page(() if missing else changes, newest, missing)
 
     def retention(self, keep: timedelta) -> Callable[[Term], Awaitable[None]]:
         """Return the duty's run that keeps the table small."""

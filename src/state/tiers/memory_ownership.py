@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from src.state.guards import ALL_ON, Guards
-from src.state.models import Held, OwnedBy, Peer
+from src.state.models import Change, Held, OwnedBy, Peer
 from src.state.protocols import Kind, Pulled, Trip
 from src.state.tiers.memory_database import Head, MemoryDatabase, ServerRow
 
 _CHANGES_PER_PULL = 1000
+_AT = datetime(2000, 1, 1, tzinfo=UTC)
+"""When everything here was committed: nothing decides by it."""
 
 
 class MemoryOwnership:
@@ -128,7 +131,11 @@ class MemoryRegistry:
 
     async def pull(self, outbox_after: int) -> Pulled:
         async with self._trip():
-            changes = tuple(self._database.outbox[outbox_after : outbox_after + _CHANGES_PER_PULL])
+            committed = self._database.outbox[outbox_after : outbox_after + _CHANGES_PER_PULL]
+            changes = tuple(
+                Change(position, one.kind, one.id, one.version.seq, _AT)
+                for position, one in enumerate(committed, outbox_after + 1)
+            )
             peers = tuple(
                 Peer(id, row.url, row.beat, row.announces, row.dead)
                 for id, row in self._servers.items()

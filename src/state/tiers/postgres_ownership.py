@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from src.state.guards import ALL_ON, Guards
-from src.state.models import Announcement, Held, OwnedBy, Peer, Version
+from src.state.models import Change, Held, OwnedBy, Peer
 from src.state.protocols import Kind, Pulled
 from src.state.tiers.postgres import TIMELINE, Line, Pool
 
@@ -58,7 +58,7 @@ UPDATE servers SET dead_at = now() WHERE id = $1 AND {silent} AND dead_at IS NUL
 """
 
 _CHANGES = """
-SELECT position, kind, id, version FROM outbox WHERE position > $1 ORDER BY position LIMIT 1000
+SELECT position, kind, id, version, at FROM outbox WHERE position > $1 ORDER BY position LIMIT 1000
 """
 
 
@@ -168,7 +168,7 @@ class PostgresRegistry:
             end, timeline = ends[0]
         return Pulled(
             tuple(Peer(*row) for row in peers),
-            tuple(Announcement(row[1], row[2], Version(0, row[3])) for row in changes),
+            tuple(Change(*row) for row in changes),
             changes[-1][0] if changes else min(outbox_after, end),
             timeline,
         )

@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
-from src.api.event_stream import EventStream
+from src.api.event_stream import EventStream, frame
 from src.api.middleware import Traffic
 from src.state.models import Event, Version
 from src.swarm.pending import PendingEvent
+from tests.support.clock import virtual_time
 from tests.unit.api.given import AT
 
 SAID = Event("c-1", Version(1, 7), "k-1:0", "message_added", 1, b"{}", "zoe", AT)
@@ -33,7 +35,8 @@ async def test_client_that_comes_back_does_not_go_on_behind_what_was_never_logge
         await asyncio.Event().wait()
 
     async with asyncio.timeout(10):
-        await EventStream(told(), Traffic(), lambda: False)({"type": "http"}, receive, send)
+        stream = EventStream[Event | PendingEvent](told(), frame, Traffic(), lambda: False)
+        await stream({"type": "http"}, receive, send)
 
     body = b"".join(message.get("body", b"") for message in sent)
     frames = [frame for frame in body.decode().split("\n\n") if frame and frame[0] != ":"]
@@ -44,3 +47,32 @@ async def test_client_that_comes_back_does_not_go_on_behind_what_was_never_logge
     assert (logged["event"], logged["id"]) == ("message_added", "8")
     assert '"k-1:0"' in pending["data"]
     assert '"k-1:0"' in logged["data"]
+
+
+@virtual_time
+async def test_client_that_takes_nothing_is_sent_away() -> None:
+    taken: list[Any] = []
+
+    async def send(message: Any) -> None:
+        taken.append(message)
+        if len(taken) == 3:
+            await asyncio.Event().wait()
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    closed: list[bool] = []
+
+    async def endless() -> AsyncGenerator[Event | PendingEvent | None, None]:
+        try:
+            while True:
+                yield SAID
+        finally:
+            closed.append(True)
+
+    traffic = Traffic()
+    stream = EventStream[Event | PendingEvent](endless(), frame, traffic, lambda: False)
+    with capture_logs() as logs:
+        await stream({"type": "http"}, receive, send)
+    assert [line["event"] for line in logs] == ["stream.stalled"]
+    assert (closed, traffic.streams) == ([True], 0)
