@@ -8,9 +8,10 @@ WORKERS ?= 2
 ARGS ?=
 INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.installed-bench
+AZURITE := tests/azurite/node_modules/.installed
 MUTATE_INSTALLED := .venv/.installed-mutate
 
-.PHONY: help install run demo test prove check bench mutate lock format clean
+.PHONY: help install run demo test prove azurite check bench mutate lock format clean
 
 help: ## List the doors
 	@echo "swarmstate: the state backbone of multi-bot LiveKit voice rooms"
@@ -47,6 +48,13 @@ test: install ## The whole suite on real PostgreSQL and Redis
 prove: install ## The long proof: faults by the hundred under load, into docs/proof.md
 	@$(BIN)/python -m tests.prove $(ARGS)
 
+azurite: $(AZURITE) ## Fetch Azure's blob emulator for the tests of az:// (needs Node.js >= 18 with npm)
+	@:
+
+$(AZURITE): tests/azurite/package-lock.json
+	@cd tests/azurite && npm ci --loglevel=error
+	@touch $@
+
 check: install ## Lint, format, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,5 +75,5 @@ format: install ## Repair what ruff can repair
 	$(BIN)/ruff format .
 
 clean: ## Remove .venv and every cache (data folders stay)
-	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .cache tests/azurite/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -28,6 +28,7 @@ from src.api.routes import (
     configs,
     conversations,
     events,
+    files,
     history,
     internal,
     live,
@@ -40,20 +41,30 @@ from src.swarm.status import Status
 
 _SENT = [
     "Authorization",
+    "Content-Digest",
+    "Content-Disposition",
     "Content-Type",
     "Idempotency-Key",
     "If-Match",
     "If-None-Match",
+    "If-Range",
     "Last-Event-ID",
+    "Range",
+    "X-Checksum-SHA256",
+    "X-File-Name",
     "X-Request-Id",
     "X-Swarm-Durability",
     "X-Swarm-Version",
 ]
 _SHOWN = [
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Range",
     "ETag",
     "Location",
     "RateLimit",
     "RateLimit-Policy",
+    "Repr-Digest",
     "Retry-After",
     "X-Request-Id",
     "X-Swarm-Durability",
@@ -66,6 +77,7 @@ _TAGS = [
     {"name": "turns", "description": "What was said"},
     {"name": "events", "description": "The log, as pages and as a stream"},
     {"name": "history", "description": "The past: as it was then, and branches from there"},
+    {"name": "files", "description": "What belongs to a conversation and is no text"},
     {"name": "bots", "description": "Configs of bots, with versions"},
     {"name": "teams", "description": "Configs of teams, with versions"},
     {"name": "changes", "description": "What was committed to configs, for consumers outside"},
@@ -147,7 +159,7 @@ def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | 
 def _add_routes(app: FastAPI) -> None:
     v1 = APIRouter(prefix="/api/v1")
     # Before the conversations' own: /save-turn is no id.
-    for room in (turns, events, history, conversations):
+    for room in (turns, events, history, files, conversations):
         v1.include_router(room.router)
     v1.include_router(configs.bots)
     v1.include_router(configs.teams)
@@ -171,7 +183,9 @@ def _front(
             expose_headers=_SHOWN,
             max_age=600,
         )
-    app = BodyLimit(app, settings.max_body_bytes)
+    app = BodyLimit(
+        app, settings.max_body_bytes, {"/api/v1" + files.UPLOADS: settings.max_file_bytes}
+    )
     app = HotReads(Around(app, traffic), tokens, traffic, limits)
     if settings.trusted_proxies:
         # uvicorn has types of its own for the same ASGI.

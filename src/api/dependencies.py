@@ -13,22 +13,24 @@ from src.api.auth.principals import Principal, Right
 from src.api.auth.rules import check_right
 from src.api.auth.tokens import Tokens
 from src.api.bodies import Body, read_object
-from src.api.errors import Unauthorized
+from src.api.errors import NotConfigured, Unauthorized
 from src.api.ids import new_id
 from src.api.rate_limits import Metered, RateLimits
 from src.api.settings import ApiSettings
 from src.invalidation.changes import ChangeFeed
 from src.state.models import Durability, Version
+from src.swarm.files import FileService
 from src.swarm.service import SwarmService
 from src.swarm.status import Status
 
 ID = r"^[A-Za-z0-9._:@-]{1,128}$"
-_KEY = r"^[A-Za-z0-9._:@-]{1,120}$"
+KEY = r"^[A-Za-z0-9._:@-]{1,120}$"
 _VERSION = r"[0-9]{1,19}\.[0-9]{1,19}"
 _STATE_ETAG = rf'^(\*|(W/)?"{_VERSION}")$'
 _CONFIG_ETAG = r'^(\*|(W/)?"[0-9]{1,18}")$'
 
 ConversationId = Annotated[str, Path(pattern=ID, description="The conversation")]
+FileId = Annotated[str, Path(pattern=ID, description="The file")]
 ConfigId = Annotated[str, Path(pattern=ID, description="The bot or team")]
 
 
@@ -42,6 +44,13 @@ async def _status(connection: HTTPConnection) -> Status:
 
 async def _changes(connection: HTTPConnection) -> ChangeFeed:
     return cast("ChangeFeed", connection.state.changes)
+
+
+async def _files(connection: HTTPConnection) -> FileService:
+    files = cast("FileService | None", connection.state.files)
+    if files is None:
+        raise NotConfigured("files need a place for their bytes: set SWARMSTATE_BLOBS_URL")
+    return files
 
 
 async def _settings(connection: HTTPConnection) -> ApiSettings:
@@ -77,6 +86,7 @@ async def _body(request: Request) -> Body:
 
 
 Service = Annotated[SwarmService, Depends(_service)]
+FileStore = Annotated[FileService, Depends(_files)]
 ServerStatus = Annotated[Status, Depends(_status)]
 Changes = Annotated[ChangeFeed, Depends(_changes)]
 Settings = Annotated[ApiSettings, Depends(_settings)]
@@ -133,7 +143,7 @@ async def _wish(
     idempotency_key: Annotated[
         str | None,
         Header(
-            pattern=_KEY,
+            pattern=KEY,
             description="Repeat a request with the same key and it is done once; "
             "keys are unique within a conversation",
         ),

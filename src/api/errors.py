@@ -4,6 +4,10 @@ ApiError
 ├── Unauthorized          no token, or one that is not valid
 ├── Forbidden             a valid token without the right to this
 ├── RateLimited           asked more often than it may
+├── CutShort              a body that ended before it was whole
+├── UnsupportedType       a file of a media type that is not taken here
+├── RangeNotSatisfiable   a range that begins beyond the end of the file
+├── NotConfigured         this needs a setting that the server was started without
 └── Unavailable           this server is going away and takes no new streams
 """
 
@@ -40,3 +44,26 @@ class RateLimited(ApiError):
 
 class Unavailable(ApiError):
     """This server drains: another one takes the client."""
+
+
+class CutShort(ApiError):
+    """The client went away in the middle of its request; nobody hears of it but the log."""
+
+    def __init__(self) -> None:
+        super().__init__("the body ended before it was whole; nothing of it was kept")
+
+
+class UnsupportedType(ApiError):
+    """A body of a media type that is not taken."""
+
+
+class RangeNotSatisfiable(ApiError):
+    """A range outside of the file; `size` in bytes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the file has {size} bytes; ask for a range within it")
+        self.size = size
+
+
+class NotConfigured(ApiError):
+    """What was asked for needs a setting that is not there."""

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from src.api.settings import ApiSettings
 from src.invalidation.changes import ChangeFeed
 from src.state.rates import Rates
+from src.swarm.files import FileService
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.runtime import Runtime, open_runtime
 from src.swarm.service import SwarmService
@@ -30,6 +31,7 @@ class Opened(Protocol):
     tokens: InternalTokens
     rates: Rates
     changes: ChangeFeed
+    files: FileService | None
 
 
 OpenRuntime = Callable[[], AbstractAsyncContextManager[Opened]]
@@ -78,6 +80,7 @@ class State(TypedDict):
     internal: InternalTokens
     rates: Rates
     changes: ChangeFeed
+    files: FileService | None
 
 
 def internal_secret(jwt_secret: str) -> str:
@@ -115,6 +118,7 @@ def lifespan(
                 "internal": runtime.tokens,
                 "rates": runtime.rates,
                 "changes": runtime.changes,
+                "files": runtime.files,
             }
 
     return live

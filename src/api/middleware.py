@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -106,19 +108,26 @@ class Around:
 
 
 class BodyLimit:
-    """Refuses bodies that are too long: by their announced length, else while they come in."""
+    """Refuses bodies that are too long: by their announced length, else while they come in.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    `longer` names the paths whose bodies are streams, and what each may be instead.
+    """
+
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, longer: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         self._app = app
         self._max = max_bytes
+        self._longer = longer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._longer.get(scope["path"], self._max)
         announced = headers.find(scope["headers"], b"content-length")
-        if announced is not None and announced.isdigit() and int(announced[:20]) > self._max:
-            problem = respond(describe(self._too_long()), scope["state"]["request_id"])
+        if announced is not None and announced.isdigit() and int(announced[:20]) > limit:
+            problem = respond(describe(_too_long(limit)), scope["state"]["request_id"])
             await problem(scope, receive, send)
             return
         seen = 0
@@ -127,11 +136,12 @@ class BodyLimit:
             nonlocal seen
             message: dict[str, Any] = dict(await receive())
             seen += len(message.get("body", b""))
-            if seen > self._max:
-                raise self._too_long()
+            if seen > limit:
+                raise _too_long(limit)
             return message
 
         await self._app(scope, limited, send)
 
-    def _too_long(self) -> HTTPException:
-        return HTTPException(413, f"the body is longer than {self._max} bytes; send less")
+
+def _too_long(limit: int) -> HTTPException:
+    return HTTPException(413, f"the body is longer than {limit} bytes; send less")

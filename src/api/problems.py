@@ -18,7 +18,17 @@ from fastapi.exceptions import RequestValidationError, WebSocketRequestValidatio
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from src.api.errors import ApiError, Forbidden, RateLimited, Unauthorized, Unavailable
+from src.api.errors import (
+    ApiError,
+    CutShort,
+    Forbidden,
+    NotConfigured,
+    RangeNotSatisfiable,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+    UnsupportedType,
+)
 from src.state.configs import ConfigExists
 from src.state.errors import (
     Behind,
@@ -37,7 +47,7 @@ from src.state.errors import (
     TierUnavailable,
     VersionConflict,
 )
-from src.swarm.errors import NotAServer, SwarmError
+from src.swarm.errors import NotAServer, SwarmError, UploadTooSlow
 from src.swarm.forwarding import NOT_OWNER, encode_refusal
 
 MEDIA_TYPE = "application/problem+json"
@@ -82,6 +92,11 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     Overloaded: (503, "overloaded"),
     Behind: (503, "behind"),
     Unavailable: (503, "draining"),
+    NotConfigured: (503, "not_configured"),
+    CutShort: (400, "cut_short"),
+    UploadTooSlow: (408, "too_slow"),
+    UnsupportedType: (415, "unsupported_type"),
+    RangeNotSatisfiable: (416, "range_not_satisfiable"),
     DurableTierUnavailable: (503, "read_only"),
     TierUnavailable: (503, "tier_unavailable"),
     StateError: (500, "internal"),
@@ -95,6 +110,7 @@ INPUT_CODES = frozenset(
         "invalid",
         "too_large",
         "wrong_kind",
+        "checksum",
         "not_a_participant",
         "unknown_subtask",
         "unknown_tool_call",
@@ -186,6 +202,8 @@ async def _answer(connection: Request | WebSocket, error: Exception) -> Response
     if problem.status == 405:
         # Routing looks at one route at a time and knows the methods of that one only.
         response.headers["Allow"] = _allowed(connection.app.openapi(), connection.url.path)
+    if isinstance(error, RangeNotSatisfiable):
+        response.headers["Content-Range"] = f"bytes */{error.size}"
     if isinstance(connection, WebSocket):
         await connection.send_denial_response(response)
         return None

@@ -36,6 +36,21 @@ class ApiSettings(BaseSettings):
     """Origins that browsers may call from, as a JSON list; none by default."""
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
     """Longest body of a request; a longer one gets 413."""
+    max_file_bytes: int = Field(default=1 << 30, ge=1)
+    """Longest file; a longer one gets 413."""
+    file_types: tuple[str, ...] = (
+        "application/json",
+        "application/octet-stream",
+        "application/pdf",
+        "application/zip",
+        "audio/*",
+        "image/*",
+        "text/*",
+        "video/*",
+    )
+    """Media types of files that are taken, as a JSON list; `audio/*` stands for all of audio."""
+    file_patience: Duration = Field(default=timedelta(seconds=30), gt=timedelta(0))
+    """How long a transfer may stand still before it is given up."""
     keep_alive: Duration = Field(default=timedelta(seconds=15), gt=timedelta(0))
     """A stream that has nothing to say sends a comment this often."""
     live_queue: int = Field(default=256, ge=1)

@@ -14,6 +14,7 @@ from src.embedded import Servers, open_servers
 from src.state.tiers.migrations import migrate
 
 DATABASE_URL, REDIS_URL = "SWARMSTATE_DATABASE_URL", "SWARMSTATE_REDIS_URL"
+BLOBS_URL = "SWARMSTATE_BLOBS_URL"
 JWT_SECRET = "SWARMSTATE_API_JWT_SECRET"  # noqa: S105  # the name of a setting
 _SECRET_FILE = "jwt_secret"  # noqa: S105  # the name of a file
 _CHOSEN_BY_US = ("SWARMSTATE_API_HOST", "SWARMSTATE_API_PORT", "SWARMSTATE_SERVER_URL")
@@ -38,6 +39,7 @@ class Stores:
         The secret between servers follows from the users' one, so all have the same.
         """
         return {
+            BLOBS_URL: (self.data_dir / "blobs").as_uri(),
             **self._settings,
             DATABASE_URL: self.servers.database_url,
             REDIS_URL: self.servers.redis_url,

@@ -15,6 +15,8 @@ import aiohttp
 from src.demo.errors import PortTaken, ServerEnded
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
+_KEPT_PREFIXES = ("AWS_", "AZURE_")
+"""Credentials of a blob store in a cloud."""
 _READY_WITHIN_S = 30.0
 _POLL_S = 0.05
 _STOP_WITHIN_S = 25.0
@@ -56,7 +58,11 @@ class ServerProcess:
             ServerEnded: it ended, or did not answer in time.
         """
         command = [sys.executable, "-m", "src.demo.server", "--without", *self._without]
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+        }
         own = {
             "SWARMSTATE_API_HOST": "127.0.0.1",
             "SWARMSTATE_API_PORT": str(self.port),

@@ -15,6 +15,7 @@ StateError
 ├── Undecodable           bytes of a newer or broken writer
 └── TierUnavailable       a tier did not answer within its time-out
     ├── SharedTierUnavailable    L2 (Redis)
+    ├── BlobsUnavailable         the store of files' bytes
     └── DurableTierUnavailable   L3 (PostgreSQL)
         └── ReadOnly             L3 takes no commits now: nothing was changed
 """
@@ -138,6 +139,10 @@ class TierUnavailable(StateError):
 
 class SharedTierUnavailable(TierUnavailable):
     """Redis did not answer."""
+
+
+class BlobsUnavailable(TierUnavailable):
+    """The store of files' bytes refused, is full or did not answer; nothing half done is kept."""
 
 
 class DurableTierUnavailable(TierUnavailable):

@@ -87,6 +87,18 @@ class StateSettings(BaseSettings):
     pool_size: int = Field(default=10, ge=2)
     """Connections to PostgreSQL beside those for beat, append and pull."""
 
+    blobs_url: str | None = None
+    """Where the bytes of files are: `file:///folder`, `s3://bucket/prefix`, `az://container/prefix`.
+    Without it there are no files."""
+    file_quota_bytes: int = Field(default=10 << 30, ge=1)
+    """Bytes of files that a conversation may have."""
+    uploads: int = Field(default=16, ge=1)
+    """Uploads that a server takes at once, 24 MiB of memory each."""
+    upload_timeout: Duration = Field(default=timedelta(hours=1), gt=timedelta(0))
+    """How long one upload may take."""
+    stray_after: Duration = timedelta(days=1)
+    """What an upload or a deletion left behind is swept away when it is this old."""
+
     @model_validator(mode="after")
     def _deadlines_in_order(self) -> StateSettings:
         """A server must stop acting as owner before anybody may declare it dead."""
@@ -97,6 +109,8 @@ class StateSettings(BaseSettings):
             )
         if self.flush_debounce > self.flush_max_wait:
             raise ValueError("SWARMSTATE_FLUSH_DEBOUNCE must not exceed SWARMSTATE_FLUSH_MAX_WAIT")
+        if not self.upload_timeout < self.stray_after:
+            raise ValueError("SWARMSTATE_UPLOAD_TIMEOUT must be less than SWARMSTATE_STRAY_AFTER")
         if not self.amber_late < self.red_late:
             raise ValueError("SWARMSTATE_AMBER_LATE must be less than SWARMSTATE_RED_LATE")
         if not self.amber_bytes < self.red_bytes:

@@ -4,6 +4,7 @@ StateError
 └── Refused
     └── InvalidCommand    bytes from outside that are no command; `field` is the place in them
 SwarmError
+├── UploadTooSlow         a file that came too slowly, or not on at all
 ├── UnknownProvider       a bot's config names a provider that is not installed
 └── NotAServer            an internal call without a server's token
 """
@@ -22,6 +23,10 @@ class InvalidCommand(Refused):
 
 class SwarmError(Exception):
     """Base of what this room raises on purpose and the state room does not know."""
+
+
+class UploadTooSlow(SwarmError):
+    """A file came too slowly; nothing of it was kept."""
 
 
 class UnknownProvider(SwarmError):

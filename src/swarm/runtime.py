@@ -6,7 +6,6 @@ block it drains, flushes, gives up what it owned and says goodbye.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from src.state.aggregates import Aggregates
 from src.state.background import background
 from src.state.clock import SystemClock
 from src.state.configs import Configs, ConfigSource, Record
-from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, StateError
+from src.state.errors import DurableTierUnavailable, SharedTierUnavailable
 from src.state.guards import ALL_ON, Guards
 from src.state.ladder.breaker import Way
 from src.state.ladder.keeping import keep_for_ever
@@ -39,6 +38,8 @@ from src.state.rates import Rates
 from src.state.reads.source import LogSource
 from src.state.reads.store import Store
 from src.state.reads.turnstile import Turnstile
+from src.state.records.blobs import open_blobs
+from src.state.records.files import Files
 from src.state.records.outbox import Outbox
 from src.state.tiers.incarnations import Incarnations
 from src.state.tiers.keys import partition_of
@@ -52,7 +53,9 @@ from src.state.tiers.redis_rates import RedisRates
 from src.swarm.commands import Command
 from src.swarm.config_service import KINDS, ConfigService
 from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
+from src.swarm.farewell import farewell
 from src.swarm.feed import Feed
+from src.swarm.files import FileService
 from src.swarm.forwarding import open_forwarder
 from src.swarm.handover import Handover
 from src.swarm.history import History
@@ -68,8 +71,7 @@ from src.swarm.status import Status
 
 log = structlog.get_logger(__name__)
 
-_DRAIN_S = 10.0
-_LEAVE_S = 2.0
+_SWEEP = timedelta(minutes=10)
 _RETENTION = timedelta(minutes=10)
 _NO_PROVIDERS: Mapping[str, Provider] = MappingProxyType({})
 
@@ -83,6 +85,8 @@ class Runtime:
     tokens: InternalTokens
     rates: Rates
     changes: ChangeFeed
+    files: FileService | None
+    """None without a place for their bytes."""
 
 
 class _Copies:
@@ -265,6 +269,11 @@ async def open_runtime(
             state.ack,
         )
         conversations.logged += [feed.logged, host.logged]
+        files = None
+        if state.blobs_url is not None:
+            table = Files(engine, way=database)
+            files = FileService(table, open_blobs(state.blobs_url), state, clock)
+            conversations.logged.append(files.logged)
         conversations.holdings.owned.append(host.owned)
         status = Status(
             ladder,
@@ -284,6 +293,10 @@ async def open_runtime(
         leader.add(Duty("outbox-retention", _RETENTION, outbox.retention(state.outbox_keep)))
         status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]
         status.bounded.append(history.buffers)
+        if files is not None:
+            status.bounded.append(files.buffers)
+            leader.add(Duty("files-sweep", _SWEEP, files.sweep_as_duty))
+            await stack.enter_async_context(files.running())
 
         await membership.join()
         await stack.enter_async_context(
@@ -299,12 +312,12 @@ async def open_runtime(
         await stack.enter_async_context(conversations.running())
         await stack.enter_async_context(_filling(config_stores))
         await stack.enter_async_context(listener.running())
-        await stack.enter_async_context(_farewell(conversations, membership))
+        await stack.enter_async_context(farewell(conversations, membership))
         await stack.enter_async_context(outage.running(service.submit_pending))
         await stack.enter_async_context(host.running())
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
-        yield Runtime(service, status, tokens, rates, changes)
+        yield Runtime(service, status, tokens, rates, changes, files)
 
 
 @asynccontextmanager
@@ -315,31 +328,3 @@ async def _filling(stores: Mapping[str, Store[Any]]) -> AsyncIterator[None]:
         finally:
             for store in stores.values():
                 await store.aclose()
-
-
-@asynccontextmanager
-async def _farewell(
-    conversations: Aggregates[Any, Any], membership: Membership
-) -> AsyncIterator[None]:
-    """At the end: drain and say goodbye, so that nobody has to wait for a silence.
-
-    When something failed there is nobody left to drain: then only the goodbye is said.
-    """
-    drain = False
-    try:
-        yield
-        drain = True
-    finally:
-        try:
-            async with asyncio.timeout(_DRAIN_S):
-                if drain:
-                    await conversations.drain()
-        except (StateError, TimeoutError) as error:
-            # The log has everything acknowledged; what is left is for the next owner to derive.
-            log.warning("drain.incomplete", server=membership.id, error=str(error))
-        try:
-            async with asyncio.timeout(_LEAVE_S):
-                await membership.leave()
-            log.info("server.left", server=membership.id)
-        except (StateError, TimeoutError) as error:
-            log.warning("leave.unheard", server=membership.id, error=str(error))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -21,6 +22,7 @@ from src.state.settings import StateSettings
 from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 SECRET = "a secret of tests, at least thirty-two characters"
 
 
@@ -49,13 +51,15 @@ class RunningServer:
 
 @asynccontextmanager
 async def running_server(
-    database_url: str, redis_url: str, **settings: Any
+    database_url: str, redis_url: str, *, state: Mapping[str, Any] = NOTHING, **settings: Any
 ) -> AsyncIterator[RunningServer]:
-    """Serve until the end of the block."""
+    """Serve until the end of the block; `state` and the rest are settings of those rooms."""
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     runtime = RuntimeSettings(
-        StateSettings(database_url=SecretStr(database_url), redis_url=SecretStr(redis_url)),
+        StateSettings(
+            database_url=SecretStr(database_url), redis_url=SecretStr(redis_url), **state
+        ),
         SwarmSettings(server_url=url, internal_secret=SecretStr(internal_secret(SECRET))),
     )
     app = create_app(

@@ -109,6 +109,11 @@ RULES: dict[str, Rule] = {
     f"GET {_ROOM}/stream": Rule(OWN_READERS),
     "WS /ws/live": Rule(OWN_READERS, query=_LIVE),
     "WS /api/v1/ws/live": Rule(OWN_READERS, query=_LIVE),
+    # files
+    "POST /api/v1/files": Rule(OWNERS, b"any bytes", query=_LIVE),
+    "GET /api/v1/files/{file_id}": Rule(OWN_READERS),
+    "DELETE /api/v1/files/{file_id}": Rule(OWNERS),
+    f"GET {_ROOM}/files": Rule(OWN_READERS),
     # configs
     **_configs("bots", BOT),
     **_configs("teams", TEAM),
@@ -148,6 +153,12 @@ async def _internal(clients: Clients) -> str:
     return "/internal" + (await _conversation(clients)).removeprefix("/api")
 
 
+async def _file(clients: Clients) -> str:
+    answer = await clients[Who.OWN].post("/api/v1/files", params=_LIVE, content=b"any bytes")
+    assert answer.is_success, answer.text
+    return str(answer.headers["location"])
+
+
 def _config(kind: str, body: dict[str, Any]) -> Make:
     async def make(clients: Clients) -> str:
         made = await _made(clients[Who.ADMIN], f"/api/v1/{kind}", body)
@@ -165,6 +176,7 @@ async def _made(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> d
 
 MAKERS: dict[str, Make] = {
     _ROOM: _conversation,
+    "/api/v1/files/{file_id}": _file,
     "/internal/v1/conversations/{conversation_id}": _internal,
     "/api/v1/bots/{config_id}": _config("bots", BOT),
     "/api/v1/teams/{config_id}": _config("teams", TEAM),

@@ -4,6 +4,7 @@ read                          the creator, a participant (by id or user id), or 
 speak                         the same, in their own name
 shared work, members, status  the same
 config, team, tools, deletion the creator
+files                         uploaded by those who speak, deleted by uploader or creator
 what bots and workers report  the roles admin and service, which may do all of the above too
 """
 
@@ -68,6 +69,22 @@ def check_command(caller: Principal, state: ConversationState, command: Command)
         raise Forbidden("you may speak in your own name only; leave `author` out")
     if isinstance(command, SaveTurn) and (command.user_id or caller.id) not in own:
         raise Forbidden("you may save your own turns only; leave `user_id` out")
+
+
+def check_upload(caller: Principal, state: ConversationState) -> None:
+    """Raises Forbidden unless the caller may add a file to the conversation."""
+    if not caller.may(Right.WRITE_CONVERSATIONS):
+        check_right(caller, Right.TALK)
+        if not _belongs(caller.id, state):
+            raise _not_a_member(state)
+
+
+def check_delete_file(caller: Principal, state: ConversationState, uploader: str) -> None:
+    """Raises Forbidden unless the caller may delete a file of that uploader."""
+    if not caller.may(Right.WRITE_CONVERSATIONS):
+        check_right(caller, Right.TALK)
+        if caller.id not in (uploader, state.created_by):
+            raise Forbidden("who uploaded a file, or began its conversation, may delete it")
 
 
 def speaker(caller: Principal, state: ConversationState) -> Speaker:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from src.state.configs import Record
 from src.state.models import Durability, Event
+from src.state.records.files import File
 from src.swarm.configs.bots import BotConfig
 from src.swarm.configs.teams import TeamConfig
 from src.swarm.models import Message, Parent
@@ -103,6 +104,21 @@ class EventList(msgspec.Struct, frozen=True, gc=False):
     next_after: int | None
 
 
+class FileInfo(File, frozen=True, gc=False, kw_only=True):
+    """A file of a conversation; its bytes have this SHA-256 (hex)."""
+
+    repeated: bool = False
+    """The Idempotency-Key was seen before: the first answer again, nothing was stored."""
+
+
+class FileList(msgspec.Struct, frozen=True, gc=False):
+    """Files of a conversation, newest first."""
+
+    conversation_id: str
+    files: tuple[FileInfo, ...]
+    next_cursor: str | None
+
+
 class ConversationList(msgspec.Struct, frozen=True, gc=False):
     """Conversations, newest first; each as of its `seq`, up to 5 s behind its log."""
 
@@ -186,6 +202,11 @@ def config(answer: type[Bot] | type[Team], record: Record[Any]) -> Bot | Team:
         updated_by=record.updated_by,
         deleted=record.deleted,
     )
+
+
+def file(one: File, *, repeated: bool = False) -> FileInfo:
+    """Return the answer for a file."""
+    return FileInfo(**msgspec.structs.asdict(one), repeated=repeated)
 
 
 def event(one: Event) -> EventItem:

@@ -170,3 +170,22 @@ duties = Table(
     Column("owner_id", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
 )
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("conversation_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False, server_default=text("0")),
+    Column("sha256", Text, nullable=False, server_default=text("''")),
+    Column("created_by", Text, nullable=False),
+    _time("created_at", default=True),
+    Column("state", Text, nullable=False, server_default=text("'uploading'")),
+    Column("upload_key", Text),
+    UniqueConstraint("upload_key", name="files_upload_key"),
+    Index("files_conversation", "conversation_id", "id"),
+    # What the sweep looks for; nearly no row is in it.
+    Index("files_unready", "id", postgresql_where=text("state <> 'ready'")),
+)

@@ -9,7 +9,8 @@ from tests.support.api import RunningServer, running_server
 
 @pytest.fixture
 async def server(database_url: str, redis_url: str) -> AsyncIterator[RunningServer]:
-    async with running_server(database_url, redis_url) as one:
+    state = {"blobs_url": "memory://"}
+    async with running_server(database_url, redis_url, state=state) as one:
         yield one
 
 

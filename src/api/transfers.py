@@ -1,0 +1,72 @@
+"""Bytes of files on their way in and out: part by part, and never waiting without end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from src.api.errors import CutShort
+from src.swarm.errors import UploadTooSlow
+
+
+async def incoming(request: Request, patience_s: float) -> AsyncIterator[bytes]:
+    """Give a request's body as it comes.
+
+    Raises:
+        CutShort: the client went away.
+        UploadTooSlow: nothing came for so long.
+    """
+    parts = request.stream()
+    async with aclosing(parts):
+        while True:
+            try:
+                async with asyncio.timeout(patience_s):
+                    part = await anext(parts, None)
+            except ClientDisconnect as error:
+                raise CutShort from error
+            except TimeoutError as error:
+                raise UploadTooSlow(f"nothing came for {patience_s:.0f} s") from error
+            if part is None:
+                return
+            if part:
+                yield part
+
+
+async def download(
+    parts: AsyncIterator[bytes], status: int, headers: dict[str, str], patience_s: float
+) -> Response:
+    """Return an answer whose body is read while it is sent, no faster than the client takes it.
+
+    The first part is read before anything is said, so that a store which is away is an error and
+    no broken answer.
+    """
+    first = await anext(parts, b"")
+
+    async def all_parts() -> AsyncIterator[bytes]:
+        yield first
+        async for part in parts:
+            yield part
+
+    return _Download(all_parts(), status, headers, patience_s)
+
+
+class _Download(StreamingResponse):
+    """Hangs up on a client that takes nothing for `patience_s`."""
+
+    def __init__(
+        self, parts: AsyncIterator[bytes], status: int, headers: dict[str, str], patience_s: float
+    ) -> None:
+        super().__init__(parts, status, headers)
+        self._patience_s = patience_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def patiently(message: Message) -> None:
+            async with asyncio.timeout(self._patience_s):
+                await send(message)
+
+        await super().__call__(scope, receive, patiently)

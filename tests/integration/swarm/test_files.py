@@ -1,0 +1,203 @@
+"""What crashes leave of files is swept away, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from src.state.clock import SystemClock
+from src.state.errors import BlobsUnavailable, NotFound, Overloaded
+from src.state.records.blobs import Blobs, open_blobs
+from src.state.records.files import Files
+from src.state.tiers.postgres import open_engine
+from src.swarm.errors import UploadTooSlow
+from src.swarm.files import FileService, Swept, Upload
+from tests.support.cluster_settings import settings
+
+OLD = "now() - interval '2 days'"
+FEW_BYTES = b"some bytes"
+
+
+async def some_bytes() -> AsyncIterator[bytes]:
+    yield FEW_BYTES
+
+
+def given(id: str, conversation_id: str = "c-1") -> Upload:
+    return Upload(id, conversation_id, f"{id}.txt", "text/plain", "zoe")
+
+
+@asynccontextmanager
+async def service(url: str, blobs: Blobs, **changes: Any) -> AsyncIterator[FileService]:
+    given = settings(url, **changes)
+    async with open_engine(given) as engine:
+        yield FileService(Files(engine), blobs, given, SystemClock())
+
+
+async def sql(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def keys(blobs: Blobs) -> set[str]:
+    return {blob.key.removeprefix("files/") async for page in blobs.list("") for blob in page}
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return open_blobs(tmp_path.as_uri())
+
+
+async def test_sweep_leaves_what_is_in_use(database_url: str, blobs: Blobs) -> None:
+    async with service(database_url, blobs) as files:
+        await files.upload(given("f-1"), some_bytes())
+        await sql(database_url, f"UPDATE files SET created_at = {OLD}")
+        assert await files.sweep() == Swept(0, 0, 0)
+        assert (await files.get("f-1")).name == "f-1.txt"
+    assert await keys(blobs) == {"f-1"}
+
+
+async def test_upload_that_never_ended_is_swept_when_it_is_old(
+    database_url: str, blobs: Blobs
+) -> None:
+    async with service(database_url, blobs) as files:
+        for id in ("old", "young"):
+            await files.upload(given(id), some_bytes())
+        await sql(
+            database_url,
+            "UPDATE files SET state = 'uploading'",
+            f"UPDATE files SET created_at = {OLD} WHERE id = 'old'",
+        )
+        assert await files.sweep() == Swept(1, 0, 0)
+    assert await keys(blobs) == {"young"}
+
+
+async def test_files_of_a_deleted_conversation_are_swept(database_url: str, blobs: Blobs) -> None:
+    async with service(database_url, blobs) as files:
+        for id in ("living", "gone"):
+            await files.upload(given(id, f"c-{id}"), some_bytes())
+        await sql(
+            database_url,
+            "INSERT INTO conversation_summaries SELECT 'c-' || name, 1, status, '', '', '{}', 0,"
+            " '', now(), now() FROM (VALUES ('living', 'ready'), ('gone', 'deleted'))"
+            " AS given(name, status)",
+        )
+        assert await files.sweep() == Swept(1, 0, 0)
+        with pytest.raises(NotFound):
+            await files.get("gone")
+    assert await keys(blobs) == {"living"}
+
+
+async def test_blob_without_a_row_is_swept_when_it_is_old(database_url: str, blobs: Blobs) -> None:
+    async with (
+        service(
+            database_url,
+            blobs,
+            stray_after=timedelta(seconds=2),
+            upload_timeout=timedelta(seconds=1),
+        ) as soon,
+        service(database_url, blobs) as files,
+    ):
+        for id in ("known", "unknown"):
+            await files.upload(given(id), some_bytes())
+        await sql(database_url, "DELETE FROM files WHERE id = 'unknown'")
+        assert await files.sweep() == Swept(0, 0, 0)
+        await sql(database_url, "SELECT pg_sleep(1.9)")
+        assert await soon.sweep() == Swept(0, 1, 0)
+    assert await keys(blobs) == {"known"}
+
+
+async def test_half_written_file_of_a_dead_server_is_swept(
+    database_url: str, blobs: Blobs, tmp_path: Path
+) -> None:
+    staged = tmp_path / "files" / "f-1#1"
+    async with service(database_url, blobs) as files:
+        await files.upload(given("f-2"), some_bytes())
+        staged.write_bytes(b"half")
+        assert await files.sweep() == Swept(0, 0, 0)
+        os.utime(staged, (0, 0))
+        assert await files.sweep() == Swept(0, 0, 1)
+    assert not staged.exists()
+    assert await keys(blobs) == {"f-2"}
+
+
+async def test_upload_whose_conversation_is_deleted_meanwhile_is_refused(
+    database_url: str, blobs: Blobs
+) -> None:
+    async with service(database_url, blobs) as files:
+
+        async def deleting() -> AsyncIterator[bytes]:
+            yield FEW_BYTES
+            await files.delete_of("c-1")
+
+        with pytest.raises(NotFound):
+            await files.upload(given("f-1"), deleting())
+        with pytest.raises(NotFound):
+            await files.get("f-1")
+    assert await keys(blobs) == set()
+
+
+async def test_deleted_file_is_unreadable_though_its_bytes_cannot_go_yet(
+    database_url: str, tmp_path: Path
+) -> None:
+    blobs = open_blobs((tmp_path / "blobs").as_uri())
+    async with service(database_url, blobs) as files:
+        await files.upload(given("f-1"), some_bytes())
+        # A folder in the file's place cannot be unlinked: the store refuses.
+        path = tmp_path / "blobs" / "files" / "f-1"
+        path.rename(tmp_path / "kept")
+        path.mkdir()
+        await files.delete("f-1")
+        with pytest.raises(NotFound):
+            await files.get("f-1")
+        path.rmdir()
+        (tmp_path / "kept").rename(path)
+        assert await files.sweep() == Swept(1, 0, 0)
+    assert await keys(blobs) == set()
+
+
+async def test_file_whose_bytes_are_missing_is_an_error_of_the_store(
+    database_url: str, blobs: Blobs
+) -> None:
+    async with service(database_url, blobs) as files:
+        file, _ = await files.upload(given("f-1"), some_bytes())
+        await blobs.delete("files/f-1")
+        with pytest.raises(BlobsUnavailable):
+            await anext(files.read(file, 0, file.bytes))
+
+
+async def test_so_many_uploads_at_once_and_no_more(database_url: str, blobs: Blobs) -> None:
+    async with service(database_url, blobs, uploads=1) as files:
+
+        async def meanwhile() -> AsyncIterator[bytes]:
+            with pytest.raises(Overloaded):
+                await files.upload(given("f-2"), some_bytes())
+            yield FEW_BYTES
+
+        await files.upload(given("f-1"), meanwhile())
+        assert files.buffers()["uploads"] == (0, 1, 1, "")
+        await files.upload(given("f-3"), some_bytes())
+    assert await keys(blobs) == {"f-1", "f-3"}
+
+
+async def test_upload_that_takes_too_long_leaves_nothing(database_url: str, blobs: Blobs) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield FEW_BYTES
+        await asyncio.Event().wait()
+
+    async with service(database_url, blobs, upload_timeout=0.1) as files:
+        with pytest.raises(UploadTooSlow, match="SWARMSTATE_UPLOAD_TIMEOUT"):
+            await files.upload(given("f-1"), endless())
+        assert await files.list("c-1", None, 10) == ([], None)
+    assert await keys(blobs) == set()
