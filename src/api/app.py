@@ -80,6 +80,9 @@ _TAGS = [
     {"name": "files", "description": "What belongs to a conversation and is no text"},
     {"name": "bots", "description": "Configs of bots, with versions"},
     {"name": "teams", "description": "Configs of teams, with versions"},
+    {"name": "routines", "description": "Steps that runs carry out, with versions"},
+    {"name": "subtopics", "description": "What a tutor teaches, with versions"},
+    {"name": "settings", "description": "What every conversation inherits, with versions"},
     {"name": "changes", "description": "What was committed to configs, for consumers outside"},
     {"name": "operations", "description": "Health, status, metrics"},
 ]
@@ -161,9 +164,8 @@ def _add_routes(app: FastAPI) -> None:
     # Before the conversations' own: /save-turn is no id.
     for room in (turns, events, history, files, conversations):
         v1.include_router(room.router)
-    v1.include_router(configs.bots)
-    v1.include_router(configs.teams)
-    v1.include_router(changes.router)
+    for router in (*configs.ROUTERS, changes.router):
+        v1.include_router(router)
     app.include_router(v1)
     app.include_router(live.router)
     app.include_router(live.router, prefix="/api/v1")

@@ -31,7 +31,7 @@ _CONFIG_ETAG = r'^(\*|(W/)?"[0-9]{1,18}")$'
 
 ConversationId = Annotated[str, Path(pattern=ID, description="The conversation")]
 FileId = Annotated[str, Path(pattern=ID, description="The file")]
-ConfigId = Annotated[str, Path(pattern=ID, description="The bot or team")]
+ConfigId = Annotated[str, Path(pattern=ID, description="The config")]
 
 
 async def _service(connection: HTTPConnection) -> SwarmService:

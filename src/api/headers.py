@@ -72,6 +72,12 @@ def of_write(version: Version, durability: Durability) -> dict[str, str]:
     return {"X-Swarm-Version": version.token, "X-Swarm-Durability": durability.value}
 
 
+def matches(if_none_match: str, etag: str) -> bool:
+    """Compare weakly, as RFC 9110 (section 13.1.2) says."""
+    given = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
+    return "*" in given or etag in given
+
+
 def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """Return the first value of a header; `name` in lower case."""
     for known, value in headers:

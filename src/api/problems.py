@@ -112,6 +112,7 @@ INPUT_CODES = frozenset(
         "wrong_kind",
         "checksum",
         "not_a_participant",
+        "unknown_reference",
         "unknown_subtask",
         "unknown_tool_call",
         "subtask_cycle",

@@ -7,19 +7,25 @@ through L1, L2 and L3 like everything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import structlog
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from src.state.errors import DurableTierUnavailable, NotFound, StateError, VersionConflict
+from src.state.errors import (
+    DurableTierUnavailable,
+    NotFound,
+    Refused,
+    StateError,
+    VersionConflict,
+)
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Announcement, Entry, Version
 from src.state.protocols import ChangePublisher, Clock, Trip, open_way
@@ -34,6 +40,9 @@ log = structlog.get_logger(__name__)
 # Held while a config commits: the outbox is then in order of commit, and a reader of its tail
 # cannot step over a row that becomes visible later.
 _OUTBOX_LOCK = 7_305_148_213
+
+
+_OUTBOX_END = select(func.coalesce(func.max(outbox.c.position), 0))
 
 
 def answering() -> AbstractContextManager[None]:
@@ -64,13 +73,23 @@ class Record(msgspec.Struct, Generic[B], frozen=True, gc=False):
 class ConfigKind(Generic[B]):
     """A kind of config as the tiers see it (`Stored[Record[B]]`).
 
-    `accept` reads a body from outside; it raises `Refused` for what is not allowed.
+    `accept(id, data)` reads a body from outside; it raises `Refused` for what is not allowed.
+    `group` says by what a list of this kind can be narrowed. `needs` gives the (place, id) of what
+    has to be there, of the same kind, when a body is written.
     """
 
     def __init__(
-        self, name: str, body_type: type[B], accept: Callable[[bytes], B], schema: int
+        self,
+        name: str,
+        body_type: type[B],
+        accept: Callable[[str, bytes], B],
+        schema: int,
+        *,
+        group: Callable[[B], str | None] = lambda _: None,
+        needs: Callable[[B], Iterable[tuple[str, str]]] = lambda _: (),
     ) -> None:
         self.name, self.accept, self.schema = name, accept, schema
+        self.group, self.needs = group, needs
         self._encoder = msgspec.json.Encoder()
         self._records = msgspec.json.Decoder(Record[body_type])  # type: ignore[valid-type]  # a runtime type
         self._bodies: msgspec.json.Decoder[B] = msgspec.json.Decoder(body_type)
@@ -165,6 +184,8 @@ class Configs(Generic[B]):
         row = (await connection.execute(select(configs).where(mine))).mappings().one_or_none()
         present = None if row is None else _record(kind, row)
         body, deleted = change(present)
+        if not deleted:
+            await self._check_needs(connection, body)
         version = 1 if present is None else present.version + 1
         now = self._clock.now()
         values = {
@@ -173,14 +194,11 @@ class Configs(Generic[B]):
             "body": kind.encode_body(body),
             "deleted": deleted,
         }
+        row_values = values | {"updated_by": actor, "updated_at": now, "grouping": kind.group(body)}
         if present is None:
-            await connection.execute(
-                insert(configs).values(kind=kind.name, id=id, updated_by=actor, **values)
-            )
+            await connection.execute(insert(configs).values(kind=kind.name, id=id, **row_values))
         else:
-            await connection.execute(
-                update(configs).where(mine).values(updated_by=actor, updated_at=now, **values)
-            )
+            await connection.execute(update(configs).where(mine).values(**row_values))
         await connection.execute(
             insert(config_history).values(kind=kind.name, id=id, actor=actor, at=now, **values)
         )
@@ -188,15 +206,52 @@ class Configs(Generic[B]):
             await connection.execute(insert(outbox).values(kind=kind.name, id=id, version=version))
         return Record(kind.name, id, version, body, deleted, actor, now)
 
-    async def list(self, after: str, limit: int) -> Sequence[Record[B]]:
-        """Return living configs with id > `after`, in order of id."""
+    async def _check_needs(self, connection: AsyncConnection, body: B) -> None:
+        """Refuse a body that names what is not there. No other config can be written meanwhile."""
+        wanted = list(self._kind.needs(body))
+        if not wanted:
+            return
+        query = select(configs.c.id).where(
+            configs.c.kind == self._kind.name,
+            configs.c.id.in_({id for _, id in wanted}),
+            ~configs.c.deleted,
+        )
+        found = set((await connection.execute(query)).scalars())
+        for place, id in wanted:
+            if id not in found:
+                detail = f"{place}: there is no {self._kind.name} {id!r}; create it first"
+                raise Refused("unknown_reference", detail, field=place)
+
+    async def list(
+        self, after: str, limit: int, group: str | None = None
+    ) -> tuple[Sequence[Record[B]], int]:
+        """Return living configs with id > `after`, in order of id, and as of when.
+
+        That is a position in the outbox: the list holds every change up to it.
+        """
         query = (
             select(configs)
             .where(configs.c.kind == self._kind.name, configs.c.id > after, ~configs.c.deleted)
             .order_by(configs.c.id)
             .limit(limit)
         )
-        return [_record(self._kind, row) for row in await fetch(self._engine, query, self._way)]
+        if group is not None:
+            query = query.where(configs.c.grouping == group)
+        with answering():
+            async with self._way(), self._engine.connect() as connection:
+                # Before the rows: what commits in between is in them, and comes once more.
+                as_of = (await connection.execute(_OUTBOX_END)).scalar_one()
+                rows = (await connection.execute(query)).mappings().all()
+        return [_record(self._kind, row) for row in rows], as_of
+
+    async def at(self, id: str, version: int) -> Record[B] | None:
+        """Return one version; None if there is none of this number."""
+        history = config_history.c
+        query = select(config_history).where(
+            history.kind == self._kind.name, history.id == id, history.version == version
+        )
+        rows = await fetch(self._engine, query, self._way)
+        return _record(self._kind, rows[0]) if rows else None
 
     async def history(self, id: str, before: int, limit: int) -> Sequence[Record[B]]:
         """Return versions below `before`, newest first."""

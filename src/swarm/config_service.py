@@ -1,4 +1,4 @@
-"""Configs of bots and teams: one code path for every kind."""
+"""Configs of every kind, on one code path: bots, teams, routines, subtopics, settings."""
 
 from __future__ import annotations
 
@@ -15,24 +15,53 @@ from src.state.configs import (
     check_version,
     living,
 )
-from src.state.errors import Refused
+from src.state.errors import NotFound, Refused
 from src.state.models import Read, Version
 from src.state.reads.store import Store
+from src.swarm import free_json
 from src.swarm.configs.bots import BotConfig, decode_bot
 from src.swarm.configs.decoding import SCHEMA
+from src.swarm.configs.differences import Change, differences
+from src.swarm.configs.routines import RoutineConfig, decode_routine, sub_routines
+from src.swarm.configs.settings import SettingConfig, decode_setting
+from src.swarm.configs.subtopics import SubtopicConfig, decode_subtopic
 from src.swarm.configs.teams import TeamConfig, decode_team
 
-BOTS: ConfigKind[BotConfig] = ConfigKind("bot", BotConfig, decode_bot, SCHEMA)
-TEAMS: ConfigKind[TeamConfig] = ConfigKind("team", TeamConfig, decode_team, SCHEMA)
-KINDS: Mapping[str, ConfigKind[Any]] = {"bot": BOTS, "team": TEAMS}
+BOTS: ConfigKind[BotConfig] = ConfigKind("bot", BotConfig, lambda _, data: decode_bot(data), SCHEMA)
+TEAMS: ConfigKind[TeamConfig] = ConfigKind(
+    "team", TeamConfig, lambda _, data: decode_team(data), SCHEMA
+)
+ROUTINES: ConfigKind[RoutineConfig] = ConfigKind(
+    "routine", RoutineConfig, decode_routine, SCHEMA, needs=sub_routines
+)
+SUBTOPICS: ConfigKind[SubtopicConfig] = ConfigKind(
+    "subtopic",
+    SubtopicConfig,
+    lambda _, data: decode_subtopic(data),
+    SCHEMA,
+    group=lambda subtopic: subtopic.topic,
+)
+SETTINGS: ConfigKind[SettingConfig] = ConfigKind("setting", SettingConfig, decode_setting, SCHEMA)
+KINDS: Mapping[str, ConfigKind[Any]] = {
+    kind.name: kind for kind in (BOTS, TEAMS, ROUTINES, SUBTOPICS, SETTINGS)
+}
 
 _HISTORY_TOP = 1 << 62
+
+
+class Page(msgspec.Struct, frozen=True, gc=False):
+    """A page of a list; it holds every change up to the outbox position `as_of`."""
+
+    records: Sequence[Record[Any]]
+    following: str | None
+    """The cursor of the next page."""
+    as_of: int
 
 
 class ConfigService:
     """Reads through the tiers, writes through to PostgreSQL.
 
-    `kind` is "bot" or "team"; `data` is the JSON of a config, from outside. What is wrong with it
+    `kind` is a key of `KINDS`; `data` is the JSON of a config, from outside. What is wrong with it
     is refused with the field named (`Refused`), and nothing is written.
     """
 
@@ -46,14 +75,27 @@ class ConfigService:
         """Return the record, deleted ones included, with tier and freshness; None: never made."""
         return await self._stores[kind].get(id)
 
+    async def find(
+        self, kind: str, id: str, *, at_least: Version | None = None
+    ) -> Read[Record[Any]]:
+        """Return the living record with tier and freshness, not older than `at_least`.
+
+        Raises:
+            NotFound: never made, or deleted. Behind: `at_least` is ahead of what is written.
+        """
+        read = await self._stores[kind].get(id, at_least=at_least)
+        if read is None:
+            raise NotFound(kind, id)
+        living(kind, id, read.entry.state)
+        return read
+
     async def get(self, kind: str, id: str) -> Record[Any]:
         """Return the living record.
 
         Raises:
             NotFound: never made, or deleted.
         """
-        read = await self.read(kind, id)
-        return living(kind, id, None if read is None else read.entry.state)
+        return (await self.find(kind, id)).entry.state
 
     async def create(self, kind: str, id: str, data: bytes, actor: str) -> Record[Any]:
         """Make version 1.
@@ -61,7 +103,7 @@ class ConfigService:
         Raises:
             ConfigExists: the id is taken, by a deleted one too.
         """
-        body = KINDS[kind].accept(data)
+        body = KINDS[kind].accept(id, data)
 
         def first(present: Record[Any] | None) -> tuple[Any, bool]:
             if present is not None:
@@ -78,7 +120,7 @@ class ConfigService:
         Raises:
             NotFound: there is none. VersionConflict: `if_version` is not the present version.
         """
-        body = KINDS[kind].accept(data)
+        body = KINDS[kind].accept(id, data)
 
         def next_version(present: Record[Any] | None) -> tuple[Any, bool]:
             check_version(living(kind, id, present), if_version)
@@ -101,7 +143,8 @@ class ConfigService:
             record = living(kind, id, present)
             check_version(record, if_version)
             plain = msgspec.json.decode(config.encode_body(record.body))
-            return config.accept(msgspec.json.encode(_merged(plain, merge_patch))), False
+            merged = free_json.merge_patch(plain, merge_patch)
+            return config.accept(id, msgspec.json.encode(merged)), False
 
         return await self._write(kind, id, actor, patched)
 
@@ -117,12 +160,52 @@ class ConfigService:
 
         return await self._write(kind, id, actor, deleted)
 
+    async def rollback(
+        self, kind: str, id: str, version: int, actor: str, if_version: int | None = None
+    ) -> Record[Any]:
+        """Make a new version of what `version` said; a deleted config lives again.
+
+        Raises:
+            NotFound: no such config, or no such version of it.
+        """
+        old = await self._version(kind, id, version)
+
+        def restored(present: Record[Any] | None) -> tuple[Any, bool]:
+            if present is None:
+                raise NotFound(kind, id)
+            check_version(present, if_version)
+            return old.body, False
+
+        return await self._write(kind, id, actor, restored)
+
+    async def diff(
+        self, kind: str, id: str, before: int, after: int | None
+    ) -> tuple[Record[Any], Record[Any], tuple[Change, ...]]:
+        """Return two versions and what differs; without `after` the second is the present one.
+
+        Raises:
+            NotFound: no such config, or no such version of it.
+        """
+        old = await self._version(kind, id, before)
+        if after is None:
+            (new,) = await self._repositories[kind].history(id, _HISTORY_TOP, 1)
+        else:
+            new = await self._version(kind, id, after)
+        plain = [msgspec.json.decode(KINDS[kind].encode_body(one.body)) for one in (old, new)]
+        return old, new, tuple(differences(*plain))
+
+    async def _version(self, kind: str, id: str, version: int) -> Record[Any]:
+        record = await self._repositories[kind].at(id, version)
+        if record is None:
+            raise NotFound(f"version {version} of {kind}", id)
+        return record
+
     async def list(
-        self, kind: str, cursor: str | None, limit: int
-    ) -> tuple[Sequence[Record[Any]], str | None]:
-        """Return living configs in order of id, and the cursor of the next page."""
-        records = await self._repositories[kind].list(cursor or "", limit)
-        return records, records[-1].id if len(records) == limit else None
+        self, kind: str, cursor: str | None, limit: int, *, group: str | None = None
+    ) -> Page:
+        """Return living configs in order of id; `group`: subtopics of this topic alone."""
+        records, as_of = await self._repositories[kind].list(cursor or "", limit, group)
+        return Page(records, records[-1].id if len(records) == limit else None, as_of)
 
     async def history(
         self, kind: str, id: str, before: int | None, limit: int
@@ -159,15 +242,3 @@ def check_kinds(kinds: Iterable[str], field: str) -> None:
         if kind not in KINDS:
             known = ", ".join(KINDS)
             raise Refused("invalid", f"there is no kind {kind!r}; name {known}", field=field)
-
-
-def _merged(target: Any, patch: Any) -> Any:
-    if not isinstance(patch, Mapping):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = _merged(merged.get(name), value)
-    return merged

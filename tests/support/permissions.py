@@ -65,6 +65,10 @@ OWN_ROOM = "c-own"
 """A conversation that `Who.OWN` created; it is there from the start and nothing deletes it."""
 BOT: dict[str, Any] = {"name": "Ada"}
 TEAM: dict[str, Any] = {"name": "Crew"}
+ROUTINE: dict[str, Any] = {"name": "Lesson", "steps": [{"type": "wait", "seconds": 1}]}
+SUBTOPIC: dict[str, Any] = {"topic": "fractions", "title": "Halves"}
+SETTING: dict[str, Any] = {"id": "limits", "value": {"tool_calls": 9}}
+RENAME: dict[str, Any] = {"name": "Another name"}
 _SAID = encode_forwarded(
     PostMessage(Speaker("person", "zoe"), "hello"),
     key="forwarded",
@@ -76,17 +80,21 @@ _SAID = encode_forwarded(
 _AWAY = (404, 409, 421, 503)
 
 
-def _configs(kind: str, body: dict[str, Any]) -> dict[str, Rule]:
-    """The routes that every kind of config has."""
+def _configs(
+    kind: str, body: dict[str, Any], change: dict[str, Any], also: tuple[int, ...] = ()
+) -> dict[str, Rule]:
+    """The routes that every kind of config has; `also` are further statuses of its POST."""
     many, one = f"/api/v1/{kind}", f"/api/v1/{kind}/{{config_id}}"
     return {
         f"GET {many}": Rule(CONFIG_READERS),
-        f"POST {many}": Rule(CONFIG_WRITERS, body),
+        f"POST {many}": Rule(CONFIG_WRITERS, body, also=also),
         f"GET {one}": Rule(CONFIG_READERS),
         f"PUT {one}": Rule(CONFIG_WRITERS, body),
-        f"PATCH {one}": Rule(CONFIG_WRITERS, {"name": "Another name"}),
+        f"PATCH {one}": Rule(CONFIG_WRITERS, change),
         f"DELETE {one}": Rule(CONFIG_WRITERS),
         f"GET {one}/history": Rule(CONFIG_READERS),
+        f"GET {one}/diff": Rule(CONFIG_READERS, query={"from": "1"}),
+        f"POST {one}/rollback": Rule(CONFIG_WRITERS, {"version": 1}),
     }
 
 
@@ -115,8 +123,12 @@ RULES: dict[str, Rule] = {
     "DELETE /api/v1/files/{file_id}": Rule(OWNERS),
     f"GET {_ROOM}/files": Rule(OWN_READERS),
     # configs
-    **_configs("bots", BOT),
-    **_configs("teams", TEAM),
+    **_configs("bots", BOT, RENAME),
+    **_configs("teams", TEAM, RENAME),
+    **_configs("routines", ROUTINE, RENAME),
+    **_configs("subtopics", SUBTOPIC, {"title": "Thirds"}),
+    # Their ids are known keys: the second to make one gets 409.
+    **_configs("settings", SETTING, {"description": "For all"}, also=(409,)),
     # changes
     "GET /api/v1/changes": Rule(CONFIG_READERS),
     # operations
@@ -167,6 +179,14 @@ def _config(kind: str, body: dict[str, Any]) -> Make:
     return make
 
 
+async def _setting(clients: Clients) -> str:
+    path = "/api/v1/settings/limits"
+    made = await clients[Who.ADMIN].post("/api/v1/settings", json=SETTING)
+    if made.status_code == 409:
+        await _made(clients[Who.ADMIN], f"{path}/rollback", {"version": 1})
+    return path
+
+
 async def _made(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
     answer = await client.post(path, json=body)
     assert answer.is_success, (path, answer.text)
@@ -180,5 +200,8 @@ MAKERS: dict[str, Make] = {
     "/internal/v1/conversations/{conversation_id}": _internal,
     "/api/v1/bots/{config_id}": _config("bots", BOT),
     "/api/v1/teams/{config_id}": _config("teams", TEAM),
+    "/api/v1/routines/{config_id}": _config("routines", ROUTINE),
+    "/api/v1/subtopics/{config_id}": _config("subtopics", SUBTOPIC),
+    "/api/v1/settings/{config_id}": _setting,
 }
 """By the beginning of a path, its last parameter included; the longest one counts."""

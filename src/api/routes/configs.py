@@ -1,18 +1,20 @@
-"""Bots and teams: the same routes for each kind of config."""
+"""Bots, teams, routines, subtopics, settings: the same routes for each kind of config."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Header, Query
 from starlette.responses import Response
 
+from src.api import headers
 from src.api.auth.principals import Right
 from src.api.bodies import Body
 from src.api.dependencies import (
     ID,
+    AtLeast,
     Caller,
     ConfigId,
     IfVersion,
@@ -22,56 +24,52 @@ from src.api.dependencies import (
     needs,
 )
 from src.api.ids import new_id
-from src.api.schemas import answers
+from src.api.schemas import configs as shapes
 from src.api.schemas.answers import json_response
+from src.api.schemas.configs import READ_ONLY, Diff, Rollback, Shape
 from src.api.schemas.openapi import answer, body, json_body, problems
 from src.api.schemas.structs import patch_schema
 from src.state.configs import Record
 from src.state.errors import Refused
+from src.state.models import Version
 from src.swarm.bounds import Id
-from src.swarm.configs.bots import BotConfig
-from src.swarm.configs.teams import TeamConfig
+from src.swarm.configs.decoding import decoded
+from src.swarm.configs.settings import VALUES
 
 _ids = msgspec.json.Decoder(Id)
-_ID_SCHEMA = {
-    "anyOf": [{"type": "string", "pattern": ID}, {"type": "null"}],
-    "description": "Made by the server if left out",
-}
-_READ_ONLY_SCHEMAS: dict[str, dict[str, Any]] = {
-    name: {"readOnly": True} for name in ("id", *answers.READ_ONLY)
-}
+_rollbacks = msgspec.json.Decoder(Rollback)
+_CURSOR = "`next_cursor` of the page before"
+_MAX_VERSION = 2**53 - 1
+_Version = Annotated[int, Query(ge=1, le=_MAX_VERSION)]
+
+Filter = Callable[..., Awaitable[str | None]]
+"""A dependency that gives what a list is narrowed to."""
 
 
-class Shape(NamedTuple):
-    """What differs between the kinds."""
-
-    kind: str
-    body: type[BotConfig] | type[TeamConfig]
-    one: type[answers.Bot] | type[answers.Team]
-    many: type[answers.BotList] | type[answers.TeamList]
-    versions: type[answers.BotHistory] | type[answers.TeamHistory]
-    example: Body
-
-    def shown(self, record: Record[Any], status: int = 200) -> Response:
-        """Return the answer with one version and its ETag."""
-        etag = {"ETag": f'"{record.version}"'}
-        return json_response(answers.config(self.one, record), status, etag)
-
-    def page(self, records: Sequence[Record[Any]]) -> tuple[Any, ...]:
-        """Return the answers of a list."""
-        return tuple(answers.config(self.one, record) for record in records)
+async def _all() -> None:
+    return None
 
 
-def config_router(shape: Shape) -> APIRouter:
+async def _of_topic(
+    topic: Annotated[
+        str | None,
+        Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$", description="Those of a topic"),
+    ] = None,
+) -> str | None:
+    return topic
+
+
+def config_router(shape: Shape, chosen: Filter = _all) -> APIRouter:
     """Return the routes of one kind of config."""
     router = APIRouter(prefix=f"/{shape.kind}s", tags=[f"{shape.kind}s"])
-    _add_reads(router, shape)
+    _add_reads(router, shape, chosen)
+    _add_versions(router, shape)
     _add_beginning_and_end(router, shape)
     _add_edits(router, shape)
     return router
 
 
-def _add_reads(router: APIRouter, shape: Shape) -> None:
+def _add_reads(router: APIRouter, shape: Shape, chosen: Filter) -> None:
     kind, reads = shape.kind, needs(Right.READ_CONFIGS)
 
     @router.get(
@@ -84,18 +82,40 @@ def _add_reads(router: APIRouter, shape: Shape) -> None:
         service: Service,
         cursor: Annotated[str | None, Query(pattern=ID, description=_CURSOR)] = None,
         limit: Limit = 50,
+        group: str | None = Depends(chosen),
     ) -> Response:
-        records, following = await service.configs.list(kind, cursor, limit)
-        return json_response(shape.many(shape.page(records), following))
+        page = await service.configs.list(kind, cursor, limit, group=group)
+        return json_response(shape.page(page.records, page.following, page.as_of))
 
     @router.get(
         "/{config_id}",
         summary=f"Read a {kind}",
         dependencies=[reads],
-        responses=answer(shape.one, "The present version") | problems(404),
+        responses=answer(shape.one, "The present version")
+        | answer(None, "If-None-Match names the present version", status=304)
+        | problems(404),
     )
-    async def read(config_id: ConfigId, service: Service) -> Response:
-        return shape.shown(await service.configs.get(kind, config_id))
+    async def read(
+        config_id: ConfigId,
+        service: Service,
+        at_least: AtLeast,
+        if_none_match: Annotated[str | None, Header(description="An ETag you have")] = None,
+    ) -> Response:
+        """Read the config from the nearest tier that has it fresh; the headers say which one."""
+        found = await service.configs.find(kind, config_id, at_least=at_least)
+        record = found.entry.state
+        more = {
+            **_headers(record),
+            "X-Swarm-Tier": found.where.value,
+            "X-Swarm-Freshness": headers.freshness(found.stale_s).decode(),
+        }
+        if if_none_match is not None and headers.matches(if_none_match, more["ETag"]):
+            return Response(status_code=304, headers=more)
+        return json_response(shape.show(record), headers=more)
+
+
+def _add_versions(router: APIRouter, shape: Shape) -> None:
+    kind, reads, writes = shape.kind, needs(Right.READ_CONFIGS), needs(Right.WRITE_CONFIGS)
 
     @router.get(
         "/{config_id}/history",
@@ -106,13 +126,50 @@ def _add_reads(router: APIRouter, shape: Shape) -> None:
     async def history(
         config_id: ConfigId,
         service: Service,
-        before: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
+        before: _Version | None = None,
         limit: Limit = 50,
     ) -> Response:
         """Read versions below `before`, deleted ones included."""
         records = await service.configs.history(kind, config_id, before, limit)
         following = records[-1].version if len(records) == limit else None
-        return json_response(shape.versions(shape.page(records), following))
+        return json_response(shape.history(records, following))
+
+    @router.get(
+        "/{config_id}/diff",
+        summary=f"Compare two versions of a {kind}",
+        dependencies=[reads],
+        responses=answer(Diff, "What differs, place by place") | problems(404),
+    )
+    async def diff(
+        config_id: ConfigId,
+        service: Service,
+        since: Annotated[int, Query(alias="from", ge=1, le=_MAX_VERSION)],
+        to: _Version | None = None,
+    ) -> Response:
+        """Compare version `from` with version `to`, without it with the present one."""
+        old, new, changes = await service.configs.diff(kind, config_id, since, to)
+        return json_response(Diff(config_id, old.version, new.version, changes))
+
+    @router.post(
+        "/{config_id}/rollback",
+        summary=f"Put an old version of a {kind} back",
+        dependencies=[writes],
+        openapi_extra=body(Rollback, {"version": 1}),
+        responses=answer(shape.one, "The next version") | problems(404, 412, 413),
+    )
+    async def rollback(
+        config_id: ConfigId,
+        service: Service,
+        caller: Caller,
+        given: JsonBody,
+        if_version: IfVersion,
+    ) -> Response:
+        """Make a new version of what an old one said; a deleted config lives again."""
+        asked = decoded(_rollbacks, msgspec.json.encode(given))
+        record = await service.configs.rollback(
+            kind, config_id, asked.version, caller.id, if_version
+        )
+        return _shown(shape, record)
 
 
 def _add_beginning_and_end(router: APIRouter, shape: Shape) -> None:
@@ -123,16 +180,15 @@ def _add_beginning_and_end(router: APIRouter, shape: Shape) -> None:
         status_code=201,
         summary=f"Create a {kind}",
         dependencies=[writes],
-        openapi_extra=body(shape.body, shape.example, extra={"id": _ID_SCHEMA}),
+        openapi_extra=body(shape.body, shape.example, extra={"id": _id_schema(shape)}),
         responses=answer(shape.one, "Version 1", status=201) | problems(409, 413),
     )
     async def create(service: Service, caller: Caller, given: JsonBody) -> Response:
         rest = dict(given)
         id = _id(rest.pop("id", None)) or new_id()
         record = await service.configs.create(kind, id, msgspec.json.encode(rest), caller.id)
-        response = shape.shown(record, 201)
-        response.headers["Location"] = f"/api/v1/{kind}s/{id}"
-        return response
+        place = {"Location": f"/api/v1/{kind}s/{id}"}
+        return json_response(shape.show(record), 201, _headers(record) | place)
 
     @router.delete(
         "/{config_id}",
@@ -144,19 +200,21 @@ def _add_beginning_and_end(router: APIRouter, shape: Shape) -> None:
     async def delete(
         config_id: ConfigId, service: Service, caller: Caller, if_version: IfVersion
     ) -> Response:
-        await service.configs.delete(kind, config_id, caller.id, if_version)
-        return Response(status_code=204)
+        """Delete the config; a rollback to one of its versions brings it back."""
+        record = await service.configs.delete(kind, config_id, caller.id, if_version)
+        return Response(status_code=204, headers=_headers(record))
 
 
 def _add_edits(router: APIRouter, shape: Shape) -> None:
     kind, writes = shape.kind, needs(Right.WRITE_CONFIGS)
     changed = answer(shape.one, "The next version") | problems(404, 412, 413)
+    read_only: dict[str, dict[str, Any]] = {name: {"readOnly": True} for name in ("id", *READ_ONLY)}
 
     @router.put(
         "/{config_id}",
         summary=f"Replace a {kind}",
         dependencies=[writes],
-        openapi_extra=body(shape.body, shape.example, extra=_READ_ONLY_SCHEMAS),
+        openapi_extra=body(shape.body, shape.example, extra=read_only),
         responses=changed,
     )
     async def replace(
@@ -169,7 +227,7 @@ def _add_edits(router: APIRouter, shape: Shape) -> None:
         """Replace the config. What an answer adds to it (id, version, ...) may be sent back."""
         data = msgspec.json.encode(_without_read_only(given, config_id))
         record = await service.configs.replace(kind, config_id, data, caller.id, if_version)
-        return shape.shown(record)
+        return _shown(shape, record)
 
     @router.patch(
         "/{config_id}",
@@ -177,7 +235,7 @@ def _add_edits(router: APIRouter, shape: Shape) -> None:
         dependencies=[writes],
         openapi_extra=json_body(
             patch_schema(shape.body) | {"description": "A JSON merge patch (RFC 7396)"},
-            {"name": "Another name"},
+            shape.change,
         ),
         responses=changed,
     )
@@ -190,24 +248,25 @@ def _add_edits(router: APIRouter, shape: Shape) -> None:
     ) -> Response:
         """Change what is given; null puts a field back to its default."""
         record = await service.configs.patch(kind, config_id, given, caller.id, if_version)
-        return shape.shown(record)
+        return _shown(shape, record)
 
 
-_CURSOR = "`next_cursor` of the page before"
-_BOT = {
-    "name": "Ada",
-    "persona": "Dry, exact, kind.",
-    "instructions": "Answer in one sentence.",
-    "providers": {"llm": "offline/rules"},
-}
-_TEAM = {"name": "Launch", "members": [{"bot": "ada", "role": "lead"}]}
+def _shown(shape: Shape, record: Record[Any]) -> Response:
+    return json_response(shape.show(record), headers=_headers(record))
 
-bots = config_router(
-    Shape("bot", BotConfig, answers.Bot, answers.BotList, answers.BotHistory, _BOT)
-)
-teams = config_router(
-    Shape("team", TeamConfig, answers.Team, answers.TeamList, answers.TeamHistory, _TEAM)
-)
+
+def _headers(record: Record[Any]) -> dict[str, str]:
+    version = Version(0, record.version)
+    return {"ETag": f'"{record.version}"', "X-Swarm-Version": version.token}
+
+
+def _id_schema(shape: Shape) -> dict[str, Any]:
+    if shape is shapes.SETTINGS:
+        return {"enum": list(VALUES), "description": "The key"}
+    return {
+        "anyOf": [{"type": "string", "pattern": ID}, {"type": "null"}],
+        "description": "Made by the server if left out",
+    }
 
 
 def _id(value: object) -> str | None:
@@ -222,5 +281,13 @@ def _id(value: object) -> str | None:
 def _without_read_only(given: Body, id: str) -> Body:
     if given.get("id", id) != id:
         raise Refused("invalid", f"id: the address says {id!r}; ids don't change", field="id")
-    read_only = ("id", *answers.READ_ONLY)
-    return {name: value for name, value in given.items() if name not in read_only}
+    return {name: value for name, value in given.items() if name not in ("id", *READ_ONLY)}
+
+
+ROUTERS = (
+    config_router(shapes.BOTS),
+    config_router(shapes.TEAMS),
+    config_router(shapes.ROUTINES),
+    config_router(shapes.SUBTOPICS, _of_topic),
+    config_router(shapes.SETTINGS),
+)

@@ -130,7 +130,7 @@ async def read(
     else:
         found = Read(entry, Where.L1)
     check_read(caller, found.entry.state)
-    known = if_none_match is not None and _matches(if_none_match, found.entry.etag)
+    known = if_none_match is not None and headers.matches(if_none_match, found.entry.etag)
     content = b"" if known else service.body(found.entry)
     response = Response(status_code=304 if known else 200)
     response.body = content
@@ -210,12 +210,6 @@ def _written(
         status,
         headers.of_write(version, durability) | (extra or {}),
     )
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    """Compare weakly, as RFC 9110 (section 13.1.2) says."""
-    given = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
-    return "*" in given or etag in given
 
 
 def _sealed(cursor: str | None) -> str | None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import Raw
 from starlette.responses import Response
 
-from src.state.configs import Record
 from src.state.models import Durability, Event
 from src.state.records.files import File
-from src.swarm.configs.bots import BotConfig
-from src.swarm.configs.teams import TeamConfig
 from src.swarm.models import Message, Parent
 from src.swarm.service import Summary
 
@@ -126,54 +123,6 @@ class ConversationList(msgspec.Struct, frozen=True, gc=False):
     next_cursor: str | None
 
 
-class Bot(BotConfig, frozen=True, gc=False, kw_only=True):
-    """A bot's config and the version that it is."""
-
-    id: str
-    version: int
-    updated_at: datetime
-    updated_by: str
-    deleted: bool = False
-
-
-class Team(TeamConfig, frozen=True, gc=False, kw_only=True):
-    """A team's config and the version that it is."""
-
-    id: str
-    version: int
-    updated_at: datetime
-    updated_by: str
-    deleted: bool = False
-
-
-class BotList(msgspec.Struct, frozen=True, gc=False):
-    """Bots in order of id."""
-
-    bots: tuple[Bot, ...]
-    next_cursor: str | None
-
-
-class TeamList(msgspec.Struct, frozen=True, gc=False):
-    """Teams in order of id."""
-
-    teams: tuple[Team, ...]
-    next_cursor: str | None
-
-
-class BotHistory(msgspec.Struct, frozen=True, gc=False):
-    """Versions of a bot, newest first."""
-
-    versions: tuple[Bot, ...]
-    next_before: int | None
-
-
-class TeamHistory(msgspec.Struct, frozen=True, gc=False):
-    """Versions of a team, newest first."""
-
-    versions: tuple[Team, ...]
-    next_before: int | None
-
-
 class Alive(msgspec.Struct, frozen=True, gc=False):
     """This process answers."""
 
@@ -185,23 +134,6 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
 
     status: Literal["ready", "degraded", "unready", "draining"]
     tiers: dict[str, bool]
-
-
-READ_ONLY = ("version", "updated_at", "updated_by", "deleted")
-"""Fields of a config's answer that a client may send back; they are ignored."""
-
-
-def config(answer: type[Bot] | type[Team], record: Record[Any]) -> Bot | Team:
-    """Return the answer for one version of a config."""
-    body = {name: getattr(record.body, name) for name in record.body.__struct_fields__}
-    return answer(
-        **body,
-        id=record.id,
-        version=record.version,
-        updated_at=record.updated_at,
-        updated_by=record.updated_by,
-        deleted=record.deleted,
-    )
 
 
 def file(one: File, *, repeated: bool = False) -> FileInfo:

@@ -9,10 +9,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from src.api.problems import MEDIA_TYPE, Problem
-from src.api.schemas import answers, structs
+from src.api.schemas import answers, configs, structs
 from src.swarm.commands import BEGINNINGS, Command
-from src.swarm.configs.bots import BotConfig
-from src.swarm.configs.teams import TeamConfig
+from src.swarm.configs import settings
 from src.swarm.models import ConversationState
 
 Responses = dict[int | str, dict[str, Any]]
@@ -21,8 +20,9 @@ _COMMANDS = tuple(kind for kind in get_args(Command) if kind not in BEGINNINGS)
 
 _DOCUMENTED: tuple[type, ...] = (
     *_COMMANDS,
-    BotConfig,
-    TeamConfig,
+    *(kind for shape in configs.SHAPES for kind in (shape.many, shape.versions)),
+    *settings.VALUES.values(),
+    configs.Diff,
     ConversationState,
     Problem,
     answers.Written,
@@ -34,10 +34,6 @@ _DOCUMENTED: tuple[type, ...] = (
     answers.FileInfo,
     answers.FileList,
     answers.ConversationList,
-    answers.BotList,
-    answers.TeamList,
-    answers.BotHistory,
-    answers.TeamHistory,
     answers.Alive,
     answers.Ready,
 )

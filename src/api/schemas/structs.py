@@ -82,7 +82,7 @@ def _field(field: inspect.Field) -> Schema:
     schema = dict(_schema(field.type))
     if field.default is EMPTY:
         schema["type"] = "object"
-    elif field.default is not msgspec.NODEFAULT and "$ref" not in schema:
+    elif field.default not in (msgspec.NODEFAULT, msgspec.UNSET) and "$ref" not in schema:
         schema["default"] = msgspec.json.decode(msgspec.json.encode(field.default))
     return schema
 
@@ -103,6 +103,11 @@ def _structs(info: inspect.Type) -> Iterable[inspect.StructType]:
 def _schema(info: inspect.Type) -> Schema:
     """Any JSON, for what is kept as raw bytes."""
     return {}
+
+
+@_schema.register
+def _(info: inspect.Metadata) -> Schema:
+    return _schema(info.type) | (info.extra_json_schema or {})
 
 
 @_schema.register

@@ -120,10 +120,12 @@ configs = Table(
     Column("schema", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("deleted", Boolean, nullable=False, server_default=text("false")),
+    Column("grouping", Text),
     Column("updated_by", Text, nullable=False),
     _time("created_at", default=True),
     _time("updated_at", default=True),
     PrimaryKeyConstraint("kind", "id", name="configs_pkey"),
+    Index("configs_grouping", "kind", "grouping", "id"),
 )
 
 config_history = Table(

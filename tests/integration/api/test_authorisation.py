@@ -84,12 +84,21 @@ async def callers(server: RunningServer) -> AsyncIterator[Clients]:
         clients = {}
         for who in known:
             headers = {"Authorization": f"Bearer {TOKENS[who]}"} if who in TOKENS else {}
+            hooks = {"request": [sign_as_server] if who is Who.INTERNAL else []}
             clients[who] = await stack.enter_async_context(
-                httpx.AsyncClient(base_url=server.url, headers=headers, timeout=20)
+                httpx.AsyncClient(
+                    base_url=server.url, headers=headers, timeout=20, event_hooks=hooks
+                )
             )
         if Who.REVOKED in clients:
             assert (await clients[Who.REVOKED].post(LOGOUT)).is_success
         yield clients
+
+
+async def sign_as_server(request: httpx.Request) -> None:
+    """Sign anew: a server's token is good for a minute, and the matrix may take longer."""
+    signed = InternalTokens(internal_secret(SECRET)).sign()
+    request.headers["Authorization"] = f"Bearer {signed}"
 
 
 async def path_of(route: str, clients: Clients) -> str:

@@ -168,7 +168,7 @@ async def test_deleted_config_is_gone_and_its_history_stays(configs: ConfigServi
     ):
         with pytest.raises(NotFound):
             await change
-    assert (await configs.list("bot", None, 10))[0] == []
+    assert (await configs.list("bot", None, 10)).records == []
     history = await configs.history("bot", "scout", None, 10)
     told = [(record.version, record.deleted, record.updated_by) for record in history]
     assert told == [(2, True, "ben"), (1, False, "ada")]
@@ -206,8 +206,9 @@ async def test_list_is_in_order_of_id_and_goes_on_at_its_cursor(configs: ConfigS
     ids: list[str] = []
     cursor: str | None = None
     while True:
-        page, cursor = await configs.list("bot", cursor, 2)
-        ids += [record.id for record in page]
+        page = await configs.list("bot", cursor, 2)
+        ids += [record.id for record in page.records]
+        cursor = page.following
         if cursor is None:
             break
     assert ids == ["a", "b", "d", "e"]
@@ -234,3 +235,111 @@ async def test_change_is_in_the_next_read_here_and_soon_on_every_other_server(
         return read is None or read.entry.state.deleted
 
     await eventually(is_gone, within_s=2, what="the deletion on the other server")
+
+
+WAIT = b'{"type": "wait", "seconds": 1}'
+EVERY_KIND = [
+    ("bot", "scout", b'{"name": "Scout"}', {"name": "Scout II"}, "name"),
+    ("team", "crew", b'{"name": "Crew"}', {"objectives": ["Win."]}, "objectives[0]"),
+    (
+        "routine",
+        "lesson",
+        b'{"name": "Lesson", "steps": [' + WAIT + b"]}",
+        {"limits": {"credits": 5}},
+        "limits.credits",
+    ),
+    (
+        "subtopic",
+        "halves",
+        b'{"topic": "fractions", "title": "Halves"}',
+        {"order": 3},
+        "order",
+    ),
+    ("setting", "limits", b'{"value": {"credits": 5}}', {"value": {"credits": 6}}, "value.credits"),
+]
+
+
+@pytest.mark.parametrize(("kind", "id", "data", "patch", "path"), EVERY_KIND)
+async def test_every_kind_has_versions_differences_and_a_way_back(
+    configs: ConfigService, kind: str, id: str, data: bytes, patch: dict[str, object], path: str
+) -> None:
+    first = await configs.create(kind, id, data, "ada")
+    second = await configs.patch(kind, id, patch, "ben", 1)
+    old, new, changes = await configs.diff(kind, id, 1, None)
+    assert (old, new) == (first, second)
+    assert [change.path for change in changes] == [path]
+    assert (await configs.diff(kind, id, 2, 2))[2] == ()
+
+    await configs.delete(kind, id, "ada", 2)
+    restored = await configs.rollback(kind, id, 1, "ben", 3)
+    assert (restored.version, restored.deleted, restored.body) == (4, False, first.body)
+    assert (await configs.get(kind, id)).body == first.body
+    listed = await configs.list(kind, None, 10)
+    assert [record.id for record in listed.records] == [id]
+    history = await configs.history(kind, id, None, 10)
+    assert [(one.version, one.deleted) for one in history] == [
+        (4, False),
+        (3, True),
+        (2, False),
+        (1, False),
+    ]
+
+
+async def test_rollback_and_difference_need_versions_that_there_were(
+    configs: ConfigService,
+) -> None:
+    await configs.create("bot", "scout", b'{"name": "Scout"}', "ada")
+    for asked in (
+        configs.rollback("bot", "scout", 2, "ada"),
+        configs.rollback("bot", "nobody", 1, "ada"),
+        configs.diff("bot", "scout", 1, 2),
+        configs.diff("bot", "nobody", 1, None),
+    ):
+        with pytest.raises(NotFound):
+            await asked
+    with pytest.raises(VersionConflict):
+        await configs.rollback("bot", "scout", 1, "ada", 2)
+
+
+async def test_list_is_as_of_a_position_that_moves_with_every_change(
+    configs: ConfigService,
+) -> None:
+    before = (await configs.list("bot", None, 10)).as_of
+    await configs.create("bot", "scout", b'{"name": "Scout"}', "ada")
+    made = await configs.list("bot", None, 10)
+    await configs.patch("bot", "scout", {"role": "guide"}, "ada")
+    assert before < made.as_of < (await configs.list("bot", None, 10)).as_of
+
+
+async def test_subtopics_are_listed_by_topic_and_follow_when_they_move(
+    configs: ConfigService,
+) -> None:
+    for id, topic in (("a", "fractions"), ("b", "fractions"), ("c", "decimals")):
+        data = b'{"title": "One", "topic": "' + topic.encode() + b'"}'
+        await configs.create("subtopic", id, data, "ada")
+    await configs.patch("subtopic", "b", {"topic": "decimals"}, "ada")
+
+    async def ids(topic: str | None) -> list[str]:
+        page = await configs.list("subtopic", None, 10, group=topic)
+        return [record.id for record in page.records]
+
+    assert await ids("fractions") == ["a"]
+    assert await ids("decimals") == ["b", "c"]
+    assert await ids(None) == ["a", "b", "c"]
+    assert await ids("history") == []
+
+
+async def test_routine_runs_only_routines_that_are_there(configs: ConfigService) -> None:
+    sub = b'{"name": "Sub", "steps": [' + WAIT + b"]}"
+    main = b'{"name": "Main", "steps": [' + WAIT + b', {"type": "routine", "routine": "sub"}]}'
+    with pytest.raises(Refused) as refused:
+        await configs.create("routine", "main", main, "ada")
+    assert (refused.value.code, refused.value.field) == ("unknown_reference", "steps[1].routine")
+
+    await configs.create("routine", "sub", sub, "ada")
+    await configs.create("routine", "main", main, "ada")
+    # What a run will find is the run's to say: a routine may go although another names it.
+    await configs.delete("routine", "sub", "ada")
+    with pytest.raises(Refused, match="sub"):
+        await configs.patch("routine", "main", {"description": "x"}, "ada")
+    await configs.delete("routine", "main", "ada")
