@@ -35,6 +35,11 @@ C = TypeVar("C")
 PAGE = 1000
 """Events in one read of a tail at the most."""
 
+
+def _never(_: object) -> bool:
+    return False
+
+
 Trip: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 """The way to a store and back: what fails before the block was never done, what fails after it was
 done without an answer."""
@@ -84,6 +89,9 @@ class Kind(Generic[S, C]):
     describe_event: Callable[[Any], tuple[str, int]]
     """Give the type and the schema number under which an event is logged."""
     read_models: tuple[ReadModel[S], ...] = ()
+    awaits: Callable[[S], bool] = _never
+    """Whether its owner has something to do later, even if nobody writes: no owner gives it up for
+    being idle, nor when it leaves alone. A read model has to show it as live."""
 
     def is_live(self, entry: Entry[S]) -> bool:
         """Whether work is in progress that needs an owner even while nobody writes."""

@@ -285,7 +285,10 @@ class FinishToolCall(_Command, frozen=True, gc=False, tag="finish_tool_call"):
 
 
 class CountUsage(_Command, frozen=True, gc=False, tag="count"):
-    """Add to the statistics; for a bot's use also to its own."""
+    """Add to the statistics; for a bot's use also to its own.
+
+    Calls that are asked for by `request_tool_call`, and their costs, are counted without it.
+    """
 
     durability: ClassVar[Durability] = Durability.BUFFERED
 

@@ -9,6 +9,7 @@ from src.state.protocols import Kind, ReadModel
 from src.swarm.codec import decode_event, decode_state, describe, encode_event, encode_state
 from src.swarm.commands import Command
 from src.swarm.models import SCHEMA, ConversationState
+from src.swarm.tool_calls import timed
 from src.swarm.transitions import decide, fold
 
 MESSAGE_ADDED = "message_added"
@@ -32,7 +33,13 @@ def _summary(entry: Entry[ConversationState]) -> tuple[Any, ...]:
         last,
         state.created_at,
         state.updated_at,
+        state.status == "running" or _awaits(state),
     )
+
+
+def _awaits(state: ConversationState) -> bool:
+    """Whether somebody has to reject a tool call when the time to approve it is over."""
+    return bool(state.pending_tool_calls) and bool(timed(state))
 
 
 CONVERSATIONS: Kind[ConversationState, Command] = Kind(
@@ -48,6 +55,7 @@ CONVERSATIONS: Kind[ConversationState, Command] = Kind(
     encode_event=encode_event,
     decode_event=decode_event,
     describe_event=describe,
+    awaits=_awaits,
     read_models=(
         ReadModel(
             table="conversation_summaries",
@@ -62,9 +70,10 @@ CONVERSATIONS: Kind[ConversationState, Command] = Kind(
                 "last_text",
                 "created_at",
                 "updated_at",
+                "live",
             ),
             row=_summary,
-            live=("status", "running"),
+            live=("live", True),
         ),
     ),
 )

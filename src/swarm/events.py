@@ -10,6 +10,7 @@ schema 1 each was written out, so what such a conversation does is what it alway
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 import msgspec
@@ -147,6 +148,8 @@ class ToolCallDecided(_Event, frozen=True, gc=False, tag="tool_call_decided"):
     id: str
     status: ToolCallStatus
     reason: str = ""
+    due_at: datetime | None = None
+    """Approved: from when on it may run."""
 
 
 class ToolCallProgressed(_Event, frozen=True, gc=False, tag="tool_call_progressed"):

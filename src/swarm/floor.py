@@ -5,6 +5,7 @@ Rules in order; the first that applies decides:
     not_a_member     no bot of this conversation, or one that has left
     muted            told to be silent, or disabled or unavailable
     person_speaking  people come first
+    limit_...        the conversation has used up its credits or its bots' time (`budget.py`)
     loop_cap         bots took as many turns in a row as the config allows; a person must speak
     reserved         the baton was passed to another bot, which has not spoken yet
     held             another bot is speaking: one voice at a time
@@ -21,13 +22,21 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from src.swarm import inheritance
+from src.swarm import budget, inheritance
 from src.swarm.configs.bots import BotConfig
 from src.swarm.models import ConversationState
 from src.swarm.responder import can_answer
 
 FloorReason = Literal[
-    "not_a_member", "muted", "person_speaking", "loop_cap", "reserved", "held", "free"
+    "not_a_member",
+    "muted",
+    "person_speaking",
+    "limit_credits",
+    "limit_duration_s",
+    "loop_cap",
+    "reserved",
+    "held",
+    "free",
 ]
 
 
@@ -101,6 +110,9 @@ def _reason(
         return "muted"
     if floor.people:
         return "person_speaking"
+    used_up = budget.used_up(state)
+    if used_up is not None:
+        return used_up
     if loop_cap_reached(state):
         return "loop_cap"
     if _reserved_for_another(state, bot_id):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from hashlib import sha256
@@ -23,19 +23,24 @@ from src.state.buffers import Buffer
 from src.state.configs import Record
 from src.state.errors import NotFound, Refused, StateError, TierUnavailable
 from src.state.models import Entry, Event
+from src.state.protocols import Clock
 from src.swarm import floor
-from src.swarm.commands import PostMessage, ReportConfigVersion, Speaker
+from src.swarm.commands import PostMessage, ReportConfigVersion, RequestToolCall, Speaker
 from src.swarm.config_service import ConfigService
 from src.swarm.configs.bots import BotConfig
 from src.swarm.conversations import MESSAGE_ADDED
 from src.swarm.errors import SwarmError
 from src.swarm.floor import Floor
+from src.swarm.generating import generate
+from src.swarm.inheritance import scheduling
+from src.swarm.limits import effective
 from src.swarm.models import ConversationState, Message, Participant
 from src.swarm.outage import Outage, Submit
 from src.swarm.pending import PendingCommand
-from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
+from src.swarm.providers import ReplyRequest, Text, ToolCall
 from src.swarm.providers.registry import Registry
 from src.swarm.responder import who_answers
+from src.swarm.tool_calls import needs_approval
 from src.swarm.tools import BUILT_IN, command_for
 
 log = structlog.get_logger(__name__)
@@ -65,11 +70,13 @@ class Host:
         registry: Registry,
         reply_timeout: timedelta,
         first_part_timeout: timedelta,
+        clock: Clock,
     ) -> None:
         self._outage, self._submit = outage, submit
         self._configs, self._registry = configs, registry
         self._reply_timeout_s = reply_timeout.total_seconds()
         self._first_part_s = first_part_timeout.total_seconds()
+        self._clock = clock
         outage.rooms.said.append(self._said)
         self._rooms: dict[str, _Room] = {}
         self._known: LRUCache[str, Record[BotConfig] | None] = LRUCache(_KNOWN_BOTS)
@@ -150,7 +157,9 @@ class Host:
     async def _run(self, conversation_id: str, room: _Room) -> None:
         try:
             while room.turns and self._outage.owns(conversation_id):
-                await self._answer(conversation_id, room, room.turns.popleft())
+                rest_s = await self._answer(conversation_id, room, room.turns.popleft())
+                if rest_s:
+                    await self._clock.sleep(rest_s)
         except (StateError, SwarmError) as error:
             log.warning("room.stopped", conversation_id=conversation_id, error=str(error))
         except Exception:
@@ -159,10 +168,12 @@ class Host:
         finally:
             del self._rooms[conversation_id]
 
-    async def _answer(self, conversation_id: str, room: _Room, turn: Message) -> None:
+    async def _answer(self, conversation_id: str, room: _Room, turn: Message) -> float:
+        """Let the bots answer that should; return how long all rest before the next turn."""
         state = await self._state(conversation_id)
         if state is None:
-            return
+            return 0.0
+        rest_s = 0.0
         records = await self._bot_records(state)
         configs = {bot: record.body for bot, record in records.items() if record is not None}
         choice = who_answers(state, turn, configs=configs)
@@ -170,7 +181,7 @@ class Host:
             # Read anew for each: the bots hear each other.
             state = await self._state(conversation_id)
             if state is None:
-                return
+                return 0.0
             if bot_id in records and records[bot_id] is None:
                 # Nobody may speak in its name and not know who it is.
                 continue
@@ -181,6 +192,7 @@ class Host:
             room.floor = floor.grant(room.floor, bot_id)
             try:
                 await self._reply(state, turn, bot_id, records.get(bot_id))
+                rest_s = effective(state.config.limits).cycle_delay_s
             except Exception as error:
                 # Whatever a provider's library raises: that one bot says nothing, the others do.
                 log.warning(
@@ -188,6 +200,7 @@ class Host:
                 )
             finally:
                 room.floor = floor.release(room.floor, bot_id)
+        return rest_s
 
     async def _state(self, conversation_id: str) -> ConversationState | None:
         state = await self._outage.read(conversation_id)
@@ -235,55 +248,46 @@ class Host:
         request = ReplyRequest(bot_id, bot, state, turn, (*BUILT_IN, *state.available_tools))
         spoken: list[str] = []
         calls = 0
-        async with asyncio.timeout(self._reply_timeout_s):
-            async for part in self._generate(request):
+        limits = effective(state.config.limits)
+        reply_s = min(self._reply_timeout_s, limits.response_s)
+        began = self._clock.monotonic()
+        parts = generate(self._registry, request, reply_s=reply_s, first_part_s=self._first_part_s)
+        async with asyncio.timeout(reply_s), aclosing(parts):
+            async for part in parts:
                 if isinstance(part, Text):
                     spoken.append(part.text)
-                else:
+                elif calls < limits.tool_calls_per_response:
                     calls += 1
                     await self._call(state, turn, bot_id, part, calls)
+                else:
+                    code = "limit_tool_calls_per_response"
+                    log.info("tool.refused", bot=bot_id, tool=part.name, code=code)
         text = "".join(spoken)
         if text:
+            # Both at once, so that a clock that was set back meanwhile cannot cross them.
+            ended = self._clock.now()
+            took = timedelta(seconds=self._clock.monotonic() - began)
             said = PostMessage(
                 Speaker("bot", bot_id, member.name),
                 text,
                 reply_to=turn.id,
+                started_at=ended - took,
+                ended_at=ended,
                 config_version=None if record is None else record.version,
             )
             await self._submit(state.id, said, _key("reply", turn.id, bot_id), bot_id)
             self.replies += 1
-
-    async def _generate(self, request: ReplyRequest) -> AsyncIterator[ReplyPart]:
-        """Try the bot's providers in order; one that fails before its first part is passed over.
-
-        So is one that takes longer for it than its share of the time, but for the last.
-        """
-        names = self._registry.chain(request.bot, request.state.config)
-        share_s = min(self._first_part_s, self._reply_timeout_s / len(names))
-        for name in names:
-            last = name == names[-1]
-            begun = False
-            try:
-                parts = self._registry.get(name).generate(request)
-                async with aclosing(_in_time(parts, None if last else share_s)) as spoken:
-                    async for part in spoken:
-                        begun = True
-                        yield part
-            except Exception as error:
-                log.warning("provider.failed", provider=name, bot=request.bot_id, error=repr(error))
-                if begun or last:
-                    raise
-            else:
-                return
 
     async def _call(
         self, state: ConversationState, turn: Message, bot_id: str, call: ToolCall, index: int
     ) -> None:
         try:
             command = command_for(state, call)
-            if command is not None:
-                key = _key(f"tool-{index}", turn.id, bot_id)
-                await self._submit(state.id, command, key, bot_id)
+            if command is None or needs_approval(scheduling(state.config), call.name):
+                # Somebody else approves it, or runs it.
+                command = RequestToolCall(call.name, bot_id, call.arguments)
+            key = _key(f"tool-{index}", turn.id, bot_id)
+            await self._submit(state.id, command, key, bot_id)
         except Refused as refusal:
             log.info("tool.refused", bot=bot_id, tool=call.name, code=refusal.code)
 
@@ -305,28 +309,6 @@ def _answered(state: ConversationState, turn: Message, bot_id: str) -> bool:
     return any(
         message.reply_to == turn.id and message.author.id == bot_id for message in state.messages
     )
-
-
-async def _in_time(
-    parts: AsyncIterator[ReplyPart], first_s: float | None
-) -> AsyncGenerator[ReplyPart, None]:
-    """Give the parts of a reply.
-
-    Raises:
-        TimeoutError: the first part took longer than `first_s`.
-    """
-    try:
-        async with asyncio.timeout(first_s):
-            first = await anext(parts, None)
-        if first is not None:
-            yield first
-            async for part in parts:
-                yield part
-    finally:
-        # A provider that is given up must not go on working; an iterator need not be a generator.
-        close = getattr(parts, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def _open_turns(state: ConversationState) -> list[Message]:

@@ -260,12 +260,13 @@ class PendingToolCall(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     status: ToolCallStatus = "pending_approval"
     reason: str = ""
     due_at: datetime | None = None
-    """Waiting for approval: when the time to approve ends. Scheduled: when it may run."""
+    """Waiting for approval: when that time ends, if ever. Else from when on it may run."""
     decided_by: str | None = None
     attempts: int = 0
     result: Raw = NULL
     error: str = ""
     cost: int = 0
+    delay_ms: int = 0
 
 
 class BotStats(msgspec.Struct, frozen=True, gc=False):
@@ -276,6 +277,9 @@ class BotStats(msgspec.Struct, frozen=True, gc=False):
     credits: int = 0
     turns: int = 0
     words: int = 0
+    response_tool_calls: int = 0
+    """Within its response under way: see `turns.responded`."""
+    response_credits: int = 0
 
 
 class Stats(msgspec.Struct, frozen=True, gc=False):
@@ -287,6 +291,8 @@ class Stats(msgspec.Struct, frozen=True, gc=False):
     words: int = 0
     started_at: datetime | None = None
     last_cycle_ended_at: datetime | None = None
+    responding_s: float = 0.0
+    """How long bots took for their turns, from start to end, all together."""
     bots: tuple[BotStats, ...] = ()
 
 

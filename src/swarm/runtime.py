@@ -30,7 +30,6 @@ from src.state.ladder.breaker import Way
 from src.state.ladder.keeping import keep_for_ever
 from src.state.ladder.ladder import Ladder
 from src.state.lists import ConversationLists
-from src.state.models import Announcement
 from src.state.ownership.leader import Duty, Leader
 from src.state.ownership.membership import Membership
 from src.state.protocols import Clock
@@ -42,7 +41,6 @@ from src.state.records.blobs import open_blobs
 from src.state.records.files import Files
 from src.state.records.outbox import Outbox
 from src.state.tiers.incarnations import Incarnations
-from src.state.tiers.keys import partition_of
 from src.state.tiers.memory import open_lease
 from src.state.tiers.postgres import Line, open_engine, open_pool
 from src.state.tiers.postgres_duties import PostgresDuties
@@ -50,9 +48,11 @@ from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
 from src.state.tiers.redis import RedisTier, open_redis
 from src.state.tiers.redis_rates import RedisRates
+from src.swarm.approvals import Approvals
 from src.swarm.commands import Command
 from src.swarm.config_service import KINDS, ConfigService
 from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
+from src.swarm.copies import Copies
 from src.swarm.farewell import farewell
 from src.swarm.feed import Feed
 from src.swarm.files import FileService
@@ -87,24 +87,6 @@ class Runtime:
     changes: ChangeFeed
     files: FileService | None
     """None without a place for their bytes."""
-
-
-class _Copies:
-    """`Subscriber`: every store of this server, behind one door."""
-
-    def __init__(self, stores: Mapping[str, Store[Any]], feed: Feed) -> None:
-        self._stores = stores
-        self._feed = feed
-
-    def heard(self, change: Announcement) -> None:
-        store = self._stores.get(change.kind)
-        if store is not None:
-            store.invalidate(change.id, change.version)
-
-    def doubt(self, partition: int | None) -> None:
-        for store in self._stores.values():
-            store.clear(lambda name: partition is None or partition_of(name) == partition)
-        self._feed.doubt()
 
 
 @asynccontextmanager
@@ -221,7 +203,7 @@ async def open_runtime(
             notices,
             registry,
             membership,
-            _Copies({CONVERSATIONS.name: store, **config_stores}, feed),
+            Copies({CONVERSATIONS.name: store, **config_stores}, feed),
             incarnations,
             state,
             clock,
@@ -242,7 +224,15 @@ async def open_runtime(
             Registry(providers),
             settings.swarm.room_reply_timeout,
             settings.swarm.room_first_part_timeout,
+            clock,
         )
+        approvals = Approvals(
+            conversations.holdings.find,
+            lambda name, asked, key, by: service.submit_here(name, asked, key=key, actor=by),
+            clock,
+        )
+        conversations.logged.append(approvals.logged)
+        conversations.holdings.owned.append(approvals.owned)
         membership.on_death.append(
             lambda server_id: forwarder.give_up(membership.peers[server_id].url)
         )
@@ -315,6 +305,8 @@ async def open_runtime(
         await stack.enter_async_context(farewell(conversations, membership))
         await stack.enter_async_context(outage.running(service.submit_pending))
         await stack.enter_async_context(host.running())
+        status.bounded.append(approvals.buffers)
+        await stack.enter_async_context(background(approvals.run()))
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
         yield Runtime(service, status, tokens, rates, changes, files)

@@ -2,23 +2,31 @@
 
     pending_approval -> approved | rejected_by_user | rejected_by_timeout
     scheduled, approved -> executing -> succeeded | failed      cancelled from all that are open
+    failed -> executing                                         another attempt
 
+A call counts when it is asked for, its cost when that is reported.
 Calls that are over stay visible until newer ones need their place.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec.structs import replace
 
 from src.state.errors import Refused
 from src.state.models import Context, Meta, event_id
-from src.swarm import bounds, free_json, inheritance
+from src.swarm import bounds, budget, free_json, inheritance
 from src.swarm.commands import DecideToolCall, FinishToolCall, RequestToolCall
-from src.swarm.events import ToolCallDecided, ToolCallProgressed, ToolCallRequested
+from src.swarm.events import (
+    ToolCallDecided,
+    ToolCallProgressed,
+    ToolCallRequested,
+    UsageCounted,
+)
 from src.swarm.inheritance import EffectiveScheduling
+from src.swarm.lifecycle import FINAL
 from src.swarm.members import bot
 from src.swarm.models import (
     ConversationState,
@@ -35,7 +43,7 @@ _DECISIONS: dict[str, ToolCallStatus] = {
     "time_out": "rejected_by_timeout",
 }
 _BEFORE: dict[ToolCallStatus, frozenset[ToolCallStatus]] = {
-    "executing": frozenset(("scheduled", "approved")),
+    "executing": frozenset(("scheduled", "approved", "failed")),
     "succeeded": frozenset(("scheduled", "approved", "executing")),
     "failed": frozenset(("scheduled", "approved", "executing")),
     "cancelled": OPEN,
@@ -44,8 +52,13 @@ _BEFORE: dict[ToolCallStatus, frozenset[ToolCallStatus]] = {
 
 def request(
     state: ConversationState, command: RequestToolCall, context: Context
-) -> ToolCallRequested:
-    """Decide a call: waiting for a person where the scheduling asks for one, else scheduled."""
+) -> tuple[ToolCallRequested, UsageCounted]:
+    """Decide a call: waiting for a person where the scheduling asks for one, else scheduled.
+
+    Raises:
+        Refused: the caller is no bot here, the id is taken, too many are open, or a limit is
+            reached (`limit_...`, see `budget.py`).
+    """
     bot(state, command.caller, "caller")
     call_id = command.id or event_id(context.key, 0)
     if any(call.id == call_id for call in state.pending_tool_calls):
@@ -53,23 +66,42 @@ def request(
     if sum(call.status in OPEN for call in state.pending_tool_calls) >= bounds.TOOL_CALLS:
         detail = f"{bounds.TOOL_CALLS} tool calls are open; decide or cancel one"
         raise Refused("too_many", detail, field="tool")
+    budget.check_tool_call(state, command.caller)
     scheduling = inheritance.scheduling(state.config)
     waits = needs_approval(scheduling, command.tool)
-    wait_s = scheduling.approval_timeout_s if waits else delay_s(scheduling, command.tool)
-    return ToolCallRequested(
-        PendingToolCall(
-            id=call_id,
-            tool=command.tool,
-            caller=command.caller,
-            requested_at=context.at,
-            arguments=free_json.accept_map(command.arguments, dict[str, Any], "arguments"),
-            status="pending_approval" if waits else "scheduled",
-            due_at=context.at + timedelta(seconds=wait_s),
-        )
+    delay = delay_ms(scheduling, command.tool)
+    due_at: datetime | None = context.at + timedelta(milliseconds=delay)
+    if waits:
+        ends = scheduling.auto_reject_on_timeout
+        patience = timedelta(seconds=scheduling.approval_timeout_s)
+        due_at = context.at + patience if ends else None
+    call = PendingToolCall(
+        id=call_id,
+        tool=command.tool,
+        caller=command.caller,
+        requested_at=context.at,
+        arguments=free_json.accept_map(command.arguments, dict[str, Any], "arguments"),
+        status="pending_approval" if waits else "scheduled",
+        due_at=due_at,
+        delay_ms=delay,
+    )
+    return ToolCallRequested(call), UsageCounted(tool_calls=1, bot=command.caller)
+
+
+def timed(state: ConversationState) -> tuple[PendingToolCall, ...]:
+    """Return the calls that wait for a decision only until some time."""
+    if state.status in FINAL:
+        return ()
+    return tuple(
+        call
+        for call in state.pending_tool_calls
+        if call.status == "pending_approval" and call.due_at is not None
     )
 
 
-def decide_call(state: ConversationState, command: DecideToolCall) -> tuple[ToolCallDecided, ...]:
+def decide_call(
+    state: ConversationState, command: DecideToolCall, context: Context
+) -> tuple[ToolCallDecided, ...]:
     """Decide an approval or rejection; the same decision again changes nothing."""
     call, status = _known(state, command.id), _DECISIONS[command.decision]
     if call.status == status:
@@ -77,19 +109,44 @@ def decide_call(state: ConversationState, command: DecideToolCall) -> tuple[Tool
     if call.status != "pending_approval":
         detail = f"tool call {call.id} is {call.status} and waits for no decision"
         raise Refused("wrong_status", detail, field="decision")
-    return (ToolCallDecided(call.id, status, command.reason),)
+    due_at = None
+    if status == "approved":
+        due_at = context.at + timedelta(milliseconds=call.delay_ms)
+    return (ToolCallDecided(call.id, status, command.reason, due_at),)
 
 
-def finish(state: ConversationState, command: FinishToolCall) -> tuple[ToolCallProgressed, ...]:
-    """Decide how far a call has come; the same report again changes nothing."""
+def finish(
+    state: ConversationState, command: FinishToolCall, context: Context
+) -> tuple[ToolCallProgressed | UsageCounted, ...]:
+    """Decide how far a call has come; the same report again changes nothing.
+
+    Raises:
+        Refused: no such call, not from where it is, or `not_due`: its delay is not over.
+    """
     call = _known(state, command.id)
     if call.status == command.outcome:
         return ()
     if call.status not in _BEFORE[command.outcome]:
         detail = f"tool call {call.id} is {call.status}; it cannot become {command.outcome}"
         raise Refused("wrong_status", detail, field="outcome")
+    if call.status in ("scheduled", "approved") and command.outcome != "cancelled":
+        _check_due(call, context)
     result = free_json.accept(command.result, "result")
-    return (ToolCallProgressed(call.id, command.outcome, result, command.error, command.cost),)
+    cost = command.cost
+    progressed = ToolCallProgressed(call.id, command.outcome, result, command.error, cost)
+    if not cost:
+        return (progressed,)
+    # A call may outlive its caller: then its cost is the conversation's alone.
+    caller = None if state.participant(call.caller) is None else call.caller
+    return progressed, UsageCounted(credits=cost, bot=caller)
+
+
+def _check_due(call: PendingToolCall, context: Context) -> None:
+    # Both are times of this conversation's log, which never goes back.
+    if call.due_at is not None and context.at < call.due_at:
+        wait_s = (call.due_at - context.at).total_seconds()
+        detail = f"tool call {call.id} may run in {wait_s:.1f} s; wait for its due_at"
+        raise Refused("not_due", detail, field="outcome")
 
 
 def needs_approval(scheduling: EffectiveScheduling, tool: str) -> bool:
@@ -100,10 +157,10 @@ def needs_approval(scheduling: EffectiveScheduling, tool: str) -> bool:
     return tool in rule
 
 
-def delay_s(scheduling: EffectiveScheduling, tool: str) -> float:
-    """Return how long a call of this tool waits before it runs, in seconds."""
+def delay_ms(scheduling: EffectiveScheduling, tool: str) -> int:
+    """Return how long a call of this tool waits before it runs, in milliseconds."""
     delays = free_json.read(scheduling.tool_delays)
-    return float(delays.get(tool, scheduling.default_delay_ms)) / 1_000
+    return int(delays.get(tool, scheduling.default_delay_ms))
 
 
 def requested(state: ConversationState, event: ToolCallRequested) -> tuple[PendingToolCall, ...]:
@@ -120,7 +177,12 @@ def decided(
 ) -> tuple[PendingToolCall, ...]:
     """Fold a decision, with who made it."""
     return _with_call(
-        state, event.id, status=event.status, reason=event.reason, decided_by=meta.actor
+        state,
+        event.id,
+        status=event.status,
+        reason=event.reason,
+        decided_by=meta.actor,
+        due_at=event.due_at,
     )
 
 

@@ -183,7 +183,7 @@ def _bounded(
         case DeleteSubtask():
             return (subtasks.delete(state, command),)
         case DecideToolCall():
-            return tool_calls.decide_call(state, command)
+            return tool_calls.decide_call(state, command, context)
         case Delete():
             return (Deleted(),)
         case Create() | Branch():
@@ -214,9 +214,9 @@ def _growing(
         case SetSubtask():
             return subtasks.assign(state, command, context)
         case RequestToolCall():
-            return (tool_calls.request(state, command, context),)
+            return tool_calls.request(state, command, context)
         case FinishToolCall():
-            return tool_calls.finish(state, command)
+            return tool_calls.finish(state, command, context)
         case _:
             assert_never(command)
 

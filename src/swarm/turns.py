@@ -130,15 +130,35 @@ def _size(message: Message) -> int:
 
 def _counted(stats: Stats, message: Message) -> Stats:
     words = len(message.text.split())
-    bots = stats.bots
+    bots, responding_s = stats.bots, stats.responding_s
     if message.author.kind == "bot":
         bots = with_bot(bots, BotStats(message.author.id, turns=1, words=words))
+        bots = responded(bots, message.author.id)
+        responding_s += (message.ended_at - message.started_at).total_seconds()
+    elif message.author.kind == "person":
+        bots = responded(bots)
     return replace(
         stats,
         turns=stats.turns + 1,
         words=stats.words + words,
         started_at=stats.started_at or message.started_at,
+        responding_s=responding_s,
         bots=bots,
+    )
+
+
+def responded(bots: tuple[BotStats, ...], bot_id: str | None = None) -> tuple[BotStats, ...]:
+    """Return the statistics with the response under way ended, of one bot or of all.
+
+    It ends with the bot's turn, with a person's, and when the end of its cycle is reported.
+    """
+    if not any(known.response_tool_calls or known.response_credits for known in bots):
+        return bots
+    return tuple(
+        replace(known, response_tool_calls=0, response_credits=0)
+        if bot_id in (None, known.bot)
+        else known
+        for known in bots
     )
 
 
@@ -152,6 +172,8 @@ def with_bot(bots: tuple[BotStats, ...], more: BotStats) -> tuple[BotStats, ...]
                 known.credits + more.credits,
                 known.turns + more.turns,
                 known.words + more.words,
+                known.response_tool_calls + more.response_tool_calls,
+                known.response_credits + more.response_credits,
             )
             return (*bots[:index], total, *bots[index + 1 :])
     return (*bots, more)

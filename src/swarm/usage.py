@@ -9,7 +9,7 @@ from src.swarm.commands import CountUsage
 from src.swarm.events import UsageCounted
 from src.swarm.members import bot
 from src.swarm.models import BotStats, ConversationState, Stats
-from src.swarm.turns import with_bot
+from src.swarm.turns import responded, with_bot
 
 
 def count(state: ConversationState, command: CountUsage) -> tuple[UsageCounted, ...]:
@@ -26,7 +26,11 @@ def counted(state: ConversationState, event: UsageCounted, meta: Meta) -> Stats:
     stats = state.stats
     bots = stats.bots
     if event.bot is not None and state.participant(event.bot) is not None:
-        bots = with_bot(bots, BotStats(event.bot, event.tool_calls, event.credits))
+        calls, spent = event.tool_calls, event.credits
+        more = BotStats(event.bot, calls, spent, 0, 0, calls, spent)
+        bots = with_bot(bots, more)
+        if event.cycle_ended:
+            bots = responded(bots, event.bot)
     return replace(
         stats,
         tool_calls=stats.tool_calls + event.tool_calls,

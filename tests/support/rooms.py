@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from src.state.aggregates import Aggregates
+from src.state.background import background
 from src.state.configs import Record
 from src.state.errors import DurableTierUnavailable, OutcomeUnknown, OwnershipUnknown, StateError
 from src.state.lists import ConversationLists
@@ -21,6 +22,7 @@ from src.state.models import Entry, Event, Version
 from src.state.reads.source import LogSource
 from src.state.reads.store import Store
 from src.state.tiers.memory_log import MemoryLog
+from src.swarm.approvals import Approvals
 from src.swarm.codec import decode_event
 from src.swarm.commands import ChangeStatus, Command, Create, NewParticipant, PostMessage, Speaker
 from src.swarm.config_service import BOTS, ConfigService
@@ -212,6 +214,12 @@ class SwarmServer:
             Registry(providers),
             swarm.reply_timeout,
             swarm.first_part_timeout,
+            state.clock,
+        )
+        self.approvals = Approvals(
+            conversations.holdings.find,
+            lambda name, asked, key, by: self.service.submit_here(name, asked, key=key, actor=by),
+            state.clock,
         )
         handover = Handover(
             conversations,
@@ -234,8 +242,8 @@ class SwarmServer:
             swarm.patience,
             ack,
         )
-        conversations.logged += [self.feed.logged, self.host.logged]
-        conversations.holdings.owned.append(self.host.owned)
+        conversations.logged += [self.feed.logged, self.host.logged, self.approvals.logged]
+        conversations.holdings.owned += [self.host.owned, self.approvals.owned]
         conversations.store.listeners.append(self.feed.heard)
 
     @property
@@ -273,6 +281,7 @@ class SwarmServer:
             await stack.enter_async_context(self.state.running())
             await stack.enter_async_context(self.outage.running(self.service.submit_pending))
             await stack.enter_async_context(self.host.running())
+            await stack.enter_async_context(background(self.approvals.run()))
             yield
 
 

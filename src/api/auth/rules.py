@@ -15,6 +15,7 @@ from src.api.errors import Forbidden
 from src.swarm.commands import (
     Command,
     CountUsage,
+    DecideToolCall,
     Delete,
     FinishToolCall,
     PatchConfig,
@@ -60,6 +61,8 @@ def check_command(caller: Principal, state: ConversationState, command: Command)
         raise _not_a_member(state)
     if isinstance(command, _WORKERS):
         raise Forbidden("bots and workers report this, with a token of the role service")
+    if isinstance(command, DecideToolCall) and command.decision == "time_out":
+        raise Forbidden("the time to approve ends by itself; approve or reject the call")
     if isinstance(command, _CREATORS) and caller.id != state.created_by:
         raise Forbidden(f"{state.created_by} created conversation {state.id} and may change this")
     own = _own_ids(caller.id, state)

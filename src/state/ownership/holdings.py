@@ -266,13 +266,21 @@ class Holdings(Generic[S, C]):
 
     async def _release(self, lanes: Sequence[Lane[S, C]]) -> None:
         # What is not flushed stays ours: in a row of a server that died somebody would look for it.
-        idle = [lane for lane in lanes if lane.idle and not self._writebehind.owes(lane.id)]
+        idle = [
+            lane
+            for lane in lanes
+            if lane.idle and not self._writebehind.owes(lane.id) and not self._awaits(lane)
+        ]
         for lane in idle:
             self._close(lane)
         if idle:
             await self._ownership.release(
                 self._membership.id, {lane.id: lane.epoch for lane in idle}
             )
+
+    def _awaits(self, lane: Lane[S, C]) -> bool:
+        # Of a row that names nobody no server would know that there is something to do.
+        return lane.entry is not None and self._kind.awaits(lane.entry.state)
 
     async def aclose(self) -> None:
         """Cancel acquisitions under way."""

@@ -107,6 +107,7 @@ conversation_summaries = Table(
     Column("last_text", Text, nullable=False),
     _time("created_at"),
     _time("updated_at"),
+    Column("live", Boolean, nullable=False, server_default=text("false")),
     Index("conversation_summaries_members", "members", postgresql_using="gin"),
     Index("conversation_summaries_created", "created_at", "conversation_id"),
 )

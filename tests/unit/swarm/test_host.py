@@ -10,6 +10,8 @@ from src.state.buffers import Buffer
 from src.swarm.commands import ChangeStatus, Create, PassBaton, SaveTurn
 from src.swarm.errors import UnknownProvider
 from src.swarm.events import BatonPassed, ConfigVersionReported
+from src.swarm.limits import Limits
+from src.swarm.models import Config, Scheduling
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.rooms import ADA, SCOUT, TUTOR, Swarm, Voice
@@ -511,3 +513,92 @@ async def test_commands_go_on_while_a_bot_thinks() -> None:
         voice.release()
         await advance(1)
     assert ("scout", "scout on hello") in swarm.said()
+
+
+@virtual_time
+async def test_call_of_another_tool_and_of_one_that_needs_approval_waits_in_the_state() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(
+        ToolCall("weather", Raw(b'{"at": "sea"}')),
+        ToolCall("pass_baton", Raw(b'{"to": "tutor"}')),
+        Text("I asked."),
+    )
+    careful = Config(scheduling=Scheduling(requires_approval=("pass_baton",)))
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT, TUTOR, config=careful)
+        await a.say("@scout hello")
+        await advance(1)
+        state = (await a.service.read("c")).entry.state
+    assert [(call.tool, call.caller, call.status) for call in state.pending_tool_calls] == [
+        ("weather", "scout", "scheduled"),
+        ("pass_baton", "scout", "pending_approval"),
+    ]
+    assert state.baton is None
+
+
+# -- limits --------------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_calls_beyond_the_limit_of_a_response_are_left_out() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    add = ToolCall("blackboard_increment", Raw(b'{"id": "calls"}'))
+    voice = Voice(add, add, add, Text("Enough."))
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT, config=Config(limits=Limits(tool_calls_per_response=2)))
+        await a.say("hello")
+        await advance(1)
+        state = (await a.service.read("c")).entry.state
+    assert [item.value for item in state.blackboard] == [Raw(b"2")]
+    assert ("scout", "Enough.") in swarm.said()
+
+
+@virtual_time
+async def test_reply_that_takes_longer_than_a_response_may_is_given_up() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT, config=Config(limits=Limits(response_s=5)))
+        await a.say("hello")
+        await advance(4)
+        assert voice.now == 1
+        await advance(2)
+        assert voice.now == 0
+    assert swarm.said() == [("ada", "hello")]
+
+
+@virtual_time
+async def test_time_that_a_bot_took_is_in_its_turn_and_counts() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT, config=Config(limits=Limits(duration_s=3)))
+        for text in ("one", "two"):
+            voice.hold()
+            await a.say(text)
+            await advance(3)
+            voice.release()
+            await advance(1)
+        state = (await a.service.read("c")).entry.state
+    answer = state.messages[1]
+    assert (answer.ended_at - answer.started_at).total_seconds() == pytest.approx(3, abs=0.5)
+    assert [who for who, _ in swarm.said()] == ["ada", "scout", "ada"]
+
+
+@virtual_time
+async def test_bots_rest_between_turns_for_as_long_as_the_config_says() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", voice=Voice(says=echo)) as [a]:
+        await a.begin(SCOUT, config=Config(limits=Limits(cycle_delay_s=10)))
+        await a.say("one")
+        await a.say("two")
+        await advance(9)
+        assert a.host.replies == 1
+        await advance(2)
+        assert a.host.replies == 2

@@ -6,11 +6,21 @@ from datetime import timedelta
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from src.state.errors import Refused
 from src.swarm import bounds
-from src.swarm.commands import Command, DecideToolCall, FinishToolCall, RequestToolCall
+from src.swarm.commands import (
+    ChangeStatus,
+    Command,
+    DecideToolCall,
+    FinishToolCall,
+    RemoveParticipant,
+    RequestToolCall,
+)
+from src.swarm.limits import CAPS, Limits
 from src.swarm.models import Config, PendingToolCall, Scheduling
+from src.swarm.tool_calls import timed
 from tests.unit.swarm.given import Story, raw
 
 CAREFUL = Config(scheduling=Scheduling(requires_approval=("pay",), approval_timeout_s=30))
@@ -22,8 +32,8 @@ def refusal(story: Story, command: Command) -> tuple[str, str | None]:
     return refused.value.code, refused.value.field
 
 
-def waiting() -> Story:
-    story = Story(CAREFUL)
+def waiting(limits: Limits = Limits()) -> Story:
+    story = Story(replace(CAREFUL, limits=limits))
     story.tell(RequestToolCall("pay", "scout", raw({"euro": 5}), id="call"))
     return story
 
@@ -44,6 +54,7 @@ def test_a_call_that_needs_no_approval_is_scheduled_after_its_delay() -> None:
         raw({"at": "sky"}),
         "scheduled",
         due_at=story.at + timedelta(seconds=1),
+        delay_ms=2_000,
     )
     assert second.due_at == story.at + timedelta(milliseconds=500)
 
@@ -113,6 +124,74 @@ def test_an_approved_call_runs_and_leaves_its_result_and_cost() -> None:
     assert call.result == raw({"paid": True})
 
 
+def test_a_failed_call_may_be_tried_again() -> None:
+    story = waiting()
+    story.tell(DecideToolCall("call", "approve"))
+    for outcome in ("executing", "failed", "executing", "succeeded"):
+        story.tell(FinishToolCall("call", outcome))
+
+    assert story.state.pending_tool_calls[0].attempts == 2
+
+
+def test_a_call_and_its_cost_are_counted_for_the_conversation_and_the_bot() -> None:
+    story = waiting()
+    story.tell(DecideToolCall("call", "approve"))
+    story.tell(FinishToolCall("call", "succeeded", cost=7))
+
+    stats = story.state.stats
+    assert (stats.tool_calls, stats.credits) == (1, 7)
+    assert [(bot.bot, bot.tool_calls, bot.credits) for bot in stats.bots] == [("scout", 1, 7)]
+
+
+def test_a_cost_that_is_reported_after_its_bot_has_gone_still_reaches_the_total() -> None:
+    story = waiting()
+    story.tell(RemoveParticipant("scout"))
+    story.tell(FinishToolCall("call", "cancelled", cost=7))
+
+    assert (story.state.stats.credits, story.state.stats.bots) == (7, ())
+
+
+def test_a_delayed_call_runs_when_it_is_due_and_not_before() -> None:
+    story = Story(Config(scheduling=Scheduling(default_delay_ms=2_500)))
+    story.tell(RequestToolCall("look", "scout", id="call"))
+
+    # A second passes between two commands of a story, told or refused.
+    assert refusal(story, FinishToolCall("call", "executing")) == ("not_due", "outcome")
+    story.says("ada")
+    story.says("ada")
+    story.tell(FinishToolCall("call", "executing"))
+
+    assert story.state.pending_tool_calls[0].status == "executing"
+
+
+def test_the_delay_of_a_call_that_waits_for_approval_begins_with_it() -> None:
+    delays = raw({"pay": 2_000})
+    story = Story(Config(scheduling=Scheduling(requires_approval="all", tool_delays=delays)))
+    story.tell(RequestToolCall("pay", "scout", id="call"))
+    story.says("ada")
+
+    story.tell(DecideToolCall("call", "approve"))
+
+    (call,) = story.state.pending_tool_calls
+    assert call.due_at == story.at + timedelta(seconds=2)
+
+
+def test_only_calls_whose_time_to_approve_ends_are_timed() -> None:
+    patient = Scheduling(requires_approval=("ask",), auto_reject_on_timeout=False)
+    story = Story(Config(scheduling=patient))
+    story.tell(RequestToolCall("ask", "scout", id="patient"))
+    assert (story.state.pending_tool_calls[0].due_at, timed(story.state)) == (None, ())
+
+    story = waiting()
+    assert [call.id for call in timed(story.state)] == ["call"]
+    story.tell(DecideToolCall("call", "approve"))
+    assert timed(story.state) == ()
+
+    story = waiting()
+    story.tell(ChangeStatus("complete"))
+    assert timed(story.state) == ()
+
+
 def test_an_open_call_can_be_cancelled_and_a_finished_one_cannot() -> None:
     story = waiting()
 
@@ -143,9 +222,10 @@ def test_what_makes_no_sense_is_refused(command: Command, expected: tuple[str, s
 
 
 def test_calls_that_are_over_make_room_and_open_ones_do_not() -> None:
-    story = waiting()
+    story = waiting(Limits(tool_calls_per_response=CAPS.tool_calls_per_response, tool_calls=100))
     for number in range(bounds.TOOL_CALLS - 1):
         story.tell(RequestToolCall("look", "scout", id=f"call-{number}"))
+        story.says("scout")
     assert refusal(story, RequestToolCall("look", "scout")) == ("too_many", "tool")
     story.tell(FinishToolCall("call-3", "succeeded"))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from src.swarm.commands import CountUsage, RemoveParticipant
+import pytest
+
+from src.swarm.commands import Command, CountUsage, PostMessage, RemoveParticipant, Speaker
 from src.swarm.events import UsageCounted
-from src.swarm.models import BotStats
 from src.swarm.transitions import fold
 from tests.unit.swarm.given import Story
 
@@ -19,7 +20,33 @@ def test_usage_adds_up_in_all_and_per_bot() -> None:
 
     stats = story.state.stats
     assert (stats.tool_calls, stats.credits) == (4, 116)
-    assert stats.bots == (BotStats("scout", 2, 11), BotStats("tutor", 2, 5))
+    assert [(bot.bot, bot.tool_calls, bot.credits) for bot in stats.bots] == [
+        ("scout", 2, 11),
+        ("tutor", 2, 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "left"),
+    [
+        (PostMessage(Speaker("bot", "scout"), "Done."), {"tutor": 5}),
+        (PostMessage(Speaker("person", "ada"), "Next."), {}),
+        (CountUsage(bot="scout", cycle_ended=True), {"tutor": 5}),
+        (PostMessage(Speaker("system", "clock"), "Noon."), {"scout": 10, "tutor": 5}),
+    ],
+)
+def test_a_response_ends_with_its_turn_a_persons_or_its_cycle(
+    end: Command, left: dict[str, int]
+) -> None:
+    story = Story()
+    story.tell(CountUsage(tool_calls=1, credits=10, bot="scout"))
+    story.tell(CountUsage(tool_calls=2, credits=5, bot="tutor"))
+
+    story.tell(end)
+
+    bots = story.state.stats.bots
+    assert {bot.bot: bot.response_credits for bot in bots if bot.response_credits} == left
+    assert {bot.bot for bot in bots if bot.response_tool_calls} == left.keys()
 
 
 def test_the_end_of_a_cycle_is_noted() -> None:

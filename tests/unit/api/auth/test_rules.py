@@ -12,6 +12,7 @@ from src.swarm.commands import (
     ChangeStatus,
     Command,
     CountUsage,
+    DecideToolCall,
     Delete,
     EditBlackboard,
     PatchConfig,
@@ -114,3 +115,12 @@ def test_a_service_speaks_for_everybody() -> None:
 )
 def test_a_caller_speaks_as_its_participant(id: str, expected: Speaker) -> None:
     assert speaker(caller(id), STATE) == expected
+
+
+def test_members_approve_and_reject_and_time_runs_out_by_itself() -> None:
+    for decision in ("approve", "reject"):
+        check_command(caller("zoe"), STATE, DecideToolCall("call", decision))
+    late = DecideToolCall("call", "time_out")
+    check_command(caller("bot", Role.SERVICE), STATE, late)
+    with pytest.raises(Forbidden, match="by itself"):
+        check_command(caller("zoe"), STATE, late)
