@@ -34,6 +34,7 @@ from src.api.routes import (
     live,
     operations,
     turns,
+    webhooks,
 )
 from src.api.schemas import openapi
 from src.api.settings import ApiSettings
@@ -84,6 +85,7 @@ _TAGS = [
     {"name": "subtopics", "description": "What a tutor teaches, with versions"},
     {"name": "settings", "description": "What every conversation inherits, with versions"},
     {"name": "changes", "description": "What was committed to configs, for consumers outside"},
+    {"name": "webhooks", "description": "The same, sent to you and signed"},
     {"name": "operations", "description": "Health, status, metrics"},
 ]
 _DESCRIPTION = (
@@ -164,7 +166,7 @@ def _add_routes(app: FastAPI) -> None:
     # Before the conversations' own: /save-turn is no id.
     for room in (turns, events, history, files, conversations):
         v1.include_router(room.router)
-    for router in (*configs.ROUTERS, changes.router):
+    for router in (*configs.ROUTERS, changes.router, webhooks.router):
         v1.include_router(router)
     app.include_router(v1)
     app.include_router(live.router)

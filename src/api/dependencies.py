@@ -22,6 +22,7 @@ from src.state.models import Durability, Version
 from src.swarm.files import FileService
 from src.swarm.service import SwarmService
 from src.swarm.status import Status
+from src.swarm.webhooks.service import WebhookService
 
 ID = r"^[A-Za-z0-9._:@-]{1,128}$"
 KEY = r"^[A-Za-z0-9._:@-]{1,120}$"
@@ -51,6 +52,10 @@ async def _files(connection: HTTPConnection) -> FileService:
     if files is None:
         raise NotConfigured("files need a place for their bytes: set SWARMSTATE_BLOBS_URL")
     return files
+
+
+async def _webhooks(connection: HTTPConnection) -> WebhookService:
+    return cast("WebhookService", connection.state.webhooks)
 
 
 async def _settings(connection: HTTPConnection) -> ApiSettings:
@@ -89,6 +94,7 @@ Service = Annotated[SwarmService, Depends(_service)]
 FileStore = Annotated[FileService, Depends(_files)]
 ServerStatus = Annotated[Status, Depends(_status)]
 Changes = Annotated[ChangeFeed, Depends(_changes)]
+Webhooks = Annotated[WebhookService, Depends(_webhooks)]
 Settings = Annotated[ApiSettings, Depends(_settings)]
 Caller = Annotated[Principal, Depends(_caller)]
 JsonBody = Annotated[Body, Depends(_body)]

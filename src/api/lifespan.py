@@ -21,6 +21,7 @@ from src.swarm.runtime import Runtime, open_runtime
 from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 from src.swarm.status import Status
+from src.swarm.webhooks.service import WebhookService
 
 
 class Opened(Protocol):
@@ -32,6 +33,7 @@ class Opened(Protocol):
     rates: Rates
     changes: ChangeFeed
     files: FileService | None
+    webhooks: WebhookService
 
 
 OpenRuntime = Callable[[], AbstractAsyncContextManager[Opened]]
@@ -81,6 +83,7 @@ class State(TypedDict):
     rates: Rates
     changes: ChangeFeed
     files: FileService | None
+    webhooks: WebhookService
 
 
 def internal_secret(jwt_secret: str) -> str:
@@ -119,6 +122,7 @@ def lifespan(
                 "rates": runtime.rates,
                 "changes": runtime.changes,
                 "files": runtime.files,
+                "webhooks": runtime.webhooks,
             }
 
     return live

@@ -17,6 +17,7 @@ DATABASE_URL, REDIS_URL = "SWARMSTATE_DATABASE_URL", "SWARMSTATE_REDIS_URL"
 BLOBS_URL = "SWARMSTATE_BLOBS_URL"
 JWT_SECRET = "SWARMSTATE_API_JWT_SECRET"  # noqa: S105  # the name of a setting
 _SECRET_FILE = "jwt_secret"  # noqa: S105  # the name of a file
+_PRIVATE_WEBHOOKS = "SWARMSTATE_WEBHOOK_PRIVATE_ADDRESSES"
 _CHOSEN_BY_US = ("SWARMSTATE_API_HOST", "SWARMSTATE_API_PORT", "SWARMSTATE_SERVER_URL")
 
 OnEvent = Callable[[str, dict[str, object]], None]
@@ -71,7 +72,7 @@ def open_stores(
     ) as servers:
         migrate(servers.database_url)
         secret = settings.get(JWT_SECRET) or jwt_secret(data_dir, make=True)
-        yield Stores(servers, data_dir, secret, settings)
+        yield Stores(servers, data_dir, secret, {_PRIVATE_WEBHOOKS: "true", **settings})
 
 
 def settings_given() -> dict[str, str]:

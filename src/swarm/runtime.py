@@ -40,6 +40,7 @@ from src.state.reads.turnstile import Turnstile
 from src.state.records.blobs import open_blobs
 from src.state.records.files import Files
 from src.state.records.outbox import Outbox
+from src.state.records.webhooks import Webhooks as WebhookRecords
 from src.state.tiers.incarnations import Incarnations
 from src.state.tiers.memory import open_lease
 from src.state.tiers.postgres import Line, open_engine, open_pool
@@ -68,6 +69,8 @@ from src.swarm.providers.registry import Registry
 from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings
 from src.swarm.status import Status
+from src.swarm.webhooks.opening import open_webhooks
+from src.swarm.webhooks.service import WebhookService
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +90,7 @@ class Runtime:
     changes: ChangeFeed
     files: FileService | None
     """None without a place for their bytes."""
+    webhooks: WebhookService
 
 
 @asynccontextmanager
@@ -281,6 +285,9 @@ async def open_runtime(
         )
         leader = Leader(PostgresDuties(pool), membership, owned, clock)
         leader.add(Duty("outbox-retention", _RETENTION, outbox.retention(state.outbox_keep)))
+        webhooks = await stack.enter_async_context(
+            open_webhooks(WebhookRecords(pool), outbox, leader, settings.swarm, state, clock)
+        )
         status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]
         status.bounded.append(history.buffers)
         if files is not None:
@@ -309,7 +316,7 @@ async def open_runtime(
         await stack.enter_async_context(background(approvals.run()))
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
-        yield Runtime(service, status, tokens, rates, changes, files)
+        yield Runtime(service, status, tokens, rates, changes, files, webhooks)
 
 
 @asynccontextmanager

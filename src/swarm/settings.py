@@ -40,6 +40,17 @@ class SwarmSettings(BaseSettings):
     pending_bytes: int = Field(default=64 << 20, ge=1 << 10)
     """... and in bytes of memory."""
 
+    webhook_private_addresses: bool = False
+    """Whether webhooks may lead to http:// and to addresses that are not public."""
+    webhook_timeout: Duration = Field(default=timedelta(seconds=15), gt=timedelta(0))
+    """How long the receiver of a webhook may take to answer."""
+    webhook_first_retry: Duration = Field(default=timedelta(seconds=5), gt=timedelta(0))
+    """A message that was not received is sent again after about this long, then twice that ..."""
+    webhook_longest_retry: Duration = timedelta(hours=1)
+    """... up to this long ..."""
+    webhook_give_up: Duration = timedelta(days=3)
+    """... until it has failed for this long: then its webhook is disabled."""
+
     @property
     def pending_bounds(self) -> Bounds:
         """How much may be pending on this server."""

@@ -69,6 +69,7 @@ ROUTINE: dict[str, Any] = {"name": "Lesson", "steps": [{"type": "wait", "seconds
 SUBTOPIC: dict[str, Any] = {"topic": "fractions", "title": "Halves"}
 SETTING: dict[str, Any] = {"id": "limits", "value": {"tool_calls": 9}}
 RENAME: dict[str, Any] = {"name": "Another name"}
+WEBHOOK: dict[str, Any] = {"url": "https://receiver.invalid/changes", "active": False}
 _SAID = encode_forwarded(
     PostMessage(Speaker("person", "zoe"), "hello"),
     key="forwarded",
@@ -99,6 +100,7 @@ def _configs(
 
 
 _ROOM = "/api/v1/conversations/{conversation_id}"
+_HOOK = "/api/v1/webhooks/{webhook_id}"
 _LIVE = {"conversation_id": OWN_ROOM}
 RULES: dict[str, Rule] = {
     # conversations
@@ -133,6 +135,14 @@ RULES: dict[str, Rule] = {
     **_configs("settings", SETTING, {"description": "For all"}, also=(409,)),
     # changes
     "GET /api/v1/changes": Rule(CONFIG_READERS),
+    "GET /api/v1/webhooks": Rule(CONFIG_WRITERS),
+    "POST /api/v1/webhooks": Rule(CONFIG_WRITERS, WEBHOOK),
+    f"GET {_HOOK}": Rule(CONFIG_WRITERS),
+    f"PATCH {_HOOK}": Rule(CONFIG_WRITERS, {"kinds": ["team"]}),
+    f"DELETE {_HOOK}": Rule(CONFIG_WRITERS),
+    f"POST {_HOOK}/rotate": Rule(CONFIG_WRITERS),
+    f"POST {_HOOK}/test": Rule(CONFIG_WRITERS),
+    f"GET {_HOOK}/deliveries": Rule(CONFIG_WRITERS),
     # operations
     "GET /health/live": Rule(ANYBODY),
     "GET /health/ready": Rule(ANYBODY),
@@ -205,5 +215,6 @@ MAKERS: dict[str, Make] = {
     "/api/v1/routines/{config_id}": _config("routines", ROUTINE),
     "/api/v1/subtopics/{config_id}": _config("subtopics", SUBTOPIC),
     "/api/v1/settings/{config_id}": _setting,
+    _HOOK: _config("webhooks", WEBHOOK),
 }
 """By the beginning of a path, its last parameter included; the longest one counts."""

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from src.api.problems import MEDIA_TYPE, Problem
-from src.api.schemas import answers, configs, structs
+from src.api.schemas import answers, configs, structs, webhooks
 from src.swarm.commands import BEGINNINGS, Command
 from src.swarm.configs import settings
 from src.swarm.models import ConversationState
@@ -34,6 +34,10 @@ _DOCUMENTED: tuple[type, ...] = (
     answers.FileInfo,
     answers.FileList,
     answers.ConversationList,
+    webhooks.WebhookMade,
+    webhooks.WebhookList,
+    webhooks.DeliveryList,
+    webhooks.Tested,
     answers.Alive,
     answers.Ready,
 )

@@ -14,10 +14,12 @@ from src.state.tiers.postgres import Pool
 log = structlog.get_logger(__name__)
 
 # The newest row always stays: positions below the oldest row that is there are known to be gone.
+# An active webhook holds back what it has not been told; it gives up after a bounded time.
 _PRUNE = """
 DELETE FROM outbox WHERE position IN (
     SELECT position FROM outbox
     WHERE at < now() - $1::interval AND position < (SELECT max(position) FROM outbox)
+        AND NOT EXISTS (SELECT FROM webhooks WHERE active AND webhooks.position < outbox.position)
     ORDER BY position LIMIT $2)
 RETURNING position
 """

@@ -192,3 +192,45 @@ files = Table(
     # What the sweep looks for; nearly no row is in it.
     Index("files_unready", "id", postgresql_where=text("state <> 'ready'")),
 )
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("kinds", ARRAY(Text), nullable=False),
+    Column("ids", ARRAY(Text), nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("previous_secret", LargeBinary),
+    Column("rotated_at", DateTime(timezone=True)),
+    Column("position", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("failing_since", DateTime(timezone=True)),
+    Column("next_try", DateTime(timezone=True)),
+    Column("reason", Text, nullable=False, server_default=text("''")),
+    Column("version", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    _time("created_at", default=True),
+    _time("updated_at", default=True),
+    # The place moves with every message.
+    postgresql_with={"fillfactor": "50"},
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("number", BigInteger, Identity(always=True), primary_key=True),
+    Column("webhook_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("http_status", Integer),
+    Column("error", Text, nullable=False),
+    Column("next_try", DateTime(timezone=True)),
+    _time("at", default=True),
+    Index("webhook_deliveries_of", "webhook_id", "number"),
+    Index("webhook_deliveries_at", "at"),
+)
