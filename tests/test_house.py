@@ -128,3 +128,14 @@ def test_lock_that_names_hosts_stays_out_of_git() -> None:
 def test_decisions_are_numbered_without_a_gap() -> None:
     numbers = [int(path.name[:4]) for path in sorted((ROOT / "docs" / "adr").glob("*.md"))]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_revisions_of_the_database_are_one_line() -> None:
+    files = sorted((ROOT / "alembic" / "versions").glob("*.py"))
+    numbers = [path.name[:4] for path in files]
+    assert numbers == [f"{number:04}" for number in range(1, len(files) + 1)]
+    for path, number, before in zip(files, numbers, [None, *numbers], strict=False):
+        named = dict(
+            re.findall(r'(?m)^(revision|down_revision) = (?:"(\w+)"|None)$', path.read_text())
+        )
+        assert named == {"revision": number, "down_revision": before or ""}, path.name
