@@ -27,6 +27,7 @@ from src.api.routes import (
     changes,
     configs,
     conversations,
+    effective_config,
     events,
     files,
     history,
@@ -164,7 +165,7 @@ def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | 
 def _add_routes(app: FastAPI) -> None:
     v1 = APIRouter(prefix="/api/v1")
     # Before the conversations' own: /save-turn is no id.
-    for room in (turns, events, history, files, conversations):
+    for room in (turns, events, history, files, effective_config, conversations):
         v1.include_router(room.router)
     for router in (*configs.ROUTERS, changes.router, webhooks.router):
         v1.include_router(router)

@@ -7,7 +7,7 @@ from typing import Any
 from src.state.models import Entry
 from src.state.protocols import Kind, ReadModel
 from src.swarm.codec import decode_event, decode_state, describe, encode_event, encode_state
-from src.swarm.commands import Command
+from src.swarm.inheritance import Asked
 from src.swarm.models import SCHEMA, ConversationState
 from src.swarm.tool_calls import timed
 from src.swarm.transitions import decide, fold
@@ -42,7 +42,7 @@ def _awaits(state: ConversationState) -> bool:
     return bool(state.pending_tool_calls) and bool(timed(state))
 
 
-CONVERSATIONS: Kind[ConversationState, Command] = Kind(
+CONVERSATIONS: Kind[ConversationState, Asked] = Kind(
     name="conversation",
     heads="conversations",
     events="events",

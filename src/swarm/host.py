@@ -16,25 +16,25 @@ from datetime import timedelta
 from hashlib import sha256
 
 import structlog
-from cachetools import LRUCache
 
 from src.state.background import end
 from src.state.buffers import Buffer
 from src.state.configs import Record
-from src.state.errors import NotFound, Refused, StateError, TierUnavailable
-from src.state.models import Entry, Event
+from src.state.errors import Refused, StateError
+from src.state.models import Entry, Event, Version
 from src.state.protocols import Clock
 from src.swarm import floor
-from src.swarm.commands import PostMessage, ReportConfigVersion, RequestToolCall, Speaker
-from src.swarm.config_service import ConfigService
+from src.swarm.commands import PostMessage, ReportConfigVersion, RequestToolCall, SetTeam, Speaker
 from src.swarm.configs.bots import BotConfig
 from src.swarm.conversations import MESSAGE_ADDED
+from src.swarm.dependents import Dependents
 from src.swarm.errors import SwarmError
 from src.swarm.floor import Floor
 from src.swarm.generating import generate
-from src.swarm.inheritance import scheduling
+from src.swarm.in_force import InForce
+from src.swarm.inheritance import in_effect, scheduling
 from src.swarm.limits import effective
-from src.swarm.models import ConversationState, Message, Participant
+from src.swarm.models import ConversationState, Message, Participant, TeamRef
 from src.swarm.outage import Outage, Submit
 from src.swarm.pending import PendingCommand
 from src.swarm.providers import ReplyRequest, Text, ToolCall
@@ -46,15 +46,16 @@ from src.swarm.tools import BUILT_IN, command_for
 log = structlog.get_logger(__name__)
 
 _MAX_WAITING_TURNS = 100
-_KNOWN_BOTS = 4096
 
 
 class _Room:
     """The turns of one conversation that are still to be considered; it is gone when none is."""
 
-    __slots__ = ("floor", "turns")
+    __slots__ = ("changed", "floor", "turns")
 
     def __init__(self) -> None:
+        self.changed = False
+        """A config that it depends on has another version than the one it reported."""
         self.turns: deque[Message] = deque(maxlen=_MAX_WAITING_TURNS)
         self.floor = Floor()
 
@@ -66,21 +67,20 @@ class Host:
         self,
         outage: Outage,
         submit: Submit,
-        configs: ConfigService,
+        in_force: InForce,
         registry: Registry,
         reply_timeout: timedelta,
         first_part_timeout: timedelta,
         clock: Clock,
     ) -> None:
         self._outage, self._submit = outage, submit
-        self._configs, self._registry = configs, registry
+        self._in_force, self._registry = in_force, registry
         self._reply_timeout_s = reply_timeout.total_seconds()
         self._first_part_s = first_part_timeout.total_seconds()
         self._clock = clock
         outage.rooms.said.append(self._said)
         self._rooms: dict[str, _Room] = {}
-        self._known: LRUCache[str, Record[BotConfig] | None] = LRUCache(_KNOWN_BOTS)
-        """Configs as they were last seen, for outages; None: the bot has none."""
+        self._dependents = Dependents()
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
         self.replies = 0
@@ -104,11 +104,15 @@ class Host:
     def owned(self, entry: Entry[ConversationState]) -> None:
         """Go on with a conversation that another server hosted: turns of it may be open."""
         if entry.state.status == "running":
+            self._dependents.note(entry.state)
             self._consider(entry.id, _open_turns(entry.state))
 
     def logged(self, entry: Entry[ConversationState], events: Sequence[Event]) -> None:
         """Consider the turns that were just logged."""
-        if entry.state.status != "running":
+        if entry.state.status == "running":
+            self._dependents.note(entry.state)
+        else:
+            self._dependents.forget(entry.id)
             room = self._rooms.get(entry.id)
             if room is not None:
                 # Its reply under way ends by itself, and so does the room then.
@@ -125,21 +129,35 @@ class Host:
         answered = {turn.reply_to for turn in fresh}
         self._consider(entry.id, [turn for turn in fresh if turn.id not in answered])
 
+    def gone(self, conversation_id: str) -> None:
+        """Forget a conversation that this server does not own any more."""
+        self._dependents.forget(conversation_id)
+
+    def heard(self, kind: str, id: str, version: Version) -> None:
+        """Have each running conversation that depends on a config apply it between two turns."""
+        for conversation_id in self._dependents.of(kind, id):
+            self._open(conversation_id).changed = True
+
     def _said(self, conversation_id: str, pending: PendingCommand) -> None:
         """Consider turns that are pending: PostgreSQL is away."""
         self._consider(conversation_id, pending.turns)
 
     def _consider(self, conversation_id: str, turns: Sequence[Message]) -> None:
-        if self._tasks is None or not turns:
-            return
+        if turns:
+            room = self._open(conversation_id)
+            self._turns_left_out += max(0, len(room.turns) + len(turns) - _MAX_WAITING_TURNS)
+            room.turns.extend(turns)
+
+    def _open(self, conversation_id: str) -> _Room:
         room = self._rooms.get(conversation_id)
         if room is None:
-            room = self._rooms[conversation_id] = _Room()
-            task = self._tasks.create_task(self._run(conversation_id, room))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        self._turns_left_out += max(0, len(room.turns) + len(turns) - _MAX_WAITING_TURNS)
-        room.turns.extend(turns)
+            room = _Room()
+            if self._tasks is not None:
+                self._rooms[conversation_id] = room
+                task = self._tasks.create_task(self._run(conversation_id, room))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+        return room
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -156,7 +174,11 @@ class Host:
 
     async def _run(self, conversation_id: str, room: _Room) -> None:
         try:
-            while room.turns and self._outage.owns(conversation_id):
+            while (room.turns or room.changed) and self._outage.owns(conversation_id):
+                if room.changed:
+                    room.changed = False
+                    await self._apply(conversation_id)
+                    continue
                 rest_s = await self._answer(conversation_id, room, room.turns.popleft())
                 if rest_s:
                     await self._clock.sleep(rest_s)
@@ -174,7 +196,7 @@ class Host:
         if state is None:
             return 0.0
         rest_s = 0.0
-        records = await self._bot_records(state)
+        records = await self._in_force.bots(state)
         configs = {bot: record.body for bot, record in records.items() if record is not None}
         choice = who_answers(state, turn, configs=configs)
         for bot_id in choice.bots:
@@ -203,36 +225,11 @@ class Host:
         return rest_s
 
     async def _state(self, conversation_id: str) -> ConversationState | None:
+        """Return a running conversation as its rules see it: with all that it inherits."""
         state = await self._outage.read(conversation_id)
-        return None if state is None or state.status != "running" else state
-
-    async def _bot_records(self, state: ConversationState) -> dict[str, Record[BotConfig] | None]:
-        """Look configs up at every turn: an edit is obeyed by the very next reply.
-
-        A bot without one is left out; None: what it is cannot be read now.
-        """
-        records: dict[str, Record[BotConfig] | None] = {}
-        for bot in state.bots:
-            try:
-                record = await self._record(bot.id)
-            except TierUnavailable as error:
-                log.warning("config.unreadable", bot=bot.id, error=str(error))
-                records[bot.id] = None
-            else:
-                if record is not None:
-                    records[bot.id] = record
-        return records
-
-    async def _record(self, bot_id: str) -> Record[BotConfig] | None:
-        if self._outage.is_on and bot_id in self._known:
-            # As it was last: to ask who cannot answer would take long, for each turn again.
-            return self._known[bot_id]
-        try:
-            record: Record[BotConfig] | None = await self._configs.get("bot", bot_id)
-        except NotFound:
-            record = None
-        self._known[bot_id] = record
-        return record
+        if state is None or state.status != "running":
+            return None
+        return in_effect(state, await self._in_force.inherited(state))
 
     async def _reply(
         self,
@@ -290,6 +287,30 @@ class Host:
             await self._submit(state.id, command, key, bot_id)
         except Refused as refusal:
             log.info("tool.refused", bot=bot_id, tool=call.name, code=refusal.code)
+
+    async def _apply(self, conversation_id: str) -> None:
+        """Report what the next reply will obey. Nothing is spoken now: this is the safe point."""
+        state = await self._state(conversation_id)
+        if state is None:
+            return
+        try:
+            for bot_id, record in (await self._in_force.bots(state)).items():
+                member = state.participant(bot_id)
+                if member is not None:
+                    await self._report_version(state, member, record)
+            await self._report_team(state)
+        except (StateError, SwarmError) as error:
+            # The turns that wait are answered all the same, and each reply reports anew.
+            log.warning("config.unreported", conversation_id=conversation_id, error=str(error))
+
+    async def _report_team(self, state: ConversationState) -> None:
+        known, record = state.team, await self._in_force.team(state)
+        if known is None or record is None or known.id != record.id:
+            return
+        applied = TeamRef(record.id, record.body.name, record.version)
+        if known != applied:
+            key = _key(f"applied-{record.version}", state.version.token, record.id)
+            await self._submit(state.id, SetTeam(applied), key, record.id)
 
     async def _report_version(
         self, state: ConversationState, member: Participant, record: Record[BotConfig] | None

@@ -91,7 +91,12 @@ class Ruled(msgspec.Struct, frozen=True, gc=False):
     inherited: Inherited
 
 
-class Value(msgspec.Struct, frozen=True, gc=False):
+Asked = Command | Ruled
+RULED = (PostMessage, SaveTurn, RequestToolCall)
+"""Commands that may look at what is inherited; `is_ruled` says whether one does."""
+
+
+class EffectiveValue(msgspec.Struct, frozen=True, gc=False):
     """Where one effective value comes from."""
 
     field: str
@@ -112,6 +117,11 @@ class Effective(msgspec.Struct, frozen=True, gc=False):
     providers: ProviderNames
 
 
+def plain(asked: Asked) -> Command:
+    """Return the command without what was inherited then: whoever decides it again looks anew."""
+    return asked.command if isinstance(asked, Ruled) else asked
+
+
 def team_of(state: ConversationState) -> str | None:
     """Return the id of the team that a conversation inherits from: its config's, else its team."""
     return state.config.team_id or (state.team.id if state.team is not None else None)
@@ -121,7 +131,7 @@ def is_ruled(command: Command, state: ConversationState) -> bool:
     """Say whether deciding this command looks at anything that can be inherited."""
     if isinstance(command, PostMessage):
         return state.participant(command.author.id) is None
-    return isinstance(command, RequestToolCall | SaveTurn)
+    return isinstance(command, RULED)
 
 
 def in_effect(state: ConversationState, inherited: Inherited) -> ConversationState:
@@ -189,7 +199,7 @@ def effective(config: Config, inherited: Inherited) -> Effective:
     )
 
 
-def values(config: Config, inherited: Inherited) -> tuple[Value, ...]:
+def values(config: Config, inherited: Inherited) -> tuple[EffectiveValue, ...]:
     """Return where each effective value comes from, in the order of `Effective`."""
     every = (*inherited, own_layer(config))
     result = effective(config, inherited)
@@ -198,7 +208,9 @@ def values(config: Config, inherited: Inherited) -> tuple[Value, ...]:
     )
 
 
-def _values(section: str, result: msgspec.Struct, every: Sequence[Layer]) -> Iterator[Value]:
+def _values(
+    section: str, result: msgspec.Struct, every: Sequence[Layer]
+) -> Iterator[EffectiveValue]:
     for name in result.__struct_fields__:
         place, held = f"{section}.{name}", getattr(result, name)
         set_by = [
@@ -210,8 +222,8 @@ def _values(section: str, result: msgspec.Struct, every: Sequence[Layer]) -> Ite
         if isinstance(held, Raw):
             nearest = {key: origin for origin, value in set_by for key in free_json.read(value)}
             for key, value in free_json.read(held).items():
-                yield Value(f"{place}[{key}]", free_json.write(value), nearest[key])
+                yield EffectiveValue(f"{place}[{key}]", free_json.write(value), nearest[key])
             continue
         origin, wanted = set_by[-1] if set_by else (Origin("default"), held)
         clamped = wanted if wanted != held else None
-        yield Value(place, free_json.write(held), origin, clamped)
+        yield EffectiveValue(place, free_json.write(held), origin, clamped)

@@ -21,6 +21,7 @@ from src.state.models import Durability, Entry, Read, event_id
 from src.state.protocols import Clock
 from src.swarm.commands import Command, PostMessage
 from src.swarm.forwarding import Receipt
+from src.swarm.inheritance import Asked
 from src.swarm.models import ConversationState
 from src.swarm.pending import Bounds, PendingCommand, PendingRoom, PendingRooms, RoomLane
 
@@ -40,7 +41,7 @@ class Outage:
 
     def __init__(
         self,
-        conversations: Aggregates[ConversationState, Command],
+        conversations: Aggregates[ConversationState, Asked],
         bounds: Bounds,
         clock: Clock,
     ) -> None:

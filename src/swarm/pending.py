@@ -19,9 +19,10 @@ from src.state.models import Event
 from src.state.writes.lane import Lane
 from src.swarm.commands import Command, PostMessage
 from src.swarm.events import MessageAdded
+from src.swarm.inheritance import Asked, plain
 from src.swarm.models import ConversationState, Message
 
-RoomLane = Lane[ConversationState, Command]
+RoomLane = Lane[ConversationState, Asked]
 
 _OVERHEAD_BYTES = 1_500
 """What a pending command costs beside its text, which is there twice: as such, and in its event.
@@ -200,7 +201,7 @@ class PendingRooms:
         for one in lane.unanswered:
             if one.command is not None and not room.knows(one.key):
                 try:
-                    self._add(room, one.command, one.key, one.actor, now)
+                    self._add(room, plain(one.command), one.key, one.actor, now)
                 except Refused:
                     # Its caller hears so from the log.
                     continue

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -50,7 +51,6 @@ from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegist
 from src.state.tiers.redis import RedisTier, open_redis
 from src.state.tiers.redis_rates import RedisRates
 from src.swarm.approvals import Approvals
-from src.swarm.commands import Command
 from src.swarm.config_service import KINDS, ConfigService
 from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
 from src.swarm.copies import Copies
@@ -61,6 +61,8 @@ from src.swarm.forwarding import open_forwarder
 from src.swarm.handover import Handover
 from src.swarm.history import History
 from src.swarm.host import Host
+from src.swarm.in_force import InForce
+from src.swarm.inheritance import Asked
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.models import ConversationState
 from src.swarm.outage import Outage
@@ -161,7 +163,7 @@ async def open_runtime(
         )
         source = LogSource(CONVERSATIONS, event_log, guards=guards)
         store: Store[ConversationState] = store_of(CONVERSATIONS, source)
-        conversations: Aggregates[ConversationState, Command] = Aggregates(
+        conversations: Aggregates[ConversationState, Asked] = Aggregates(
             CONVERSATIONS,
             event_log,
             PostgresOwnership(CONVERSATIONS, pool, guards=guards),
@@ -196,6 +198,7 @@ async def open_runtime(
             config_stores,
         )
         outage = Outage(conversations, settings.swarm.pending_bounds, clock)
+        in_force = InForce(configs, outage)
         feed = Feed(event_log, outage.rooms)
         stack.push_async_callback(feed.aclose)
         store.listeners.append(feed.heard)
@@ -224,7 +227,7 @@ async def open_runtime(
         host = Host(
             outage,
             lambda *given: service.submit_of_room(*given),
-            configs,
+            in_force,
             Registry(providers),
             settings.swarm.room_reply_timeout,
             settings.swarm.room_first_part_timeout,
@@ -257,6 +260,7 @@ async def open_runtime(
             membership,
             handover,
             configs,
+            in_force,
             outage,
             history,
             settings.swarm.patience,
@@ -269,6 +273,9 @@ async def open_runtime(
             files = FileService(table, open_blobs(state.blobs_url), state, clock)
             conversations.logged.append(files.logged)
         conversations.holdings.owned.append(host.owned)
+        conversations.holdings.gone.append(host.gone)
+        for kind in ("bot", "team"):
+            config_stores[kind].listeners.append(partial(host.heard, kind))
         status = Status(
             ladder,
             membership,

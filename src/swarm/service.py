@@ -40,6 +40,8 @@ from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder, Receipt, encode_forwarded
 from src.swarm.handover import Handover
 from src.swarm.history import History
+from src.swarm.in_force import InForce
+from src.swarm.inheritance import Asked
 from src.swarm.models import ConversationState, Message
 from src.swarm.outage import Outage
 from src.swarm.pending import PendingEvent
@@ -76,7 +78,7 @@ class SwarmService:
 
     def __init__(
         self,
-        conversations: Aggregates[ConversationState, Command],
+        conversations: Aggregates[ConversationState, Asked],
         event_log: EventLog,
         lists: ConversationLists,
         feed: Feed,
@@ -84,6 +86,7 @@ class SwarmService:
         membership: Membership,
         handover: Handover,
         configs: ConfigService,
+        in_force: InForce,
         outage: Outage,
         history: History,
         patience: timedelta,
@@ -100,8 +103,7 @@ class SwarmService:
         self._patience_s = patience.total_seconds()
         self._owners: LRUCache[str, str] = LRUCache(_OWNER_HINTS)
         self._by_default = Durability.BUFFERED if ack == "buffered" else None
-        self.configs = configs
-        self.history = history
+        self.configs, self.in_force, self.history = configs, in_force, history
         self.peek = conversations.store.peek
         """`peek(id) -> Entry | None`: a fresh L1 hit, synchronous; the hottest call of a server."""
 
@@ -306,7 +308,7 @@ class SwarmService:
             try:
                 ack = await self._conversations.submit(
                     conversation_id,
-                    command,
+                    await self.in_force.ruled(conversation_id, command),
                     key=key,
                     actor=actor,
                     if_seq=if_seq,

@@ -77,7 +77,7 @@ from src.swarm.events import (
     ToolsChanged,
     UsageCounted,
 )
-from src.swarm.inheritance import Inherited, Ruled, in_effect
+from src.swarm.inheritance import Asked, Inherited, Ruled, in_effect
 from src.swarm.models import BlackboardItem, ConversationState
 
 _encode = msgspec.json.Encoder().encode
@@ -112,7 +112,7 @@ _Bounded = (
 
 
 def decide(
-    state: ConversationState | None, command: Command | Ruled, context: Context
+    state: ConversationState | None, command: Asked, context: Context
 ) -> tuple[ConversationEvent, ...]:
     """Return the events that the command means here; none if all is so already.
 

@@ -108,6 +108,7 @@ RULES: dict[str, Rule] = {
     "GET /api/v1/conversations": Rule(READERS | MEMBERS),
     f"GET {_ROOM}": Rule(OWN_READERS),
     f"DELETE {_ROOM}": Rule(OWNERS),
+    f"GET {_ROOM}/effective-config": Rule(OWN_READERS),
     f"PATCH {_ROOM}/config": Rule(OWNERS, {"goal": "Ship it"}),
     f"POST {_ROOM}/commands": Rule(OWNERS, {"type": "pass_baton", "to": None}),
     f"GET {_ROOM}/messages": Rule(OWN_READERS),

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal, cast
 
 import msgspec
@@ -25,7 +26,7 @@ from src.state.tiers.memory_log import MemoryLog
 from src.swarm.approvals import Approvals
 from src.swarm.codec import decode_event
 from src.swarm.commands import ChangeStatus, Command, Create, NewParticipant, PostMessage, Speaker
-from src.swarm.config_service import BOTS, ConfigService
+from src.swarm.config_service import KINDS, ConfigService
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
 from src.swarm.events import ConversationEvent, MessageAdded
@@ -41,6 +42,8 @@ from src.swarm.forwarding import (
 from src.swarm.handover import Handover
 from src.swarm.history import History
 from src.swarm.host import Host
+from src.swarm.in_force import InForce
+from src.swarm.inheritance import Asked
 from src.swarm.models import Config, ConversationState, Message
 from src.swarm.outage import Outage
 from src.swarm.pending import Bounds
@@ -56,24 +59,23 @@ SCOUT = NewParticipant("scout", "bot", "Scout")
 TUTOR = NewParticipant("tutor", "bot", "Tutor")
 
 
-class BotRows:
-    """The bots' rows: `Source` of every server's store of them."""
+class Rows:
+    """The rows of one kind of config: `Source` of every server's store of them."""
 
-    def __init__(self) -> None:
-        self._rows: dict[str, Entry[Record[BotConfig]]] = {}
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._rows: dict[str, Entry[Record[Any]]] = {}
         self.unreadable: set[str] = set()
 
-    def put(self, id: str, config: BotConfig) -> Version:
+    def put(self, id: str, config: msgspec.Struct) -> Version:
         """Commit the next version."""
         row = self._rows.get(id)
         version = Version(0, 1 if row is None else row.version.seq + 1)
-        record = Record("bot", id, version.seq, config, False, "ada", BEGAN)
+        record = Record(self._kind, id, version.seq, config, False, "ada", BEGAN)
         self._rows[id] = Entry(id, version, record)
         return version
 
-    async def load(
-        self, id: str, base: Entry[Record[BotConfig]] | None
-    ) -> Entry[Record[BotConfig]] | None:
+    async def load(self, id: str, base: Entry[Record[Any]] | None) -> Entry[Record[Any]] | None:
         await asyncio.sleep(0)
         if id in self.unreadable:
             raise DurableTierUnavailable("the row cannot be read")
@@ -189,28 +191,32 @@ class SwarmServer:
         """Commands that other servers sent here."""
         self.wire = Wire(swarm)
         # A `Server` is written for notebooks and holds whatever kind it was given.
-        conversations = cast("Aggregates[ConversationState, Command]", state.notebooks)
+        conversations = cast("Aggregates[ConversationState, Asked]", state.notebooks)
         read_log = MemoryLog(CONVERSATIONS, swarm.cluster.database, trip=state.read_trip)
-        self.bots: Store[Record[BotConfig]] = Store(
-            BOTS,
-            swarm.bots,
-            state.shared,
-            swarm.cluster.settings,
-            state.clock,
-            owned=state.owned_lease,
-            heard=state.heard_lease,
-            incarnations=state.incarnations,
-            loads=state.loads,
-        )
-        configs = ConfigService({}, {"bot": self.bots})
+        self.configs: dict[str, Store[Record[Any]]] = {
+            kind: Store(
+                KINDS[kind],
+                rows,
+                state.shared,
+                swarm.cluster.settings,
+                state.clock,
+                owned=state.owned_lease,
+                heard=state.heard_lease,
+                incarnations=state.incarnations,
+                loads=state.loads,
+            )
+            for kind, rows in swarm.configs.items()
+        }
+        configs = ConfigService({}, self.configs)
         self.outage = Outage(conversations, swarm.bounds, state.clock)
+        in_force = InForce(configs, self.outage)
         self.feed = Feed(read_log, self.outage.rooms)
         # Never connected: lists are SQL and have their tests on the real thing.
         nowhere = create_async_engine(f"postgresql+asyncpg://nobody@{NOWHERE}/none")
         self.host = Host(
             self.outage,
             lambda *given: self.service.submit_of_room(*given),
-            configs,
+            in_force,
             Registry(providers),
             swarm.reply_timeout,
             swarm.first_part_timeout,
@@ -237,6 +243,7 @@ class SwarmServer:
             state.membership,
             handover,
             configs,
+            in_force,
             self.outage,
             History(LogSource(CONVERSATIONS, read_log)),
             swarm.patience,
@@ -244,6 +251,9 @@ class SwarmServer:
         )
         conversations.logged += [self.feed.logged, self.host.logged, self.approvals.logged]
         conversations.holdings.owned += [self.host.owned, self.approvals.owned]
+        conversations.holdings.gone.append(self.host.gone)
+        for kind in ("bot", "team"):
+            self.configs[kind].listeners.append(partial(self.host.heard, kind))
         conversations.store.listeners.append(self.feed.heard)
 
     @property
@@ -277,7 +287,8 @@ class SwarmServer:
     async def running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.feed.aclose)
-            stack.push_async_callback(self.bots.aclose)
+            for store in self.configs.values():
+                stack.push_async_callback(store.aclose)
             await stack.enter_async_context(self.state.running())
             await stack.enter_async_context(self.outage.running(self.service.submit_pending))
             await stack.enter_async_context(self.host.running())
@@ -299,7 +310,7 @@ class Swarm:
         **changes: Any,
     ) -> None:
         self.cluster = Cluster(**changes)
-        self.bots = BotRows()
+        self.configs = {kind: Rows(kind) for kind in ("bot", "team", "setting")}
         self.patience = timedelta(seconds=patience_s)
         self.reply_timeout = timedelta(seconds=reply_timeout_s)
         self.first_part_timeout = timedelta(seconds=first_part_s)
@@ -313,9 +324,17 @@ class Swarm:
     def edit(self, id: str, llm: str, *fallback: str, name: str = "") -> None:
         """Save a bot that speaks by this provider, and tell all servers, as the outbox would."""
         config = BotConfig(name or id.title(), providers=ProviderNames(llm=llm, fallback=fallback))
-        version = self.bots.put(id, config)
+        self.save("bot", id, config)
+
+    def save(self, kind: str, id: str, config: msgspec.Struct) -> None:
+        """Save a config, and tell all servers, as the outbox would."""
+        version = self.configs[kind].put(id, config)
         for server in self._servers:
-            server.bots.invalidate(id, version)
+            server.configs[kind].invalidate(id, version)
+
+    @property
+    def bots(self) -> Rows:
+        return self.configs["bot"]
 
     @asynccontextmanager
     async def open(

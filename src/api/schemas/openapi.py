@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from src.api.problems import MEDIA_TYPE, Problem
-from src.api.schemas import answers, configs, structs, webhooks
+from src.api.schemas import answers, configs, effective, structs, webhooks
 from src.swarm.commands import BEGINNINGS, Command
 from src.swarm.configs import settings
 from src.swarm.models import ConversationState
@@ -23,6 +23,7 @@ _DOCUMENTED: tuple[type, ...] = (
     *(kind for shape in configs.SHAPES for kind in (shape.many, shape.versions)),
     *settings.VALUES.values(),
     configs.Diff,
+    effective.EffectiveConfig,
     ConversationState,
     Problem,
     answers.Written,

@@ -71,6 +71,8 @@ class Holdings(Generic[S, C]):
         self._acquiring: SingleFlight[Lane[S, C]] = SingleFlight()
         self.owned: list[Callable[[Entry[S]], None]] = []
         """Called when this server becomes the owner of something that exists."""
+        self.gone: list[Callable[[str], None]] = []
+        """Called when something is held no more, whatever became of it."""
         store.listeners.append(self._heard)
 
     def __len__(self) -> int:
@@ -192,6 +194,8 @@ class Holdings(Generic[S, C]):
         if self._lanes.get(lane.id) is lane:
             del self._lanes[lane.id]
             self._store.disown(lane.id)
+            for callback in self.gone:
+                callback(lane.id)
         self._commit.turn_away(lane)
 
     def _heard(self, id: str, version: Version) -> None:

@@ -91,3 +91,97 @@ async def test_lists_and_teams_have_the_same_shape(server: RunningServer) -> Non
     assert [one["id"] for one in rest.json()["teams"]] == ["c"]
     assert rest.json()["next_cursor"] is None
     assert members.json()["members"] == [{"bot": "ada", "role": "", "priority": 0}]
+
+
+async def test_of_a_hundred_edits_of_one_version_one_wins_each_round(
+    pair: tuple[RunningServer, RunningServer],
+) -> None:
+    async with pair[0].as_("ed", Role.EDITOR) as here, pair[1].as_("ed", Role.EDITOR) as there:
+        await here.post("/api/v1/bots", json=ADA)
+        for version in (1, 2, 3):
+            answers = await asyncio.gather(
+                *(
+                    (here, there)[number % 2].patch(
+                        "/api/v1/bots/ada",
+                        json={"persona": f"{version}.{number}"},
+                        headers={"If-Match": f'"{version}"'},
+                    )
+                    for number in range(100)
+                )
+            )
+            won = [one for one in answers if one.status_code == 200]
+            lost = [one for one in answers if one.status_code == 412]
+            assert (len(won), len(lost)) == (1, 99)
+            assert won[0].json()["version"] == version + 1
+        history = (await there.get("/api/v1/bots/ada/history")).json()["versions"]
+
+    assert [one["version"] for one in history] == [4, 3, 2, 1]
+    assert history[0]["persona"] == won[0].json()["persona"]
+
+
+async def test_config_that_the_client_has_is_not_sent_again(
+    pair: tuple[RunningServer, RunningServer],
+) -> None:
+    async with pair[0].as_("ed", Role.EDITOR) as here, pair[1].as_("ed", Role.EDITOR) as there:
+        made = await here.post("/api/v1/bots", json=ADA)
+        same = await there.get("/api/v1/bots/ada", headers={"If-None-Match": made.headers["etag"]})
+        edited = await here.patch("/api/v1/bots/ada", json={"persona": "Dry"})
+        seen = {"X-Swarm-Version": edited.headers["x-swarm-version"]}
+        new = await there.get(
+            "/api/v1/bots/ada", headers={"If-None-Match": made.headers["etag"], **seen}
+        )
+
+    assert (same.status_code, same.content) == (304, b"")
+    assert (new.status_code, new.json()["persona"]) == (200, "Dry")
+    assert new.headers["x-swarm-freshness"] == "fresh"
+    assert new.headers["x-swarm-tier"] in ("l1", "l2", "l3")
+
+
+async def test_versions_are_compared_and_put_back(server: RunningServer) -> None:
+    async with server.as_("ed", Role.EDITOR) as ed:
+        await ed.post("/api/v1/bots", json=ADA)
+        await ed.patch("/api/v1/bots/ada", json={"persona": "Dry", "providers": {"llm": "a/b"}})
+        diff = await ed.get("/api/v1/bots/ada/diff", params={"from": 1})
+        await ed.delete("/api/v1/bots/ada")
+        late = await ed.post(
+            "/api/v1/bots/ada/rollback", json={"version": 1}, headers={"If-Match": '"2"'}
+        )
+        back = await ed.post(
+            "/api/v1/bots/ada/rollback", json={"version": 2}, headers={"If-Match": '"3"'}
+        )
+        missing = await ed.get("/api/v1/bots/ada/diff", params={"from": 1, "to": 9})
+        strange = await ed.post("/api/v1/bots/ada/rollback", json={"version": 1, "why": "x"})
+
+    assert diff.json() == {
+        "id": "ada",
+        "from": 1,
+        "to": 2,
+        "changes": [
+            {"path": "persona", "before": "", "after": "Dry"},
+            {"path": "providers.llm", "before": "", "after": "a/b"},
+        ],
+    }
+    assert late.status_code == 412
+    assert (back.status_code, back.json()["version"], back.json()["persona"]) == (200, 4, "Dry")
+    assert missing.status_code == 404
+    assert (strange.status_code, strange.json()["errors"][0]["field"]) == (422, "why")
+
+
+async def test_routines_subtopics_and_settings_have_the_same_routes(server: RunningServer) -> None:
+    bad = {"name": "Lesson", "steps": [{"type": "wait"}, {"type": "tool", "tool": 1}]}
+    async with server.as_("ed", Role.EDITOR) as ed:
+        refused = await ed.post("/api/v1/routines", json=bad)
+        for id, topic in (("a", "one"), ("b", "two")):
+            body = {"id": id, "topic": topic, "title": "T"}
+            assert (await ed.post("/api/v1/subtopics", json=body)).status_code == 201
+        of_topic = (await ed.get("/api/v1/subtopics", params={"topic": "two"})).json()
+        unknown = await ed.post("/api/v1/settings", json={"id": "colours", "value": {}})
+        made = await ed.post("/api/v1/settings", json={"id": "limits", "value": {"credits": 5}})
+        changed = await ed.patch("/api/v1/settings/limits", json={"value": {"tool_calls": 2}})
+
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "steps[1].tool")
+    assert [one["id"] for one in of_topic["subtopics"]] == ["b"]
+    assert of_topic["as_of"] == 2
+    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (422, "id")
+    assert made.status_code == 201
+    assert changed.json()["value"] == {"credits": 5, "tool_calls": 2}

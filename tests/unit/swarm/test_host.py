@@ -3,15 +3,27 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from msgspec import Raw
 
 from src.state.buffers import Buffer
-from src.swarm.commands import ChangeStatus, Create, PassBaton, SaveTurn
+from src.swarm import free_json
+from src.swarm.commands import (
+    ChangeStatus,
+    Create,
+    PassBaton,
+    PatchConfig,
+    RequestToolCall,
+    SaveTurn,
+    SetTeam,
+)
+from src.swarm.configs.settings import SettingConfig, decode_setting
+from src.swarm.configs.teams import TeamConfig, decode_team
 from src.swarm.errors import UnknownProvider
-from src.swarm.events import BatonPassed, ConfigVersionReported
+from src.swarm.events import BatonPassed, ConfigVersionReported, MessageAdded
 from src.swarm.limits import Limits
-from src.swarm.models import Config, Scheduling
+from src.swarm.models import Config, Scheduling, TeamRef
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.rooms import ADA, SCOUT, TUTOR, Swarm, Voice
@@ -602,3 +614,182 @@ async def test_bots_rest_between_turns_for_as_long_as_the_config_says() -> None:
         assert a.host.replies == 1
         await advance(2)
         assert a.host.replies == 2
+
+
+# -- what is inherited ---------------------------------------------------------------------------
+
+
+def setting(key: str, value: object) -> SettingConfig:
+    return decode_setting(key, msgspec.json.encode({"value": value}))
+
+
+def crew(**defaults: object) -> TeamConfig:
+    return decode_team(msgspec.json.encode({"name": "Crew", "defaults": defaults}))
+
+
+@virtual_time
+async def test_next_reply_obeys_an_edited_team_and_an_edited_setting() -> None:
+    swarm = Swarm()
+    for bot in ("scout", "tutor"):
+        swarm.edit(bot, "test/voice")
+    async with swarm.open("a", voice=Voice(says=echo)) as [a]:
+        await a.begin(SCOUT, TUTOR, config=Config(team_id="crew"))
+        await a.say("one")
+        await advance(1)
+        swarm.save("setting", "responder", setting("responder", {"default_bot": "tutor"}))
+        await a.say("two")
+        await advance(1)
+        swarm.save("team", "crew", crew(responder={"default_bot": "scout"}))
+        await a.say("three")
+        await advance(1)
+        own = {"responder": {"default_bot": "tutor"}}
+        await a.submit(PatchConfig(free_json.write(own)), key="own")
+        await a.say("four")
+        await advance(1)
+    answers = [who for who, _ in swarm.said() if who != "ada"]
+    assert answers == ["scout", "tutor", "scout", "tutor"]
+
+
+@virtual_time
+async def test_model_that_a_setting_names_is_used_by_bots_without_one() -> None:
+    swarm = Swarm()
+    async with swarm.open("a", voice=Voice(Text("From the setting."))) as [a]:
+        await a.begin(SCOUT)
+        swarm.save("setting", "providers", setting("providers", {"llm": "test/voice"}))
+        await a.say("hello")
+        await advance(1)
+    assert swarm.said()[-1] == ("scout", "From the setting.")
+
+
+@virtual_time
+async def test_command_on_any_server_obeys_what_its_conversation_inherits() -> None:
+    swarm = Swarm()
+    async with swarm.open("a", "b") as [a, b]:
+        await a.begin(SCOUT, config=Config(team_id="crew"))
+        await b.submit(RequestToolCall("pay", "scout"), key="before")
+        swarm.save("team", "crew", crew(scheduling={"requires_approval": ["pay"]}))
+        await b.submit(RequestToolCall("pay", "scout"), key="after")
+        state = (await a.service.read("c")).entry.state
+    statuses = [call.status for call in state.pending_tool_calls]
+    assert statuses == ["scheduled", "pending_approval"]
+    assert state.config == Config(team_id="crew"), "what is inherited is no part of the state"
+
+
+@virtual_time
+async def test_setting_that_cannot_be_read_counts_as_it_was_last_seen() -> None:
+    swarm = Swarm()
+    for bot in ("scout", "tutor"):
+        swarm.edit(bot, "test/voice")
+    swarm.save("setting", "responder", setting("responder", {"default_bot": "tutor"}))
+    async with swarm.open("a", voice=Voice(says=echo)) as [a]:
+        await a.begin(SCOUT, TUTOR)
+        await a.say("one")
+        await advance(1)
+        swarm.configs["setting"].unreadable |= {"responder", "limits"}
+        swarm.save("setting", "responder", setting("responder", {}))
+        await a.say("two")
+        await advance(1)
+    assert [who for who, _ in swarm.said() if who != "ada"] == ["tutor", "tutor"]
+
+
+# -- hot reload ----------------------------------------------------------------------------------
+
+
+def applied(swarm: Swarm) -> list[tuple[str, int]]:
+    """What was said and which versions were reported, in order."""
+    told: list[tuple[str, int]] = []
+    for fact in swarm.facts():
+        if isinstance(fact, ConfigVersionReported):
+            told.append((fact.bot, fact.version))
+        elif isinstance(fact, MessageAdded):
+            told.append((fact.message.author.id, fact.message.config_version or 0))
+    return told
+
+
+@virtual_time
+async def test_edit_is_applied_and_reported_though_nobody_speaks() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", "b", voice=Voice(says=echo)) as [a, b]:
+        await a.begin(SCOUT, TUTOR)
+        swarm.edit("scout", "test/voice", name="Scout II")
+        swarm.edit("critic", "test/voice")
+        await advance(1)
+        assert applied(swarm) == [("scout", 2)]
+        assert (len(a.host), len(b.host)) == (0, 0)
+        seen = (await b.service.read("c")).entry.state.participant("scout")
+        assert seen is not None
+        assert seen.config_version == 2
+
+
+@virtual_time
+async def test_edit_in_the_middle_of_a_reply_is_applied_when_it_has_ended() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await settle()
+        swarm.edit("scout", "test/voice", name="Scout II")
+        swarm.edit("scout", "test/voice", name="Scout III")
+        await advance(1)
+        voice.release()
+        await advance(1)
+    # The reply says by which version it was made; both edits are one report.
+    assert applied(swarm) == [("ada", 0), ("scout", 1), ("scout", 1), ("scout", 3)]
+
+
+@virtual_time
+async def test_version_of_the_team_in_the_state_follows_the_team() -> None:
+    swarm = Swarm()
+    swarm.save("team", "crew", crew())
+    async with swarm.open("a") as [a]:
+        await a.begin(SCOUT)
+        await a.submit(SetTeam(TeamRef("crew", "Crew", 1)), key="team")
+        swarm.save("team", "crew", crew(limits={"credits": 1}))
+        await advance(1)
+        state = (await a.service.read("c")).entry.state
+    assert state.team == TeamRef("crew", "Crew", 2)
+
+
+@virtual_time
+async def test_conversation_that_is_not_run_here_applies_nothing() -> None:
+    swarm = Swarm(idle_release=5)
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", "b", voice=Voice(says=echo)) as [a, b]:
+        await a.begin(SCOUT)
+        await a.submit(ChangeStatus("pause"), key="pause")
+        swarm.edit("scout", "test/voice", name="Scout II")
+        await advance(1)
+        await a.submit(ChangeStatus("resume"), key="resume")
+        await a.submit(ChangeStatus("start"), key="start again")
+        await advance(20)
+        assert a.state.notebooks.holdings.ids() == []
+        swarm.edit("scout", "test/voice", name="Scout III")
+        await advance(1)
+        assert applied(swarm) == []
+        # Whoever takes it next reports what its replies obey.
+        await b.say("hello")
+        await advance(1)
+    assert applied(swarm) == [("ada", 0), ("scout", 3), ("scout", 3)]
+
+
+@virtual_time
+async def test_next_owner_hears_of_edits_too() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", "b", voice=Voice(says=echo)) as [a, b]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await settle(200)
+        a.freeze()
+        await advance(12)
+        assert b.state.notebooks.holdings.ids() == ["c"]
+        swarm.edit("scout", "test/voice", name="Scout II")
+        await advance(1)
+        assert applied(swarm)[-1] == ("scout", 2)
+        a.thaw()
+        await advance(8)
+    assert applied(swarm).count(("scout", 2)) == 1

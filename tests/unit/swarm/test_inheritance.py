@@ -17,7 +17,7 @@ from src.swarm.commands import (
     Speaker,
 )
 from src.swarm.configs.bots import ProviderNames
-from src.swarm.inheritance import Layer, Origin, Ruled, Value, effective, in_effect
+from src.swarm.inheritance import EffectiveValue, Layer, Origin, Ruled, effective, in_effect
 from src.swarm.limits import CAPS, Limits
 from src.swarm.models import (
     Config,
@@ -34,7 +34,7 @@ GLOBAL = Origin("global", "limits", 4)
 TEAM = Origin("team", "launch", 3)
 
 
-def found(config: Config, *above: Layer) -> dict[str, Value]:
+def found(config: Config, *above: Layer) -> dict[str, EffectiveValue]:
     return {value.field: value for value in inheritance.values(config, above)}
 
 
@@ -76,7 +76,7 @@ def test_set_to_the_default_is_not_unset() -> None:
 def test_clamped_value_tells_what_was_set() -> None:
     value = found(Config(), Layer(GLOBAL, limits=Limits(tool_calls=5_000)))["limits.tool_calls"]
 
-    assert value == Value("limits.tool_calls", raw(CAPS.tool_calls), GLOBAL, 5_000)
+    assert value == EffectiveValue("limits.tool_calls", raw(CAPS.tool_calls), GLOBAL, 5_000)
 
 
 def test_each_key_of_a_map_has_an_origin_of_its_own() -> None:

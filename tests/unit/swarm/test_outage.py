@@ -10,7 +10,9 @@ from structlog.testing import capture_logs
 
 from src.state.errors import DurableTierUnavailable, OutcomeUnknown, Refused, StateError
 from src.state.models import Durability, Event
+from src.swarm import free_json
 from src.swarm.commands import ChangeStatus, Command, PassBaton, PostMessage, SaveTurn, Speaker
+from src.swarm.configs.settings import SettingConfig
 from src.swarm.outage import Outage
 from src.swarm.pending import Bounds, PendingEvent
 from src.swarm.providers import ReplyRequest, Text, ToolCall
@@ -355,6 +357,27 @@ async def test_turns_under_way_when_the_log_went_away_come_before_those_that_fol
     people = [text for who, text in swarm.said() if who == "ada"]
     assert people == ["before", "in the log, unanswered", "waits", "hello"]
     assert len(swarm.said()) == 8
+
+
+@virtual_time
+async def test_command_under_rules_that_was_under_way_is_decided_anew_on_return() -> None:
+    swarm, _ = talking()
+    policy = SettingConfig(free_json.write({"acl": ["ada"]}))
+    swarm.save("setting", "policy", policy)
+    async with swarm.open("a", voice=Voice(Text("Yes."))) as [a]:
+        await a.begin(SCOUT)
+        a.state.log_link.hold_answers()
+        stranger = PostMessage(Speaker("person", "zoe"), "a stranger, unanswered")
+        first = asyncio.create_task(a.submit(stranger, key="stranger"))
+        await settle()
+        await cut(swarm)
+        await a.say("hello")
+        await advance(10)
+        assert (await first).durability is PENDING
+        a.state.log_link.release()
+        await give_back(swarm)
+        await until_logged(a.outage)
+    assert [who for who, _ in swarm.said() if who != "scout"] == ["zoe", "ada"]
 
 
 @virtual_time
