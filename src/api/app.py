@@ -18,12 +18,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from src.api import metrics, problems
+from src.api.auth.door import Door
 from src.api.auth.tokens import Tokens
 from src.api.hot_reads import HotReads
 from src.api.lifespan import Drain, Opened, OpenRuntime, lifespan, runtime_from_environment
 from src.api.middleware import Around, BodyLimit, Traffic
 from src.api.rate_limits import RateLimits
 from src.api.routes import (
+    auth,
     changes,
     configs,
     conversations,
@@ -35,6 +37,7 @@ from src.api.routes import (
     live,
     operations,
     turns,
+    users,
     webhooks,
 )
 from src.api.schemas import openapi
@@ -87,6 +90,7 @@ _TAGS = [
     {"name": "settings", "description": "What every conversation inherits, with versions"},
     {"name": "changes", "description": "What was committed to configs, for consumers outside"},
     {"name": "webhooks", "description": "The same, sent to you and signed"},
+    {"name": "people", "description": "Users, their sessions and profiles"},
     {"name": "operations", "description": "Health, status, metrics"},
 ]
 _DESCRIPTION = (
@@ -133,6 +137,8 @@ def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | 
     given = settings
     drain, traffic = Drain(), Traffic()
     status: list[Status] = []
+    tokens = Tokens(settings.jwt_secret.get_secret_value())
+    door = Door(tokens, max_remembered=settings.verified_tokens)
 
     def opened(runtime: Opened) -> None:
         status[:] = [runtime.status]
@@ -146,10 +152,11 @@ def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | 
         docs_url="/docs" if settings.profile == "development" else None,
         redoc_url="/redoc" if settings.profile == "development" else None,
         redirect_slashes=False,
-        lifespan=lifespan(open_runtime or (lambda: runtime_from_environment(given)), drain, opened),
+        lifespan=lifespan(
+            open_runtime or (lambda: runtime_from_environment(given)), drain, opened, settings, door
+        ),
     )
-    tokens = Tokens(settings.jwt_secret.get_secret_value(), max_remembered=settings.verified_tokens)
-    app.state.settings, app.state.tokens = settings, tokens
+    app.state.settings, app.state.door = settings, door
     app.state.drain, app.state.traffic = drain, traffic
     limits = app.state.rate_limits = RateLimits(settings)
     app.state.metrics = metrics.registry(
@@ -158,7 +165,7 @@ def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | 
     _add_routes(app)
     problems.install(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]  # FastAPI's own way
-    app.front = _front(app.behind, settings, tokens, traffic, limits)
+    app.front = _front(app.behind, settings, door, traffic, limits)
     return app
 
 
@@ -167,7 +174,8 @@ def _add_routes(app: FastAPI) -> None:
     # Before the conversations' own: /save-turn is no id.
     for room in (turns, events, history, files, effective_config, conversations):
         v1.include_router(room.router)
-    for router in (*configs.ROUTERS, changes.router, webhooks.router):
+    people = (auth.router, users.router)
+    for router in (*configs.ROUTERS, changes.router, webhooks.router, *people):
         v1.include_router(router)
     app.include_router(v1)
     app.include_router(live.router)
@@ -177,7 +185,7 @@ def _add_routes(app: FastAPI) -> None:
 
 
 def _front(
-    app: ASGIApp, settings: ApiSettings, tokens: Tokens, traffic: Traffic, limits: RateLimits
+    app: ASGIApp, settings: ApiSettings, door: Door, traffic: Traffic, limits: RateLimits
 ) -> ASGIApp:
     if settings.cors_origins:
         app = CORSMiddleware(
@@ -191,7 +199,7 @@ def _front(
     app = BodyLimit(
         app, settings.max_body_bytes, {"/api/v1" + files.UPLOADS: settings.max_file_bytes}
     )
-    app = HotReads(Around(app, traffic), tokens, traffic, limits)
+    app = HotReads(Around(app, traffic), door, traffic, limits)
     if settings.trusted_proxies:
         # uvicorn has types of its own for the same ASGI.
         inner: Any = app

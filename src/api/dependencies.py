@@ -9,9 +9,10 @@ from fastapi import Depends, Header, Path, Query, Request
 from starlette.requests import HTTPConnection
 
 from src.api import headers
+from src.api.auth.accounts import Accounts
+from src.api.auth.door import Door
 from src.api.auth.principals import Principal, Right
 from src.api.auth.rules import check_right
-from src.api.auth.tokens import Tokens
 from src.api.bodies import Body, read_object
 from src.api.errors import NotConfigured, Unauthorized
 from src.api.ids import new_id
@@ -69,10 +70,10 @@ async def identified(connection: HTTPConnection, authorization: bytes | None) ->
         Unauthorized: no token, or none that is good.
         RateLimited: too many requests.
     """
-    tokens = cast("Tokens", connection.app.state.tokens)
+    door = cast("Door", connection.app.state.door)
     limits = cast("RateLimits", connection.app.state.rate_limits)
     try:
-        caller = tokens.authenticate(authorization)
+        caller = await door.authenticate(authorization)
     except Unauthorized:
         await limits.stranger(connection)
         raise
@@ -86,6 +87,10 @@ async def _caller(connection: HTTPConnection) -> Principal:
     return await identified(connection, given)
 
 
+async def _accounts(connection: HTTPConnection) -> Accounts:
+    return cast("Accounts", connection.state.accounts)
+
+
 async def _body(request: Request) -> Body:
     return read_object(await request.body())
 
@@ -97,6 +102,7 @@ Changes = Annotated[ChangeFeed, Depends(_changes)]
 Webhooks = Annotated[WebhookService, Depends(_webhooks)]
 Settings = Annotated[ApiSettings, Depends(_settings)]
 Caller = Annotated[Principal, Depends(_caller)]
+AccountsOf = Annotated[Accounts, Depends(_accounts)]
 JsonBody = Annotated[Body, Depends(_body)]
 
 

@@ -2,6 +2,7 @@
 
 ApiError
 ├── Unauthorized          no token, or one that is not valid
+│   └── NotLoggedIn       email and password, or a refresh token, that do not let anybody in
 ├── Forbidden             a valid token without the right to this
 ├── RateLimited           asked more often than it may
 ├── CutShort              a body that ended before it was whole
@@ -23,8 +24,16 @@ class Unauthorized(ApiError):
 
     def __init__(self, why: str) -> None:
         super().__init__(
-            f"{why}; send `Authorization: Bearer <token>` with a token from `swarmstate token`"
+            f"{why}; send `Authorization: Bearer <token>` with a token from "
+            "POST /api/v1/auth/login or `swarmstate token`"
         )
+
+
+class NotLoggedIn(Unauthorized):
+    """What was shown lets nobody in; the message does not tell which part of it was wrong."""
+
+    def __init__(self, why: str) -> None:
+        ApiError.__init__(self, why)
 
 
 class Forbidden(ApiError):

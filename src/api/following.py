@@ -1,8 +1,8 @@
 """A caller's view of what happens, as streams and live sessions send it.
 
-It ends by itself when the caller's token expires, when the server drains, and when PostgreSQL has
-failed over; that of a conversation also when the caller is no longer a member, and when it is
-deleted.
+It ends by itself when the caller's token expires or is revoked, when the server drains, and when
+PostgreSQL has failed over; that of a conversation also when the caller is no longer a member, and
+when it is deleted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import TypeVar
 
+from src.api.auth.door import Door
 from src.api.auth.principals import Principal
 from src.api.auth.rules import may_read
 from src.api.lifespan import Drain
@@ -29,6 +30,7 @@ _MAY_END_ACCESS = frozenset(("participant_removed", "participant_updated"))
 async def follow(
     service: SwarmService,
     drain: Drain,
+    door: Door,
     caller: Principal,
     conversation_id: str,
     *,
@@ -41,7 +43,7 @@ async def follow(
     """
     async with (
         service.follow(conversation_id, after=after) as events,
-        aclosing(while_allowed(events, drain, caller, idle_s=idle_s)) as allowed,
+        aclosing(while_allowed(events, drain, door, caller, idle_s=idle_s)) as allowed,
     ):
         async for event in allowed:
             if isinstance(event, Event):
@@ -55,38 +57,39 @@ async def follow(
 
 
 async def while_allowed(
-    events: AsyncIterator[T], drain: Drain, caller: Principal, *, idle_s: float
+    events: AsyncIterator[T], drain: Drain, door: Door, caller: Principal, *, idle_s: float
 ) -> AsyncGenerator[T | None, None]:
-    """Give these events until the caller's token expires or the server drains.
+    """Give these events until the caller's token is good no more or the server drains.
 
     None after each `idle_s` without one.
     """
     closing = drain.future()
     upcoming: asyncio.Task[T | None] | None = None
-    try:
-        while True:
-            left = caller.expires_at - time.time()
-            if left <= 0 or closing.done():
-                return
-            # A task, since cancelling the wait for an event would end the events.
-            upcoming = upcoming or asyncio.ensure_future(_next(events))
-            await asyncio.wait(
-                (upcoming, closing),
-                timeout=min(idle_s, left),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if not upcoming.done():
-                yield None
-                continue
-            event = upcoming.result()
-            upcoming = None
-            if event is None:
-                return
-            yield event
-    finally:
-        if upcoming is not None:
-            upcoming.cancel()
-            await asyncio.wait((upcoming,))
+    with door.watching(caller) as revoked:
+        try:
+            while True:
+                left = caller.expires_at - time.time()
+                if left <= 0 or closing.done() or not door.admits(caller):
+                    return
+                # A task, since cancelling the wait for an event would end the events.
+                upcoming = upcoming or asyncio.ensure_future(_next(events))
+                await asyncio.wait(
+                    (upcoming, closing, revoked),
+                    timeout=min(idle_s, left),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if not upcoming.done():
+                    yield None
+                    continue
+                event = upcoming.result()
+                upcoming = None
+                if event is None:
+                    return
+                yield event
+        finally:
+            if upcoming is not None:
+                upcoming.cancel()
+                await asyncio.wait((upcoming,))
 
 
 async def _next(events: AsyncIterator[T]) -> T | None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from src.api import headers
+from src.api.auth.door import Door
 from src.api.auth.rules import may_read
-from src.api.auth.tokens import Tokens
 from src.api.middleware import Traffic
 from src.api.rate_limits import RateLimits
 from src.state.errors import MalformedVersion
@@ -25,9 +25,9 @@ _START = len(PREFIX)
 class HotReads:
     """Answers `GET /api/v1/conversations/{id}` from L1, or hands the request on."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, traffic: Traffic, limits: RateLimits) -> None:
+    def __init__(self, app: ASGIApp, door: Door, traffic: Traffic, limits: RateLimits) -> None:
         self._app = app
-        self._known = tokens.known
+        self._known = door.known
         self._traffic = traffic
         self._at_once = limits.at_once
 

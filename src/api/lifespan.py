@@ -12,9 +12,13 @@ from typing import Protocol, TypedDict
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from src.api.auth.accounts import Accounts
+from src.api.auth.door import Door
+from src.api.auth.passwords import Passwords
 from src.api.settings import ApiSettings
 from src.invalidation.changes import ChangeFeed
 from src.state.rates import Rates
+from src.state.records.people import People
 from src.swarm.files import FileService
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.runtime import Runtime, open_runtime
@@ -34,6 +38,7 @@ class Opened(Protocol):
     changes: ChangeFeed
     files: FileService | None
     webhooks: WebhookService
+    people: People
 
 
 OpenRuntime = Callable[[], AbstractAsyncContextManager[Opened]]
@@ -84,6 +89,7 @@ class State(TypedDict):
     changes: ChangeFeed
     files: FileService | None
     webhooks: WebhookService
+    accounts: Accounts
 
 
 def internal_secret(jwt_secret: str) -> str:
@@ -106,23 +112,33 @@ async def runtime_from_environment(settings: ApiSettings) -> AsyncIterator[Runti
 
 
 def lifespan(
-    open_it: OpenRuntime, drain: Drain, opened: Callable[[Opened], None]
+    open_it: OpenRuntime,
+    drain: Drain,
+    opened: Callable[[Opened], None],
+    settings: ApiSettings,
+    door: Door,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
     """Return FastAPI's lifespan: open the runtime, tell `opened`, close it at the end."""
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[State]:
         drain.future()
+        passwords = Passwords(settings.password_threads)
         async with open_it() as runtime:
+            people = runtime.people
+            runtime.status.bounded += [people.revocations.buffers, passwords.buffers]
             opened(runtime)
-            yield {
-                "service": runtime.service,
-                "status": runtime.status,
-                "internal": runtime.tokens,
-                "rates": runtime.rates,
-                "changes": runtime.changes,
-                "files": runtime.files,
-                "webhooks": runtime.webhooks,
-            }
+            door.open(people.revocations)
+            with passwords.open():
+                yield {
+                    "service": runtime.service,
+                    "status": runtime.status,
+                    "internal": runtime.tokens,
+                    "rates": runtime.rates,
+                    "changes": runtime.changes,
+                    "files": runtime.files,
+                    "webhooks": runtime.webhooks,
+                    "accounts": Accounts(people, passwords, settings),
+                }
 
     return live

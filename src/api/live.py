@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from src.api.auth.door import Door
 from src.api.auth.principals import Principal
 from src.api.bodies import Body, read_object
 from src.api.dependencies import Wish
@@ -99,6 +100,7 @@ class Session:
         self,
         socket: WebSocket,
         service: SwarmService,
+        door: Door,
         caller: Principal,
         conversation_id: str,
         settings: ApiSettings,
@@ -106,6 +108,7 @@ class Session:
     ) -> None:
         self._socket = socket
         self._service = service
+        self._door = door
         self._caller = caller
         self._id = conversation_id
         self._drain = drain
@@ -141,7 +144,13 @@ class Session:
 
     async def _follow(self, after: int) -> None:
         events = follow(
-            self._service, self._drain, self._caller, self._id, after=after, idle_s=self._idle_s
+            self._service,
+            self._drain,
+            self._door,
+            self._caller,
+            self._id,
+            after=after,
+            idle_s=self._idle_s,
         )
         async with aclosing(events) as logged:
             async for one in logged:

@@ -47,6 +47,7 @@ from src.state.errors import (
     TierUnavailable,
     VersionConflict,
 )
+from src.state.records.users import UserExists
 from src.swarm.errors import NotAServer, SwarmError, UploadTooSlow
 from src.swarm.forwarding import NOT_OWNER, encode_refusal
 
@@ -80,6 +81,7 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     Forbidden: (403, "forbidden"),
     NotFound: (404, "not_found"),
     ConfigExists: (409, "exists"),
+    UserExists: (409, "exists"),
     VersionConflict: (409, "version_conflict"),
     Refused: (409, "refused"),
     NotOwner: (503, "ownership_unknown"),

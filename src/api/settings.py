@@ -14,6 +14,8 @@ from src.state.rates import RateSetting, parse_rate
 
 Profile = Literal["development", "staging", "production"]
 
+_REGISTRATION = {"development": "open", "staging": "closed", "production": "closed"}
+
 
 class ApiSettings(BaseSettings):
     """Where the API listens, whom it believes, and how much it takes."""
@@ -30,6 +32,12 @@ class ApiSettings(BaseSettings):
     """Signs users' tokens (HS256). At least 32 characters, the same on all servers."""
     token_lifetime: Duration = Field(default=timedelta(minutes=30), gt=timedelta(0))
     """How long an issued token is good for."""
+    refresh_lifetime: Duration = Field(default=timedelta(days=30), gt=timedelta(0))
+    """How long after a login its session can be carried on without the password."""
+    registration: Literal["open", "closed"] | None = None
+    """Whether people may register themselves. Not set: in development they may."""
+    password_threads: int = Field(default=2, ge=1, le=64)
+    """Passwords hashed at once: each takes 19 MiB and tens of milliseconds of a processor."""
     verified_tokens: int = Field(default=10_000, ge=1)
     """Verified tokens that a server remembers, so that the next request costs a lookup."""
     cors_origins: tuple[str, ...] = ()
@@ -95,6 +103,11 @@ class ApiSettings(BaseSettings):
                     "10.0.0.0/8"
                 ) from error
         return given
+
+    @property
+    def may_register(self) -> bool:
+        """Whether people may register themselves."""
+        return (self.registration or _REGISTRATION[self.profile]) == "open"
 
     @model_validator(mode="after")
     def _strict_in_production(self) -> ApiSettings:

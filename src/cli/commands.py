@@ -19,7 +19,7 @@ from src.api.auth.tokens import issue_token
 from src.api.logs import configure_logs
 from src.api.settings import ApiSettings
 from src.cli import dev as development
-from src.cli import quarantine
+from src.cli import quarantine, user
 from src.cli.doctor import examine, healthy, show
 from src.cli.failures import FAILED, check_settings, explained, fail, reaching
 from src.demo.cluster import (
@@ -63,6 +63,7 @@ app = typer.Typer(
 )
 
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(user.app, name="user")
 
 DataDir = Annotated[
     Path,

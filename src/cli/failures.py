@@ -17,14 +17,15 @@ from src.api.serving import CannotListen
 from src.api.settings import ApiSettings
 from src.demo.errors import ClusterError
 from src.embedded import EmbeddedError
-from src.state.errors import TierUnavailable
+from src.state.errors import NotFound, TierUnavailable
+from src.state.records.users import UserExists
 from src.state.settings import StateSettings
 from src.state.tiers.urls import masked
 from src.swarm.settings import SwarmSettings
 
 FAILED = 1
 _SETTINGS: tuple[type[BaseSettings], ...] = (StateSettings, SwarmSettings, ApiSettings)
-_OWN = (CannotListen, ClusterError, EmbeddedError, TierUnavailable)
+_OWN = (CannotListen, ClusterError, EmbeddedError, NotFound, TierUnavailable, UserExists)
 _HINTS = {
     "SWARMSTATE_DATABASE_URL": "set it, or use `swarmstate dev`, which starts its own PostgreSQL",
     "SWARMSTATE_REDIS_URL": "set it, or use `swarmstate dev`, which starts its own Redis",

@@ -20,6 +20,7 @@ from src.state.errors import DurableTierUnavailable
 from src.state.models import Change, Version
 from src.state.protocols import Pulled
 from src.state.reads.single_flight import SingleFlight
+from src.state.records import revocations
 from src.state.records.outbox import Page
 
 _RING = 1000
@@ -41,15 +42,20 @@ class Reset(msgspec.Struct, frozen=True, gc=False):
 
 
 class Wanted(msgspec.Struct, frozen=True, gc=False):
-    """Which changes somebody wants to hear of; an empty set stands for all."""
+    """Which changes somebody wants to hear of; an empty set stands for all.
+
+    Who was logged out is for servers alone.
+    """
 
     kinds: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
 
     def has(self, change: Change) -> bool:
         """Whether this is one of them."""
-        return (not self.kinds or change.kind in self.kinds) and (
-            not self.ids or change.id in self.ids
+        return (
+            (not self.kinds or change.kind in self.kinds)
+            and (not self.ids or change.id in self.ids)
+            and change.kind not in revocations.KINDS
         )
 
 

@@ -35,7 +35,10 @@ _SUBSCRIPTION = "subscription"
 
 
 class Listener:
-    """Keeps a server's copies honest. `heard` runs while it can vouch for having heard all."""
+    """Keeps a server's copies honest. `heard` runs while it can vouch for having heard all.
+
+    `told` runs while it can vouch for what is in the outbox, whatever became of Redis.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Listener:
         heard: Lease,
         ladder: Ladder,
         outbox_position: int = 0,
+        told: Lease | None = None,
         guards: Guards = ALL_ON,
     ) -> None:
         self._bus, self._notices, self._registry = bus, notices, registry
@@ -59,6 +63,7 @@ class Listener:
         self._incarnations = incarnations
         self._clock = clock
         self._heard = heard
+        self._told = told
         self._ladder = ladder
         self._guards = guards
         self._pull_s = settings.pull_interval.total_seconds()
@@ -142,6 +147,8 @@ class Listener:
         await self.pull_redis()
 
     def _sound(self, store: str, began: float) -> None:
+        if store == _POSTGRES and self._told is not None:
+            self._told.until = began + self._trust_s
         self._pulled[store] = began if self._guards.sent else self._clock.monotonic()
         if not (self._guards.silent and self._membership.silent()):
             self._heard.until = min(self._pulled.values()) + self._trust_s

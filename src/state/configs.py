@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 # Held while a config commits: the outbox is then in order of commit, and a reader of its tail
 # cannot step over a row that becomes visible later.
-_OUTBOX_LOCK = 7_305_148_213
+OUTBOX_LOCK = 7_305_148_213
 
 
 _OUTBOX_END = select(func.coalesce(func.max(outbox.c.position), 0))
@@ -179,7 +179,7 @@ class Configs(Generic[B]):
         change: Callable[[Record[B] | None], tuple[B, bool]],
     ) -> Record[B]:
         kind = self._kind
-        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_OUTBOX_LOCK})"))
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({OUTBOX_LOCK})"))
         mine = (configs.c.kind == kind.name) & (configs.c.id == id)
         row = (await connection.execute(select(configs).where(mine))).mappings().one_or_none()
         present = None if row is None else _record(kind, row)

@@ -41,6 +41,7 @@ from src.state.reads.turnstile import Turnstile
 from src.state.records.blobs import open_blobs
 from src.state.records.files import Files
 from src.state.records.outbox import Outbox
+from src.state.records.people import People
 from src.state.records.webhooks import Webhooks as WebhookRecords
 from src.state.tiers.incarnations import Incarnations
 from src.state.tiers.memory import open_lease
@@ -93,6 +94,7 @@ class Runtime:
     files: FileService | None
     """None without a place for their bytes."""
     webhooks: WebhookService
+    people: People
 
 
 @asynccontextmanager
@@ -125,7 +127,7 @@ async def open_runtime(
             stack.push_async_callback(line.aclose)
         append_line, beat_line, pull_line, notice_line = lines
 
-        owned, heard = open_lease(clock, guards), open_lease(clock, guards)
+        owned, heard, told = (open_lease(clock, guards) for _ in range(3))
         incarnations = Incarnations()
         shared = RedisTier(redis, incarnations, state, way=cache, guards=guards)
         registry = PostgresRegistry(beat_line, pull_line, guards=guards)
@@ -197,6 +199,8 @@ async def open_runtime(
             },
             config_stores,
         )
+        people = People(engine, announcer, clock, told, state, way=database)
+        stack.push_async_callback(people.aclose)
         outage = Outage(conversations, settings.swarm.pending_bounds, clock)
         in_force = InForce(configs, outage)
         feed = Feed(event_log, outage.rooms)
@@ -210,13 +214,14 @@ async def open_runtime(
             notices,
             registry,
             membership,
-            Copies({CONVERSATIONS.name: store, **config_stores}, feed),
+            Copies({CONVERSATIONS.name: store, **config_stores}, feed, people),
             incarnations,
             state,
             clock,
             heard=heard,
             ladder=ladder,
             outbox_position=position,
+            told=told,
             guards=guards,
         )
         listener.on_pull.append(changes.pulled)
@@ -292,6 +297,7 @@ async def open_runtime(
         )
         leader = Leader(PostgresDuties(pool), membership, owned, clock)
         leader.add(Duty("outbox-retention", _RETENTION, outbox.retention(state.outbox_keep)))
+        leader.add(Duty("people-purge", _RETENTION, people.purge))
         webhooks = await stack.enter_async_context(
             open_webhooks(WebhookRecords(pool), outbox, leader, settings.swarm, state, clock)
         )
@@ -323,7 +329,7 @@ async def open_runtime(
         await stack.enter_async_context(background(approvals.run()))
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
-        yield Runtime(service, status, tokens, rates, changes, files, webhooks)
+        yield Runtime(service, status, tokens, rates, changes, files, webhooks, people)
 
 
 @asynccontextmanager

@@ -64,6 +64,7 @@ class Rule(NamedTuple):
 OWN_ROOM = "c-own"
 """A conversation that `Who.OWN` created; it is there from the start and nothing deletes it."""
 BOT: dict[str, Any] = {"name": "Ada"}
+_ZOE = {"email": "zoe@example.org", "password": "correct horse battery"}
 TEAM: dict[str, Any] = {"name": "Crew"}
 ROUTINE: dict[str, Any] = {"name": "Lesson", "steps": [{"type": "wait", "seconds": 1}]}
 SUBTOPIC: dict[str, Any] = {"topic": "fractions", "title": "Halves"}
@@ -144,6 +145,17 @@ RULES: dict[str, Rule] = {
     f"POST {_HOOK}/rotate": Rule(CONFIG_WRITERS),
     f"POST {_HOOK}/test": Rule(CONFIG_WRITERS),
     f"GET {_HOOK}/deliveries": Rule(CONFIG_WRITERS),
+    # people
+    "POST /api/v1/auth/register": Rule(ANYBODY, _ZOE, also=(409,)),
+    "POST /api/v1/auth/login": Rule(ANYBODY, _ZOE, also=(401,)),
+    "POST /api/v1/auth/refresh": Rule(ANYBODY, {"refresh_token": "none"}, also=(401,)),
+    "GET /api/v1/profile": Rule(USERS),
+    "PATCH /api/v1/profile": Rule(USERS, {"name": "Another name"}),
+    "GET /api/v1/users": Rule(ADMINS),
+    "POST /api/v1/users": Rule(ADMINS, {"email": "new@example.org"}),
+    "GET /api/v1/users/{user_id}": Rule(ADMINS),
+    "PATCH /api/v1/users/{user_id}": Rule(ADMINS, {"status": "disabled"}),
+    "DELETE /api/v1/users/{user_id}": Rule(ADMINS),
     # operations
     "GET /health/live": Rule(ANYBODY),
     "GET /health/ready": Rule(ANYBODY),
@@ -161,6 +173,8 @@ RULES: dict[str, Rule] = {
         SERVERS, msgspec.json.encode(AskedFor("s-1")), also=_AWAY
     ),
     "POST /internal/v1/given": Rule(SERVERS, msgspec.json.encode(Given(()))),
+    # at last, since nobody comes back from it
+    "POST /api/v1/auth/logout": Rule(USERS),
 }
 
 Clients = Mapping[Who, httpx.AsyncClient]
@@ -200,6 +214,12 @@ async def _setting(clients: Clients) -> str:
     return path
 
 
+async def _user(clients: Clients) -> str:
+    email = {"email": f"{new_id()}@example.org"}
+    made = await _made(clients[Who.ADMIN], "/api/v1/users", email)
+    return f"/api/v1/users/{made['id']}"
+
+
 async def _made(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
     answer = await client.post(path, json=body)
     assert answer.is_success, (path, answer.text)
@@ -217,5 +237,6 @@ MAKERS: dict[str, Make] = {
     "/api/v1/subtopics/{config_id}": _config("subtopics", SUBTOPIC),
     "/api/v1/settings/{config_id}": _setting,
     _HOOK: _config("webhooks", WEBHOOK),
+    "/api/v1/users/{user_id}": _user,
 }
 """By the beginning of a path, its last parameter included; the longest one counts."""

@@ -9,6 +9,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
+from src.api.auth.door import Door
 from src.api.auth.principals import Principal, Right
 from src.api.dependencies import ID, Caller, Changes, Settings, needs
 from src.api.errors import Unavailable
@@ -86,16 +87,22 @@ async def follow_changes(
     if last_event_id is not None:
         place = Version.parse(last_event_id)
     follower = feed.follower(place, Wanted(frozenset(kind), frozenset(id)))
-    events = _events(feed, follower, drain, caller, settings.keep_alive.total_seconds())
+    door = cast("Door", request.app.state.door)
+    events = _events(feed, follower, drain, door, caller, settings.keep_alive.total_seconds())
     traffic = cast("Traffic", request.app.state.traffic)
     return EventStream[Change | Reset](events, _framing(follower), traffic, lambda: drain.begun)
 
 
 async def _events(
-    feed: ChangeFeed, follower: Follower, drain: Drain, caller: Principal, idle_s: float
+    feed: ChangeFeed,
+    follower: Follower,
+    drain: Drain,
+    door: Door,
+    caller: Principal,
+    idle_s: float,
 ) -> AsyncGenerator[Change | Reset | None, None]:
     with feed.following(follower):
-        told = while_allowed(follower.events(), drain, caller, idle_s=idle_s)
+        told = while_allowed(follower.events(), drain, door, caller, idle_s=idle_s)
         async with aclosing(told) as allowed:
             async for event in allowed:
                 yield event

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
+from src.api.auth.door import Door
 from src.api.auth.rules import check_read
 from src.api.dependencies import AtLeast, Caller, ConversationId, Service, Settings
 from src.api.errors import Unavailable
@@ -85,6 +86,7 @@ async def stream(
     events = follow(
         service,
         drain,
+        cast("Door", request.app.state.door),
         caller,
         conversation_id,
         after=seen,

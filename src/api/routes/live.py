@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Query, WebSocket
 
 from src.api import headers
+from src.api.auth.door import Door
 from src.api.auth.rules import check_read
 from src.api.dependencies import ID, Service, Settings, identified
 from src.api.errors import Unavailable
@@ -42,7 +43,8 @@ async def live(
     traffic = cast("Traffic", state.traffic)
     traffic.live_sessions += 1
     try:
-        session = Session(websocket, service, caller, conversation_id, settings, drain)
+        door = cast("Door", state.door)
+        session = Session(websocket, service, door, caller, conversation_id, settings, drain)
         seen = entry.version.seq if after is None else after
         await session.run(entry.version.token, seen)
     finally:

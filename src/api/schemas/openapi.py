@@ -8,6 +8,7 @@ from typing import Any, get_args
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from src.api.auth import forms
 from src.api.problems import MEDIA_TYPE, Problem
 from src.api.schemas import answers, configs, effective, structs, webhooks
 from src.swarm.commands import BEGINNINGS, Command
@@ -39,6 +40,9 @@ _DOCUMENTED: tuple[type, ...] = (
     webhooks.WebhookList,
     webhooks.DeliveryList,
     webhooks.Tested,
+    forms.LoggedIn,
+    forms.Person,
+    forms.PersonList,
     answers.Alive,
     answers.Ready,
 )
@@ -67,7 +71,12 @@ _EXAMPLE = {
     "request_id": "9f86d081884c-1a",
     "errors": [{"field": "text", "message": "Expected `str`, got `int` - at `$.text`"}],
 }
-_PUBLIC = ("/health/",)
+_PUBLIC = (
+    "/health/",
+    "/api/v1/auth/register",
+    "/api/v1/auth/login",
+    "/api/v1/auth/refresh",
+)
 
 
 def problems(*statuses: int) -> Responses:
@@ -112,10 +121,10 @@ def body(
     return json_body(schema, example)
 
 
-def json_body(schema: structs.Schema, example: object) -> dict[str, Any]:
+def json_body(schema: structs.Schema, example: object, *, required: bool = True) -> dict[str, Any]:
     """Describe a request's body by a schema."""
     content = {"application/json": {"schema": schema, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 ANY_COMMAND: structs.Schema = {

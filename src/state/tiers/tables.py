@@ -234,3 +234,54 @@ webhook_deliveries = Table(
     Index("webhook_deliveries_of", "webhook_id", "number"),
     Index("webhook_deliveries_at", "at"),
 )
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("email", Text, unique=True),
+    Column("name", Text, nullable=False),
+    Column("roles", ARRAY(Text), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("password", Text),
+    Column("profile", LargeBinary, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("not_before", BigInteger, nullable=False, server_default=text("0")),
+    _time("created_at", default=True),
+    _time("updated_at", default=True),
+    Index("users_not_before", "not_before"),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("session_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    _time("expires_at"),
+    Column("replaced_at", DateTime(timezone=True)),
+    Index("refresh_tokens_session", "session_id"),
+    Index("refresh_tokens_user", "user_id"),
+    Index("refresh_tokens_expires", "expires_at"),
+)
+
+revoked_tokens = Table(
+    "revoked_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("until", BigInteger, nullable=False),
+    Index("revoked_tokens_until", "until"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("hint", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("roles", ARRAY(Text), nullable=False),
+    Column("created_by", Text, nullable=False),
+    _time("created_at", default=True),
+    Column("expires_at", DateTime(timezone=True)),
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 
 from src.api.auth.principals import Principal, Role, principal
@@ -9,6 +11,29 @@ from src.state.models import Entry, Version
 from src.swarm.models import ConversationState, Participant
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class Revoked:
+    """What is revoked, for a door without stores."""
+
+    def __init__(self) -> None:
+        self.sure = True
+        self.reads = 0
+        self.tokens: set[str] = set()
+        self.users: dict[str, int] = {}
+
+    def certain(self) -> bool:
+        return self.sure
+
+    def revoked(self, token_id: str, user_id: str, issued_at: float) -> bool:
+        return token_id in self.tokens or issued_at <= self.users.get(user_id, -1)
+
+    async def make_certain(self) -> None:
+        if not self.sure:
+            self.reads += 1
+
+    def watching(self, token_id: str, user_id: str) -> AbstractContextManager[asyncio.Future[None]]:
+        return nullcontext(asyncio.get_running_loop().create_future())
 
 
 def caller(id: str, *roles: Role) -> Principal:

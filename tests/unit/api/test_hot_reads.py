@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
+from src.api.auth.door import Door
 from src.api.auth.principals import Role
 from src.api.auth.tokens import Tokens, issue_token
 from src.api.hot_reads import HotReads
@@ -18,7 +19,7 @@ from src.api.settings import ApiSettings
 from src.state.models import Entry
 from src.swarm.codec import encode_state
 from src.swarm.models import ConversationState
-from tests.unit.api.given import entry
+from tests.unit.api.given import Revoked, entry
 
 SECRET = "a secret of tests, at least thirty-two characters"
 
@@ -46,12 +47,16 @@ class Asked:
     def __init__(
         self, held: Entry[ConversationState] | None, subject: str, *roles: Role, pending: int = 0
     ) -> None:
-        self._tokens = Tokens(SECRET)
-        self.header = b"Bearer " + issue_token(SECRET, subject, roles or (Role.MEMBER,)).encode()
-        self._tokens.authenticate(self.header)
+        token = issue_token(SECRET, subject, roles or (Role.MEMBER,)).encode()
+        tokens = Tokens(SECRET)
+        door = Door(tokens)
+        door.remember(b"Bearer " + token, tokens.verify(token))
+        self.header = b"Bearer " + token
+        self.revoked = Revoked()
+        door.open(self.revoked)
         self.traffic = Traffic()
         limits = RateLimits(ApiSettings(jwt_secret=SecretStr(SECRET)))
-        self._layer = HotReads(self._application, self._tokens, self.traffic, limits)
+        self._layer = HotReads(self._application, door, self.traffic, limits)
         self._state = {"service": Cache(held, pending)}
         self.status: int | None = None
         self.headers: dict[str, str] = {}
@@ -167,6 +172,21 @@ async def test_a_miss_and_a_deleted_conversation_are_left_to_the_application() -
 
 async def test_state_that_lacks_pending_turns_is_left_to_the_application_to_label() -> None:
     assert (await Asked(entry(), "zoe", pending=1).get()).status is None
+
+
+async def test_a_revoked_token_and_one_of_which_this_server_cannot_say_get_nothing_from_here() -> (
+    None
+):
+    asked = Asked(entry(), "zoe")
+    assert (await asked.get()).status == 200
+
+    asked.revoked.sure = False
+    asked.status = None
+    assert (await asked.get()).status is None
+
+    asked.revoked.sure = True
+    asked.revoked.users["zoe"] = 1 << 40
+    assert (await asked.get()).status is None
 
 
 async def test_who_may_not_read_gets_nothing_from_here() -> None:

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 from starlette.websockets import WebSocket, WebSocketState
 
+from src.api.auth.door import Door
+from src.api.auth.tokens import Tokens
 from src.api.lifespan import Drain
 from src.api.live import TOO_SLOW, Session
 from src.api.settings import ApiSettings
@@ -20,7 +22,7 @@ from src.state.protocols import EventLog
 from src.swarm.feed import Feed
 from src.swarm.pending import Bounds, PendingEvent, PendingRooms
 from src.swarm.service import SwarmService
-from tests.unit.api.given import AT, caller
+from tests.unit.api.given import AT, Revoked, caller
 
 QUEUE = 4
 
@@ -121,10 +123,17 @@ async def test_a_client_that_does_not_read_is_sent_away_with_a_bounded_queue() -
     await feed.aclose()
 
 
+def _door() -> Door:
+    door = Door(Tokens("x" * 32))
+    door.open(Revoked())
+    return door
+
+
 def _session(socket: object, service: object) -> Session:
     return Session(
         cast("WebSocket", socket),
         cast("SwarmService", service),
+        _door(),
         caller("zoe"),
         "c-1",
         ApiSettings(jwt_secret=SecretStr("x" * 32), live_queue=QUEUE),

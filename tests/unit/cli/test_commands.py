@@ -12,7 +12,7 @@ from src.api.auth.tokens import Tokens
 from src.cli.commands import app
 
 SECRET = "s" * 40
-COMMANDS = ("dev", "serve", "migrate", "token", "doctor", "quarantine", "demo")
+COMMANDS = ("dev", "serve", "migrate", "token", "user", "doctor", "quarantine", "demo")
 
 
 def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
@@ -49,7 +49,7 @@ def test_a_token_is_one_that_servers_believe() -> None:
         SWARMSTATE_API_JWT_SECRET=SECRET,
     )
     assert code == 0
-    caller = Tokens(SECRET).authenticate(f"Bearer {out.strip()}".encode())
+    caller = Tokens(SECRET).verify(out.strip().encode())
     assert (caller.id, {*caller.roles}) == ("zoe", {"viewer", "editor"})
     claims = jwt.decode(out.strip(), SECRET, algorithms=["HS256"], audience="swarmstate")
     assert claims["exp"] - claims["iat"] == 7200
