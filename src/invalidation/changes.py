@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -117,6 +117,10 @@ class ChangeFeed:
     def __len__(self) -> int:
         """How many follow."""
         return len(self._followers)
+
+    def counts(self) -> Mapping[str, float]:
+        """Return the counters of this server, for metrics."""
+        return {"change_followers": len(self)}
 
     @property
     def timeline(self) -> int:

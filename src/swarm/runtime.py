@@ -299,8 +299,11 @@ async def open_runtime(
         leader.add(Duty("outbox-retention", _RETENTION, outbox.retention(state.outbox_keep)))
         leader.add(Duty("people-purge", _RETENTION, people.purge))
         webhooks = await stack.enter_async_context(
-            open_webhooks(WebhookRecords(pool), outbox, leader, settings.swarm, state, clock)
+            open_webhooks(
+                WebhookRecords(pool), outbox, leader, settings.swarm, state, clock, status.counted
+            )
         )
+        status.counted += [leader.counts, changes.counts]
         status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]
         status.bounded.append(history.buffers)
         if files is not None:

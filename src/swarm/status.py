@@ -63,6 +63,8 @@ class Status:
             outage.buffers,
         ]
         """Whoever holds something bounded."""
+        self.counted: list[Callable[[], Mapping[str, float]]] = []
+        """Whoever counts something of its own, by the name that it has in `counts`."""
 
     def summary(self) -> dict[str, Any]:
         """Return who this server is, what it sees, and what it holds."""
@@ -140,6 +142,7 @@ class Status:
             "replies": self._host.replies,
             "followers": len(self._feed),
             **self._outage.counts(),
+            **{name: count for counted in self.counted for name, count in counted().items()},
         }
 
     def tiers(self) -> dict[str, bool]:

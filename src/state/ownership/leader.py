@@ -63,6 +63,10 @@ class Leader:
         """How many duties are this server's now."""
         return len(self._terms)
 
+    def counts(self) -> Mapping[str, float]:
+        """Return the counters of this server, for metrics."""
+        return {"duties": len(self), "duty_runs": self.runs}
+
     def add(self, duty: Duty) -> None:
         """Have a duty done. To be called before `running`."""
         self._duties[duty.name] = duty

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -34,8 +34,12 @@ async def open_webhooks(
     settings: SwarmSettings,
     state: StateSettings,
     clock: Clock,
+    counted: list[Callable[[], Mapping[str, float]]],
 ) -> AsyncIterator[WebhookService]:
-    """Give the service and have the leader's duties done, for the length of the block."""
+    """Give the service and have the leader's duties done, for the length of the block.
+
+    What the relay counts goes to `counted`.
+    """
     private = settings.webhook_private_addresses
     patience = Patience(
         settings.webhook_first_retry, settings.webhook_longest_retry, settings.webhook_give_up
@@ -48,6 +52,7 @@ async def open_webhooks(
 
     async with open_sender(clock, settings.webhook_timeout, private=private) as sender:
         relay = Relay(records, outbox, sender, patience, clock)
+        counted.append(relay.counts)
         leader.add(Duty(RELAY, _AGAIN, relay.run))
         leader.add(Duty("webhook-retention", _RETENTION, forget))
         yield WebhookService(records, sender, clock, private=private)

@@ -61,9 +61,8 @@ class Sender:
                 timeout=self._timeout,
                 allow_redirects=False,
             ) as response:
+                # A connection with an unread body is closed at the end of the block.
                 status = response.status
-                # The rest of the answer is nothing to us: the connection goes instead.
-                response.close()
         except Refused as error:
             return Outcome(None, error.detail)
         except TimeoutError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -54,6 +55,24 @@ async def test_what_is_committed_on_one_server_arrives_signed_and_is_in_the_log(
     assert (payload["type"], payload["data"]["id"]) == ("bot.changed", "ada")
     assert "secret" not in read.text
     assert read.json()["active"] is True
+
+
+async def test_server_that_sends_may_go_and_another_one_goes_on(
+    database_url: str, redis_url: str, receiver: Receiver
+) -> None:
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(running_server(database_url, redis_url))
+        async with one.as_("ed", Role.EDITOR) as ed:
+            made = await ed.post(HOOKS, json={"id": "w", "url": receiver.url})
+            receiver.secret = base64.b64decode(made.json()["secret"].removeprefix("whsec_"))
+            await ed.post("/api/v1/bots", json={"id": "ada", "name": "Ada"})
+            await eventually(lambda: len(receiver.got) == 1, what="told by the first server")
+        async with running_server(database_url, redis_url) as two, two.as_("ed", Role.EDITOR) as ed:
+            await stack.aclose()
+            await ed.patch("/api/v1/bots/ada", json={"name": "Ada L."})
+            await eventually(lambda: len(receiver.got) == 2, what="told by the second server")
+
+    assert receiver.versions == [1, 2]
 
 
 async def test_subscription_lives_through_its_versions(
