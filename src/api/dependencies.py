@@ -20,6 +20,7 @@ from src.api.rate_limits import Metered, RateLimits
 from src.api.settings import ApiSettings
 from src.invalidation.changes import ChangeFeed
 from src.state.models import Durability, Version
+from src.swarm.erasing import Erasing
 from src.swarm.files import FileService
 from src.swarm.service import SwarmService
 from src.swarm.status import Status
@@ -46,6 +47,10 @@ async def _status(connection: HTTPConnection) -> Status:
 
 async def _changes(connection: HTTPConnection) -> ChangeFeed:
     return cast("ChangeFeed", connection.state.changes)
+
+
+async def _erasing(connection: HTTPConnection) -> Erasing:
+    return cast("Erasing", connection.state.erasing)
 
 
 async def _files(connection: HTTPConnection) -> FileService:
@@ -96,6 +101,7 @@ async def _body(request: Request) -> Body:
 
 
 Service = Annotated[SwarmService, Depends(_service)]
+Eraser = Annotated[Erasing, Depends(_erasing)]
 FileStore = Annotated[FileService, Depends(_files)]
 ServerStatus = Annotated[Status, Depends(_status)]
 Changes = Annotated[ChangeFeed, Depends(_changes)]

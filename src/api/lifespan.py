@@ -19,6 +19,7 @@ from src.api.settings import ApiSettings
 from src.invalidation.changes import ChangeFeed
 from src.state.rates import Rates
 from src.state.records.people import People
+from src.swarm.erasing import Erasing
 from src.swarm.files import FileService
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.runtime import Runtime, open_runtime
@@ -39,6 +40,7 @@ class Opened(Protocol):
     files: FileService | None
     webhooks: WebhookService
     people: People
+    erasing: Erasing
 
 
 OpenRuntime = Callable[[], AbstractAsyncContextManager[Opened]]
@@ -90,6 +92,7 @@ class State(TypedDict):
     files: FileService | None
     webhooks: WebhookService
     accounts: Accounts
+    erasing: Erasing
 
 
 def internal_secret(jwt_secret: str) -> str:
@@ -138,6 +141,7 @@ def lifespan(
                     "changes": runtime.changes,
                     "files": runtime.files,
                     "webhooks": runtime.webhooks,
+                    "erasing": runtime.erasing,
                     "accounts": Accounts(people, passwords, settings),
                 }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from src.api.auth.principals import Principal, Right
 from src.api.auth.rules import check_command, check_right, speaker
 from src.api.bodies import Body, command
 from src.api.dependencies import Wish
-from src.state.models import Version
-from src.swarm.commands import Command
+from src.state.models import Durability, Version
+from src.swarm.commands import Command, Delete
+from src.swarm.erasing import Erasing
 from src.swarm.forwarding import Receipt
 from src.swarm.models import ConversationState
 from src.swarm.service import SwarmService
@@ -28,6 +31,24 @@ async def submit(
         if_seq=wish.if_seq,
         durability=wish.durability,
     )
+
+
+async def erase(
+    service: SwarmService, erasing: Erasing, caller: Principal, conversation_id: str, wish: Wish
+) -> None:
+    """Delete a conversation if it was not deleted yet, and let nothing remain of what was said.
+
+    Who may delete it may erase it, later too.
+    """
+    at_least = wish.at_least
+    left = await erasing.tombstone(conversation_id)
+    if left is None:
+        # Logged, since nothing may come after it and nothing be erased before it.
+        safe = msgspec.structs.replace(wish, durability=Durability.LOGGED)
+        at_least = (await submit(service, caller, conversation_id, Delete(), safe)).version
+    else:
+        check_command(caller, left, Delete())
+    await erasing.erase(conversation_id, at_least=at_least)
 
 
 async def say(

@@ -19,7 +19,7 @@ from src.api.auth.tokens import issue_token
 from src.api.logs import configure_logs
 from src.api.settings import ApiSettings
 from src.cli import dev as development
-from src.cli import quarantine, user
+from src.cli import erasing, quarantine, user
 from src.cli.doctor import examine, healthy, show
 from src.cli.failures import FAILED, check_settings, explained, fail, reaching
 from src.demo.cluster import (
@@ -64,6 +64,8 @@ app = typer.Typer(
 
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(user.app, name="user")
+app.command(epilog=erasing.SWEEP_EXAMPLE)(erasing.sweep)
+app.command(epilog=erasing.ERASE_EXAMPLE)(erasing.erase)
 
 DataDir = Annotated[
     Path,
@@ -130,13 +132,27 @@ def serve(
         serving.run(api, serving.runtime_settings(api, listener), listener)
 
 
-@app.command(epilog="[bold]Example[/bold]\n\nSWARMSTATE_DATABASE_URL=... swarmstate migrate")
-def migrate() -> None:
+@app.command(
+    epilog=(
+        "[bold]Examples[/bold]\n\n"
+        "SWARMSTATE_DATABASE_URL=... swarmstate migrate\n\n"
+        "swarmstate migrate --service-role swarm --erase-role swarm_eraser     roles that exist"
+    )
+)
+def migrate(
+    service_role: Annotated[
+        str | None,
+        typer.Option(help="Role of the servers: may do all but change or delete events."),
+    ] = None,
+    erase_role: Annotated[
+        str | None, typer.Option(help="Role of SWARMSTATE_ERASE_DATABASE_URL: may delete events.")
+    ] = None,
+) -> None:
     """Bring the database to this release's tables; does nothing when it is there already."""
     with explained():
         url = _database_url()
         with reaching(url):
-            migrate_database(url)
+            migrate_database(url, service_role=service_role, erase_role=erase_role)
     Console().print("the database is up to date", style="green")
 
 

@@ -17,7 +17,8 @@ from src.api.serving import CannotListen
 from src.api.settings import ApiSettings
 from src.demo.errors import ClusterError
 from src.embedded import EmbeddedError
-from src.state.errors import NotFound, TierUnavailable
+from src.state.errors import MayNotErase, Refused, TierUnavailable
+from src.state.records.blobs import BadBlobsUrl
 from src.state.records.users import UserExists
 from src.state.settings import StateSettings
 from src.state.tiers.urls import masked
@@ -25,7 +26,16 @@ from src.swarm.settings import SwarmSettings
 
 FAILED = 1
 _SETTINGS: tuple[type[BaseSettings], ...] = (StateSettings, SwarmSettings, ApiSettings)
-_OWN = (CannotListen, ClusterError, EmbeddedError, NotFound, TierUnavailable, UserExists)
+_OWN = (
+    BadBlobsUrl,
+    CannotListen,
+    ClusterError,
+    EmbeddedError,
+    MayNotErase,
+    Refused,
+    TierUnavailable,
+    UserExists,
+)
 _HINTS = {
     "SWARMSTATE_DATABASE_URL": "set it, or use `swarmstate dev`, which starts its own PostgreSQL",
     "SWARMSTATE_REDIS_URL": "set it, or use `swarmstate dev`, which starts its own Redis",

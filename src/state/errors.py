@@ -12,6 +12,7 @@ StateError
 ├── Overloaded            too much is waiting to be written
 ├── Behind                no reachable tier has the version that was asked for
 ├── EventRefused          the log can never take this event (encoding, size); it is quarantined
+├── MayNotErase           the database role may not delete events
 ├── Undecodable           bytes of a newer or broken writer
 └── TierUnavailable       a tier did not answer within its time-out
     ├── SharedTierUnavailable    L2 (Redis)
@@ -124,6 +125,16 @@ class EventRefused(StateError):
     def __init__(self, aggregate_id: str, why: str) -> None:
         super().__init__(f"{aggregate_id}: the log refuses the event ({why}); it is quarantined")
         self.aggregate_id = aggregate_id
+
+
+class MayNotErase(StateError):
+    """The log is for adding only, for the role that is connected."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database role may not delete events: set SWARMSTATE_ERASE_DATABASE_URL to the "
+            "database with a role that may (`swarmstate migrate --erase-role` grants it)"
+        )
 
 
 class Undecodable(StateError):

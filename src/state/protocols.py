@@ -200,6 +200,7 @@ class EventLog(Protocol):
         """Of (aggregate id, version) pairs, those that are not in the log.
 
         Each comes with the newest version of the aggregate that is; (0, 0) when there is none.
+        What lies before the oldest event that is left was erased, and is not meant.
         """
 
     async def quarantine(self, events: Sequence[Event], why: str) -> None:
@@ -214,6 +215,22 @@ class EventLog(Protocol):
 
         On another timeline than the server's own nothing is written, which is no answer: what was
         folded on a branch that did not survive must not be derived data of the one that did.
+        """
+
+
+class Eraser(Protocol):
+    """Removes what must not be kept from L3's history of one kind; the service itself cannot."""
+
+    async def erase(self, id: str, tombstone: Version) -> int:
+        """Remove all events before an aggregate's last one; return how many there were.
+
+        Nothing is removed unless the last event is the tombstone and has this version. Broken off,
+        it leaves a history that still folds to the tombstone, and is to be repeated. What is
+        quarantined of the aggregate goes too.
+
+        Raises:
+            MayNotErase: the database role that was given may not delete events.
+            DurableTierUnavailable: no answer; some may be removed.
         """
 
 

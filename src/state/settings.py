@@ -20,6 +20,8 @@ class StateSettings(BaseSettings):
     """PostgreSQL, `postgresql://user:password@host:port/name`."""
     database_direct_url: SecretStr | None = None
     """The same database past a pooler such as pgbouncer: for beats, appends and LISTEN."""
+    erase_database_url: SecretStr | None = None
+    """The same database with a role that may delete events, for erasing; else the URL above."""
     redis_url: SecretStr
     """Redis >= 7.0, `redis://` or `rediss://`."""
 

@@ -13,6 +13,7 @@ from src.swarm.tool_calls import timed
 from src.swarm.transitions import decide, fold
 
 MESSAGE_ADDED = "message_added"
+DELETED = "deleted"
 _LAST_TEXT_CHARS = 200
 
 

@@ -77,7 +77,14 @@ class StatusChanged(_Event, frozen=True, gc=False, tag="status_changed"):
 
 
 class Deleted(_Event, frozen=True, gc=False, tag="deleted"):
-    pass
+    """The end, and all that is left when the events before it are erased.
+
+    The fields say again what must not be forgotten with them; events of older releases have none.
+    """
+
+    id: str = ""
+    created_by: str = ""
+    created_at: datetime | None = None
 
 
 class MessageAdded(_Event, frozen=True, gc=False, tag="message_added"):

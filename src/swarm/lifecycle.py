@@ -10,9 +10,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from src.state.errors import NotFound, Refused
+from src.state.models import Meta
 from src.swarm.commands import ChangeStatus, Command, CountUsage, Delete
-from src.swarm.events import StatusChanged
+from src.swarm.events import Deleted, StatusChanged
 from src.swarm.models import ConversationState, Status
 
 FINAL: frozenset[Status] = frozenset(("completed", "failed", "cancelled"))
@@ -64,3 +67,30 @@ def change_status(state: ConversationState, command: ChangeStatus) -> tuple[Stat
         )
         raise Refused("wrong_status", detail, field="action")
     return (StatusChanged(target, command.reason),)
+
+
+def delete(state: ConversationState) -> Deleted:
+    """Decide the end of a conversation."""
+    return Deleted(state.id, state.created_by, state.created_at)
+
+
+def deleted() -> dict[str, object]:
+    """Forget all but the id, its dates and its creator."""
+    blank = {
+        field.name: field.default
+        for field in msgspec.structs.fields(ConversationState)
+        if not field.required
+    }
+    return blank | {"status": "deleted"}
+
+
+def erased(event: Deleted, meta: Meta) -> ConversationState:
+    """Return what is left of a conversation whose earlier events were erased: the same."""
+    return ConversationState(
+        id=event.id,
+        version=meta.version,
+        created_at=event.created_at or meta.at,
+        updated_at=meta.at,
+        created_by=event.created_by or meta.actor,
+        status="deleted",
+    )

@@ -47,14 +47,16 @@ from src.state.tiers.incarnations import Incarnations
 from src.state.tiers.memory import open_lease
 from src.state.tiers.postgres import Line, open_engine, open_pool
 from src.state.tiers.postgres_duties import PostgresDuties
+from src.state.tiers.postgres_eraser import PostgresEraser
 from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
 from src.state.tiers.redis import RedisTier, open_redis
 from src.state.tiers.redis_rates import RedisRates
 from src.swarm.approvals import Approvals
 from src.swarm.config_service import KINDS, ConfigService
-from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
+from src.swarm.conversations import CONVERSATIONS, DELETED, MESSAGE_ADDED
 from src.swarm.copies import Copies
+from src.swarm.erasing import Erasing
 from src.swarm.farewell import farewell
 from src.swarm.feed import Feed
 from src.swarm.files import FileService
@@ -95,6 +97,7 @@ class Runtime:
     """None without a place for their bytes."""
     webhooks: WebhookService
     people: People
+    erasing: Erasing
 
 
 @asynccontextmanager
@@ -277,6 +280,8 @@ async def open_runtime(
             table = Files(engine, way=database)
             files = FileService(table, open_blobs(state.blobs_url), state, clock)
             conversations.logged.append(files.logged)
+        eraser = PostgresEraser(CONVERSATIONS, DELETED, state)
+        erasing = Erasing(conversations, event_log, shared, eraser, files)
         conversations.holdings.owned.append(host.owned)
         conversations.holdings.gone.append(host.gone)
         for kind in ("bot", "team"):
@@ -332,7 +337,7 @@ async def open_runtime(
         await stack.enter_async_context(background(approvals.run()))
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
-        yield Runtime(service, status, tokens, rates, changes, files, webhooks, people)
+        yield Runtime(service, status, tokens, rates, changes, files, webhooks, people, erasing)
 
 
 @asynccontextmanager

@@ -149,11 +149,14 @@ def fold(
     Total over the events that `decide` made: it refuses nothing and never fails on them.
 
     Raises:
-        Undecodable: a log that does not begin with `created` or `branched`.
+        Undecodable: a log that begins neither with `created` or `branched` nor, erased, with
+            `deleted`.
     """
     if state is None:
         if isinstance(event, Branched):
             return branching.first(event, meta)
+        if isinstance(event, Deleted):
+            return lifecycle.erased(event, meta)
         if not isinstance(event, Created):
             raise Undecodable(f"event {meta.event_id}", "the log does not begin with `created`")
         return _first(event, meta)
@@ -185,7 +188,7 @@ def _bounded(
         case DecideToolCall():
             return tool_calls.decide_call(state, command, context)
         case Delete():
-            return (Deleted(),)
+            return (lifecycle.delete(state),)
         case Create() | Branch():
             detail = f"conversation {state.id} is already there; choose another id or use it"
             raise Refused("exists", detail, field="id")
@@ -264,7 +267,7 @@ def _changes(state: ConversationState, event: ConversationEvent, meta: Meta) -> 
         case ToolCallProgressed():
             return {"pending_tool_calls": tool_calls.progressed(state, event)}
         case Deleted():
-            return _tombstone()
+            return lifecycle.deleted()
         case Created() | Branched():
             return {}
         case _:
@@ -310,16 +313,6 @@ def _first(event: Created, meta: Meta) -> ConversationState:
             BlackboardItem(value.id, value.value, meta.at, meta.actor) for value in event.blackboard
         ),
     )
-
-
-def _tombstone() -> dict[str, object]:
-    """Forget all but the id, its dates and its creator."""
-    blank = {
-        field.name: field.default
-        for field in msgspec.structs.fields(ConversationState)
-        if not field.required
-    }
-    return blank | {"status": "deleted"}
 
 
 def _check_size(

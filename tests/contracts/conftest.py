@@ -17,17 +17,19 @@ from src.invalidation.protocols import Bus
 from src.state.clock import SystemClock
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Announcement
-from src.state.protocols import Duties, EventLog, Kind, Ownership, Registry, SharedTier
+from src.state.protocols import Duties, Eraser, EventLog, Kind, Ownership, Registry, SharedTier
 from src.state.tiers.incarnations import Incarnations
 from src.state.tiers.keys import body_key, bus_key, stream_key
 from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_duties import MemoryDuties
+from src.state.tiers.memory_eraser import MemoryEraser
 from src.state.tiers.memory_log import MemoryLog
 from src.state.tiers.memory_ownership import MemoryOwnership, MemoryRegistry
 from src.state.tiers.memory_shared import MemoryShared
 from src.state.tiers.memory_space import Counter, MemorySpace
 from src.state.tiers.postgres import Line, Pool, open_pool
 from src.state.tiers.postgres_duties import PostgresDuties
+from src.state.tiers.postgres_eraser import PostgresEraser
 from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
 from src.state.tiers.redis import RedisTier, open_redis
@@ -65,6 +67,9 @@ class Durable(ABC):
     def duties(self) -> Duties: ...
 
     @abstractmethod
+    def eraser(self, tombstone: str) -> Eraser: ...
+
+    @abstractmethod
     async def summary(self, id: str) -> tuple[int, str] | None:
         """The read model's row: seq and last line."""
 
@@ -97,6 +102,9 @@ class InMemory(Durable):
 
     def duties(self) -> Duties:
         return MemoryDuties(self.database)
+
+    def eraser(self, tombstone: str) -> Eraser:
+        return MemoryEraser(NOTEBOOKS, tombstone, self.database)
 
     async def summary(self, id: str) -> tuple[int, str] | None:
         row = self.database.read_models["conversation_summaries"].get(id)
@@ -132,6 +140,9 @@ class InPostgres(Durable):
 
     def duties(self) -> Duties:
         return PostgresDuties(self._pool)
+
+    def eraser(self, tombstone: str) -> Eraser:
+        return PostgresEraser(NOTEBOOKS, tombstone, settings(self._url))
 
     async def summary(self, id: str) -> tuple[int, str] | None:
         row = await self._pool.fetchrow(

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from src.api import headers
+from src.api import headers, writing
 from src.api.auth.principals import Right
 from src.api.auth.rules import check_read, check_right
 from src.api.bodies import command
@@ -20,6 +20,7 @@ from src.api.dependencies import (
     Caller,
     ConversationId,
     Cursor,
+    Eraser,
     JsonBody,
     Limit,
     Service,
@@ -148,9 +149,22 @@ async def read(
     responses=answer(None, "Deleted", status=204) | problems(404, 409, 412),
 )
 async def delete(
-    conversation_id: ConversationId, service: Service, caller: Caller, wish: WriteWish
+    conversation_id: ConversationId,
+    service: Service,
+    eraser: Eraser,
+    caller: Caller,
+    wish: WriteWish,
+    erase: Annotated[
+        bool, Query(description="Remove its log too: nothing of what was said remains")
+    ] = False,
 ) -> Response:
-    """Delete for good, in every tier; the id is not used again."""
+    """Delete for good, in every tier; the id is not used again.
+
+    The log keeps what was said until it is erased, which may also be asked for later.
+    """
+    if erase:
+        await writing.erase(service, eraser, caller, conversation_id, wish)
+        return Response(status_code=204)
     receipt = await submit(service, caller, conversation_id, Delete(), wish)
     return Response(status_code=204, headers=headers.of_write(receipt.version, receipt.durability))
 

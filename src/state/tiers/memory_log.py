@@ -99,7 +99,7 @@ class MemoryLog:
         return {
             (id, version): logs[id][-1] if logs[id] else ZERO
             for id, version in known
-            if version not in logs[id]
+            if version not in logs[id] and (not logs[id] or logs[id][0].seq <= version.seq)
         }
 
     async def quarantine(self, events: Sequence[Event], why: str) -> None:

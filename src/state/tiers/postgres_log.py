@@ -82,9 +82,13 @@ FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS known(id, epoch, seq)
 LEFT JOIN LATERAL (
     SELECT epoch, seq FROM {events} WHERE conversation_id = known.id ORDER BY seq DESC LIMIT 1
 ) newest ON true
+LEFT JOIN LATERAL (
+    SELECT seq FROM {events} WHERE conversation_id = known.id ORDER BY seq LIMIT 1
+) oldest ON true
 WHERE NOT EXISTS (
     SELECT FROM {events} event WHERE event.conversation_id = known.id
         AND event.seq = known.seq AND event.epoch = known.epoch)
+    AND coalesce(oldest.seq, 0) <= known.seq
 """
 
 _QUARANTINE = """

@@ -34,7 +34,7 @@ from src.swarm.commands import (
     SetTools,
     Speaker,
 )
-from src.swarm.events import StatusChanged, TeamChanged
+from src.swarm.events import Deleted, StatusChanged, TeamChanged
 from src.swarm.models import Config, ConversationState, Participant, TeamRef, Tool
 from src.swarm.transitions import decide, fold
 from tests.unit.swarm.commanding import COMMANDS
@@ -156,6 +156,23 @@ def test_a_deleted_conversation_leaves_its_id_and_nothing_of_what_was_said() -> 
         created_by="somebody",
     )
     assert b"must know" not in encode_state(state)
+
+
+def test_the_tombstone_alone_folds_to_what_the_whole_log_does() -> None:
+    story = Story()
+    story.says("ada")
+    story.tell(Delete(), actor="operator")
+
+    event, meta = story.log[-1]
+    assert fold(None, event, meta) == story.state
+
+
+def test_a_tombstone_of_an_older_release_folds_alone_too() -> None:
+    meta = Meta(Version(2, 9), "key:0", "somebody", START)
+
+    state = fold(None, Deleted(), meta)
+
+    assert (state.status, state.version, state.created_by) == ("deleted", meta.version, "somebody")
 
 
 def test_a_team_is_named_and_the_same_again_changes_nothing() -> None:
