@@ -9,11 +9,12 @@ from typing import Any
 
 import structlog
 from cachetools import LRUCache
+from msgspec.structs import replace
 
 from src.state.configs import Record
 from src.state.errors import NotFound, TierUnavailable
 from src.swarm import inheritance
-from src.swarm.commands import Command
+from src.swarm.commands import Command, Create
 from src.swarm.config_service import ConfigService
 from src.swarm.configs.bots import BotConfig
 from src.swarm.configs.settings import VALUES, value_of
@@ -61,6 +62,20 @@ class InForce:
         """
         team = inheritance.team_of(state)
         return None if team is None else await self._record("team", team)
+
+    async def begun(self, create: Create) -> Create:
+        """Return the command with what its team has for the blackboard of a new conversation.
+
+        Raises:
+            DurableTierUnavailable: the team cannot be read now.
+        """
+        team = create.config.team_id or (create.team.id if create.team is not None else None)
+        record = None if team is None else await self._record("team", team)
+        if record is None:
+            return create
+        given = {value.id for value in create.blackboard}
+        more = tuple(value for value in record.body.defaults.blackboard if value.id not in given)
+        return replace(create, blackboard=(*create.blackboard, *more))
 
     async def inherited(self, state: ConversationState, *, exact: bool = False) -> Inherited:
         """Return what stands above a conversation.

@@ -63,14 +63,17 @@ _BEGIN = {
     responses=answer(Written, "Begun", status=201, example=_WRITTEN) | problems(409, 413),
 )
 async def begin(service: Service, caller: Caller, given: JsonBody, wish: WriteWish) -> Response:
-    """Begin a conversation; without an `id` the server makes one."""
+    """Begin a conversation; without an `id` the server makes one.
+
+    Values that its team has for the blackboard are on it, beside those given here.
+    """
     check_right(caller, Right.TALK)
     id = id_of(caller.id, wish.key) if wish.key_given else new_id()
     create = command("create", given, id=id)
     assert isinstance(create, Create)
     receipt = await service.submit(
         create.id,
-        create,
+        await service.in_force.begun(create),
         key=wish.key,
         actor=caller.id,
         durability=wish.durability,

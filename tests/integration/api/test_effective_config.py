@@ -57,6 +57,25 @@ async def test_each_value_says_where_it_comes_from_on_every_server(
     }
 
 
+async def test_new_conversation_has_the_blackboard_of_its_team(server: RunningServer) -> None:
+    board = [{"id": "pace", "value": {"words": 120}}, {"id": "mood", "value": "calm"}]
+    crew = {"id": "crew", "name": "Crew", "defaults": {"blackboard": board}}
+    async with server.as_("root", Role.ADMIN) as root:
+        await root.post("/api/v1/teams", json=crew)
+        begun = {
+            "id": "c-1",
+            "config": {"team_id": "crew"},
+            "blackboard": [{"id": "mood", "value": "keen"}],
+        }
+        assert (await root.post("/api/v1/conversations", json=begun)).status_code == 201
+        state = (await root.get("/api/v1/conversations/c-1")).json()
+
+    assert {one["id"]: one["value"] for one in state["blackboard"]} == {
+        "mood": "keen",
+        "pace": {"words": 120},
+    }
+
+
 async def test_only_members_and_who_reads_all_see_it(server: RunningServer) -> None:
     async with server.as_("zoe") as zoe, server.as_("eve") as eve:
         await zoe.post("/api/v1/conversations", json={"id": "c-1"})

@@ -285,6 +285,26 @@ async def test_every_kind_has_versions_differences_and_a_way_back(
     ]
 
 
+@pytest.mark.parametrize(("kind", "id", "data", "patch", "path"), EVERY_KIND)
+async def test_every_kind_is_invalidated_on_the_other_server(
+    servers_of_two: tuple[ConfigService, ConfigService],
+    kind: str,
+    id: str,
+    data: bytes,
+    patch: dict[str, object],
+    path: str,
+) -> None:
+    here, there = servers_of_two
+    await here.create(kind, id, data, "ada")
+    assert (await there.get(kind, id)).version == 1
+    await here.patch(kind, id, patch, "ada")
+
+    async def is_there() -> bool:
+        return (await there.get(kind, id)).version == 2
+
+    await eventually(is_there, within_s=2, what=f"the {kind} on the other server")
+
+
 async def test_rollback_and_difference_need_versions_that_there_were(
     configs: ConfigService,
 ) -> None:
