@@ -125,8 +125,9 @@ def test_lock_that_names_hosts_stays_out_of_git() -> None:
     assert "uv.lock" in ignored
 
 
-def test_decisions_are_numbered_without_a_gap() -> None:
-    numbers = [int(path.name[:4]) for path in sorted((ROOT / "docs" / "adr").glob("*.md"))]
+@pytest.mark.parametrize("numbered", ["docs/adr/*.md", "alembic/versions/*.py"])
+def test_decisions_and_revisions_are_numbered_without_a_gap(numbered: str) -> None:
+    numbers = sorted(int(path.name[:4]) for path in ROOT.glob(numbered))
     assert numbers == list(range(1, len(numbers) + 1))
 
 

@@ -36,6 +36,7 @@ from src.api.routes import (
     internal,
     live,
     operations,
+    sessions,
     turns,
     users,
     webhooks,
@@ -172,7 +173,7 @@ def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | 
 def _add_routes(app: FastAPI) -> None:
     v1 = APIRouter(prefix="/api/v1")
     # Before the conversations' own: /save-turn is no id.
-    for room in (turns, events, history, files, effective_config, conversations):
+    for room in (turns, sessions, events, history, files, effective_config, conversations):
         v1.include_router(room.router)
     people = (auth.router, users.router)
     for router in (*configs.ROUTERS, changes.router, webhooks.router, *people):

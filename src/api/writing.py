@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from src.api.auth.principals import Principal, Right
 from src.api.auth.rules import check_command, check_right, speaker
 from src.api.bodies import Body, command
 from src.api.dependencies import Wish
 from src.state.models import Durability, Version
-from src.swarm.commands import Command, Delete
+from src.swarm.commands import Command, Delete, SaveSession
 from src.swarm.erasing import Erasing
 from src.swarm.forwarding import Receipt
 from src.swarm.models import ConversationState
 from src.swarm.service import SwarmService
+from src.swarm.sessions import authored, unlogged, with_members
+
+_PAGE = 1000
 
 
 async def submit(
@@ -72,6 +76,32 @@ async def save_turn(
         state = await _state(service, conversation_id, wish.at_least)
         body = {**body, "user_id": speaker(caller, state).id}
     return await submit(service, caller, conversation_id, command("save_turn", body), wish)
+
+
+async def save_session(
+    service: SwarmService,
+    caller: Principal,
+    conversation_id: str,
+    session: SaveSession,
+    wish: Wish,
+) -> Receipt:
+    """Add what the log lacks of a session, once: its id is the key."""
+    state = await _state(service, conversation_id, wish.at_least)
+    check_command(caller, state, session)
+    lacking = authored(with_members(state, session, state.updated_at), session.messages)
+    before: int | None = None
+    seen = state.version.seq
+    while lacking:
+        page = await service.messages(conversation_id, before=before, limit=_PAGE)
+        # All of the log's up to the newest one of the first page are looked at.
+        seen = max(seen, *(message.seq for message in page.messages), 0)
+        lacking = unlogged(lacking, page.messages)
+        if page.next_cursor is None:
+            break
+        before = int(page.next_cursor)
+    asked = replace(session, messages=lacking, seen_seq=seen)
+    wish = Wish(session.id, wish.if_seq, wish.durability, wish.at_least, True)
+    return await submit(service, caller, conversation_id, asked, wish)
 
 
 def _check_may_write(caller: Principal) -> None:

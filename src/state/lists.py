@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import literal, select, text, tuple_
+from sqlalchemy import DateTime, column, literal, select, text, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from src.state.configs import fetch
@@ -21,6 +21,16 @@ _MESSAGES = text("""
 SELECT seq, body FROM events
 WHERE conversation_id = :id AND type = :type AND seq < :before ORDER BY seq DESC LIMIT :limit
 """)
+
+
+_NOW = (
+    text(
+        "SELECT CASE WHEN pg_is_in_recovery() "
+        "THEN pg_last_xact_replay_timestamp() ELSE now() END AS as_of"
+    )
+    .columns(column("as_of", DateTime(timezone=True)))
+    .subquery()
+)
 
 
 class ConversationLists:
@@ -42,8 +52,12 @@ class ConversationLists:
 
     async def summaries(
         self, *, member: str | None, after: tuple[datetime, str] | None, limit: int
-    ) -> Sequence[Any]:
-        """Return summary rows, newest conversation first, beyond the (created_at, id) `after`."""
+    ) -> tuple[datetime, Sequence[Any]]:
+        """Return summary rows, newest conversation first, beyond the (created_at, id) `after`.
+
+        They come with the time of which they are: the database's own, of a replica the newest that
+        it has followed.
+        """
         table = conversation_summaries
         query = select(table).where(table.c.status != "deleted")
         if member is not None:
@@ -52,5 +66,9 @@ class ConversationLists:
         place = tuple_(table.c.created_at, table.c.conversation_id)
         if after is not None:
             query = query.where(place < tuple_(literal(after[0]), literal(after[1])))
-        query = query.order_by(place.desc()).limit(limit)
-        return await fetch(self._engine, query, self._way)
+        page = query.order_by(place.desc()).limit(limit).subquery()
+        # Joined to the time, which so comes with an empty page too.
+        both = select(_NOW.c.as_of, page).select_from(_NOW.outerjoin(page, true()))
+        newest_first = (page.c.created_at.desc(), page.c.conversation_id.desc())
+        rows = await fetch(self._engine, both.order_by(*newest_first), self._way)
+        return rows[0]["as_of"], [row for row in rows if row["conversation_id"] is not None]

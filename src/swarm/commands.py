@@ -141,6 +141,27 @@ class SaveTurn(_Command, frozen=True, gc=False, tag="save_turn"):
     bot_id: Id | None = None
 
 
+class SavedMessage(_Input, frozen=True, gc=False):
+    """A turn of a saved session; without an author it is the usual one's of its role."""
+
+    text: Text
+    role: Role = "user"
+    author: Speaker | None = None
+    id: Id | None = None
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
+
+
+class SaveSession(_Command, frozen=True, gc=False, tag="save_session"):
+    """Add what a session said and the log lacks; see `sessions.py`."""
+
+    id: Id
+    messages: Annotated[tuple[SavedMessage, ...], Meta(max_length=bounds.SESSION_MESSAGES)] = ()
+    participants: Annotated[tuple[NewParticipant, ...], Meta(max_length=bounds.PARTICIPANTS)] = ()
+    duration_s: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    seen_seq: Count = 0
+
+
 # --- settings and members ------------------------------------------------------------------------
 
 
@@ -301,6 +322,7 @@ class CountUsage(_Command, frozen=True, gc=False, tag="count"):
 Command = (
     PostMessage
     | SaveTurn
+    | SaveSession
     | CountUsage
     | SetParticipantState
     | Create

@@ -91,6 +91,15 @@ class MessageAdded(_Event, frozen=True, gc=False, tag="message_added"):
     message: Message
 
 
+class SessionSaved(_Event, frozen=True, gc=False, tag="session_saved"):
+    """A session is over and all of its turns are logged: none of them is anybody's to answer."""
+
+    id: str
+    duration_s: float
+    added: int
+    """How many of its turns had not been logged before."""
+
+
 class ConfigChanged(_Event, frozen=True, gc=False, tag="config_changed"):
     """The whole config after the change, and the names of the fields that differ."""
 
@@ -182,6 +191,7 @@ ConversationEvent = (
     | Branched
     | StatusChanged
     | Deleted
+    | SessionSaved
     | ConfigChanged
     | TeamChanged
     | ToolsChanged

@@ -123,7 +123,9 @@ class Host:
         fresh = [
             turn
             for turn in entry.state.messages
-            if turn.seq in seqs and not self._outage.holds(entry.id, turn.id)
+            if turn.seq in seqs
+            and turn.seq > entry.state.started_seq
+            and not self._outage.holds(entry.id, turn.id)
         ]
         # An exchange that a client saved whole brings its own answer.
         answered = {turn.reply_to for turn in fresh}

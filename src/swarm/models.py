@@ -318,7 +318,7 @@ class ConversationState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     schema: int = SCHEMA
     status: Status = "ready"
     started_seq: int = 0
-    """Where in the log it was last started: turns before that are nobody's to answer."""
+    """Where in the log it was started or saved last: turns before are nobody's to answer."""
     config: Config = Config()
     participants: tuple[Participant, ...] = ()
     available_tools: tuple[Tool, ...] = ()

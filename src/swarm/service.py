@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
-import msgspec
 from cachetools import LRUCache
-from msgspec.structs import replace
 
 from src.state.aggregates import Aggregates
 from src.state.buffers import Buffer
@@ -24,53 +22,28 @@ from src.state.errors import (
     OutcomeUnknown,
     OwnershipLost,
     OwnershipUnknown,
-    Refused,
     StateError,
 )
 from src.state.lists import ConversationLists
 from src.state.models import Durability, Entry, Event, Read, Version
 from src.state.ownership.membership import Membership
 from src.state.protocols import EventLog
-from src.swarm.codec import decode_event
+from src.swarm import pages
 from src.swarm.commands import Command, PostMessage
 from src.swarm.config_service import ConfigService
-from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
-from src.swarm.events import MessageAdded
+from src.swarm.conversations import CONVERSATIONS
 from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder, Receipt, encode_forwarded
 from src.swarm.handover import Handover
 from src.swarm.history import History
 from src.swarm.in_force import InForce
 from src.swarm.inheritance import Asked
-from src.swarm.models import ConversationState, Message
+from src.swarm.models import ConversationState
 from src.swarm.outage import Outage
 from src.swarm.pending import PendingEvent
 
 _OWNER_HINTS = 50_000
 _RETRY_S = 0.1
-
-
-class MessagePage(msgspec.Struct, frozen=True, gc=False):
-    """Messages newest first; `next_cursor` is the seq to go on below, None at the beginning."""
-
-    messages: tuple[Message, ...]
-    next_cursor: str | None
-    as_of: Version
-
-
-class Summary(msgspec.Struct, frozen=True, gc=False):
-    """A conversation in a list, as of `seq`."""
-
-    id: str
-    seq: int
-    status: str
-    goal: str
-    created_by: str
-    members: tuple[str, ...]
-    turns: int
-    last_text: str
-    created_at: datetime
-    updated_at: datetime
 
 
 class SwarmService:
@@ -138,14 +111,14 @@ class SwarmService:
 
     async def messages(
         self, conversation_id: str, *, before: int | None, limit: int
-    ) -> MessagePage:
+    ) -> pages.MessagePage:
         """Return a page of messages, newest first, complete up to the newest logged one."""
         read = await self.read(conversation_id)
         top = (1 << 62) if before is None else before
         rows = await self._lists.messages(conversation_id, top, limit)
-        messages = tuple(_message(seq, body) for seq, body in rows)
+        messages = tuple(pages.message(seq, body) for seq, body in rows)
         more = str(rows[-1][0]) if len(rows) == limit else None
-        return MessagePage(messages, more, read.entry.version)
+        return pages.MessagePage(messages, more, read.entry.version)
 
     async def events(self, conversation_id: str, *, after: int, limit: int) -> Sequence[Event]:
         """Return logged events with seq > `after`, in order."""
@@ -154,30 +127,16 @@ class SwarmService:
 
     async def list(
         self, *, member: str | None, cursor: str | None, limit: int
-    ) -> tuple[Sequence[Summary], str | None]:
-        """Return conversations, newest first (of one member), and the cursor of the next page.
+    ) -> pages.SummaryPage:
+        """Return conversations, newest first (of one member).
 
         Raises:
             Refused: a cursor that no list gave out.
         """
-        rows = await self._lists.summaries(member=member, after=_place(cursor), limit=limit)
-        page = [
-            Summary(
-                row["conversation_id"],
-                row["seq"],
-                row["status"],
-                row["goal"],
-                row["created_by"],
-                tuple(row["members"]),
-                row["turns"],
-                row["last_text"],
-                row["created_at"],
-                row["updated_at"],
-            )
-            for row in rows
-        ]
-        last = page[-1] if len(page) == limit else None
-        return page, f"{last.created_at.isoformat()}~{last.id}" if last else None
+        as_of, rows = await self._lists.summaries(
+            member=member, after=pages.place(cursor), limit=limit
+        )
+        return pages.summaries(as_of, rows, limit)
 
     def follow(
         self, conversation_id: str, *, after: int
@@ -327,23 +286,3 @@ class SwarmService:
                 # It may be in the log: nobody may be told that nothing changed.
                 raise failure from None
             raise
-
-
-def _message(seq: int, body: bytes) -> Message:
-    fact = decode_event(MESSAGE_ADDED, 1, body)
-    assert isinstance(fact, MessageAdded)
-    return replace(fact.message, seq=seq)
-
-
-def _place(cursor: str | None) -> tuple[datetime, str] | None:
-    if cursor is None:
-        return None
-    moment, mark, conversation_id = cursor.partition("~")
-    try:
-        at = datetime.fromisoformat(moment)
-    except ValueError:
-        at = None
-    if not mark or at is None or at.tzinfo is None:
-        detail = "cursor was not given out by this list; start without one"
-        raise Refused("invalid", detail, field="cursor")
-    return at, conversation_id

@@ -20,9 +20,11 @@ from src.swarm import (
     bounds,
     branching,
     configuring,
+    creating,
     free_json,
     lifecycle,
     members,
+    sessions,
     subtasks,
     tool_calls,
     turns,
@@ -46,6 +48,7 @@ from src.swarm.commands import (
     RemoveParticipant,
     ReportConfigVersion,
     RequestToolCall,
+    SaveSession,
     SaveTurn,
     SetParticipantState,
     SetSubtask,
@@ -67,6 +70,7 @@ from src.swarm.events import (
     ParticipantRemoved,
     ParticipantStateChanged,
     ParticipantUpdated,
+    SessionSaved,
     StatusChanged,
     SubtaskDeleted,
     SubtaskSet,
@@ -78,7 +82,7 @@ from src.swarm.events import (
     UsageCounted,
 )
 from src.swarm.inheritance import Asked, Inherited, Ruled, in_effect
-from src.swarm.models import BlackboardItem, ConversationState
+from src.swarm.models import ConversationState
 
 _encode = msgspec.json.Encoder().encode
 
@@ -93,6 +97,7 @@ _Growing = (
     | SetSubtask
     | RequestToolCall
     | FinishToolCall
+    | SaveSession
 )
 """The commands that can make the state larger than a snapshot may be."""
 _Bounded = (
@@ -159,7 +164,7 @@ def fold(
             return lifecycle.erased(event, meta)
         if not isinstance(event, Created):
             raise Undecodable(f"event {meta.event_id}", "the log does not begin with `created`")
-        return _first(event, meta)
+        return creating.created(event, meta)
     changes = _changes(state, event, meta)
     return replace(state, version=meta.version, updated_at=meta.at, **changes)
 
@@ -218,6 +223,8 @@ def _growing(
             return subtasks.assign(state, command, context)
         case RequestToolCall():
             return tool_calls.request(state, command, context)
+        case SaveSession():
+            return sessions.save(state, command, context)
         case FinishToolCall():
             return tool_calls.finish(state, command, context)
         case _:
@@ -237,6 +244,8 @@ def _changes(state: ConversationState, event: ConversationEvent, meta: Meta) -> 
             return {"blackboard": blackboard.changed(state, event, meta)}
         case BatonPassed():
             return {"baton": members.passed(event, meta)}
+        case SessionSaved():
+            return {"started_seq": meta.version.seq}
         case StatusChanged(status="running"):
             return {"status": "running", "started_seq": meta.version.seq}
         case StatusChanged(status=status):
@@ -276,43 +285,10 @@ def _changes(state: ConversationState, event: ConversationEvent, meta: Meta) -> 
 
 def _begun(command: Command, context: Context) -> tuple[ConversationEvent, ...]:
     if isinstance(command, Create):
-        return (_created(command, context),)
+        return (creating.create(command, context),)
     if isinstance(command, Branch):
         return branching.begin(command, context)
     raise NotFound("conversation", "with this id")
-
-
-def _created(command: Create, context: Context) -> Created:
-    new = tuple(
-        members.joined(participant, context.at, f"participants[{index}]")
-        for index, participant in enumerate(command.participants)
-    )
-    bounds.unique((participant.id for participant in new), "participants[{}].id")
-    return Created(
-        id=command.id,
-        config=configuring.accepted(command.config, "config"),
-        participants=new,
-        team=command.team,
-        available_tools=configuring.accepted_tools(command.available_tools, "available_tools"),
-        blackboard=blackboard.from_assignments(command.blackboard, "blackboard"),
-    )
-
-
-def _first(event: Created, meta: Meta) -> ConversationState:
-    return ConversationState(
-        id=event.id,
-        version=meta.version,
-        created_at=meta.at,
-        updated_at=meta.at,
-        created_by=meta.actor,
-        config=event.config,
-        participants=event.participants,
-        available_tools=event.available_tools,
-        team=event.team,
-        blackboard=tuple(
-            BlackboardItem(value.id, value.value, meta.at, meta.actor) for value in event.blackboard
-        ),
-    )
 
 
 def _check_size(

@@ -34,8 +34,10 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _ROLES: dict[AuthorKind, Role] = {"person": "user", "bot": "assistant", "system": "system"}
 
 
-def post(state: ConversationState, command: PostMessage, context: Context) -> MessageAdded:
-    """Decide one turn."""
+def post(
+    state: ConversationState, command: PostMessage, context: Context, index: int = 0
+) -> MessageAdded:
+    """Decide one turn, the index-th event of its command."""
     speaker = command.author
     _check_storable(speaker.id, "author.id")
     _check_storable(speaker.name, "author.name")
@@ -58,7 +60,7 @@ def post(state: ConversationState, command: PostMessage, context: Context) -> Me
         raise Refused("invalid", "ended_at is before started_at; swap them", field="ended_at")
     return MessageAdded(
         Message(
-            id=command.id or event_id(context.key, 0),
+            id=command.id or event_id(context.key, index),
             author=author,
             role=command.role or _ROLES[speaker.kind],
             text=command.text,
@@ -78,13 +80,12 @@ def save(
     state: ConversationState, command: SaveTurn, context: Context
 ) -> tuple[MessageAdded, MessageAdded]:
     """Decide the two turns of a saved exchange."""
-    people = [member.id for member in state.participants if member.kind == "person"]
-    user = command.user_id or (people[0] if len(people) == 1 else "user")
-    bot = command.bot_id or _usual_bot(state)
-    replier = Speaker("bot", bot) if bot else Speaker("system", "assistant")
-    asked = _exchange(
-        state, Speaker("person", user), command.user_message, "user", context, 0, "user"
-    )
+    asker, replier = usual_author(state, "user"), usual_author(state, "assistant")
+    if command.user_id is not None:
+        asker = Speaker("person", command.user_id)
+    if command.bot_id is not None:
+        replier = Speaker("bot", command.bot_id)
+    asked = _exchange(state, asker, command.user_message, "user", context, 0, "user")
     answered = _exchange(
         state, replier, command.assistant_message, "assistant", context, 1, "assistant"
     )
@@ -208,6 +209,19 @@ def _exchange(
     _check_text(text, f"{name}_message")
     at = context.at
     return MessageAdded(Message(event_id(context.key, index), author, role, text, at, at))
+
+
+def usual_author(state: ConversationState, role: Role) -> Speaker:
+    """Return who says what comes without an author.
+
+    A user's words are the only person's, else "user"'s; an assistant's the default bot's, else the
+    only bot's, else those of the author "assistant" of kind system.
+    """
+    if role == "user":
+        people = [member.id for member in state.participants if member.kind == "person"]
+        return Speaker("person", people[0] if len(people) == 1 else "user")
+    bot = _usual_bot(state) if role == "assistant" else None
+    return Speaker("system", role) if bot is None else Speaker("bot", bot)
 
 
 def _usual_bot(state: ConversationState) -> str | None:

@@ -117,6 +117,7 @@ RULES: dict[str, Rule] = {
     "POST /api/v1/conversations/save-turn": Rule(
         OWNERS, {"conversation_id": OWN_ROOM, "user_message": "a", "assistant_message": "b"}
     ),
+    "POST /api/v1/sessions/save": Rule(FULL, {"conversation_id": OWN_ROOM}),
     f"GET {_ROOM}/events": Rule(OWN_READERS),
     f"GET {_ROOM}/stream": Rule(OWN_READERS),
     f"GET {_ROOM}/at": Rule(OWN_READERS),

@@ -22,6 +22,7 @@ from src.swarm.commands import (
     PostMessage,
     ReportConfigVersion,
     RequestToolCall,
+    SaveSession,
     SaveTurn,
     SetTeam,
     SetTools,
@@ -30,7 +31,7 @@ from src.swarm.commands import (
 from src.swarm.models import ConversationState
 
 _CREATORS = (PatchConfig, SetTeam, SetTools, Delete)
-_WORKERS = (CountUsage, ReportConfigVersion, RequestToolCall, FinishToolCall)
+_WORKERS = (CountUsage, ReportConfigVersion, RequestToolCall, FinishToolCall, SaveSession)
 
 
 def may_read(caller: Principal, state: ConversationState) -> bool:

@@ -103,8 +103,9 @@ async def list_conversations(
         if member not in (None, caller.id):
             raise Forbidden("members list their own conversations; leave `member` out")
         member = caller.id
-    page, following = await service.list(member=member, cursor=_opened(cursor), limit=limit)
-    return json_response(ConversationList(tuple(page), _sealed(following)))
+    page = await service.list(member=member, cursor=_opened(cursor), limit=limit)
+    following = _sealed(page.next_cursor)
+    return json_response(ConversationList(page.conversations, following, page.as_of))
 
 
 @router.get(

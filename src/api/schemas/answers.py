@@ -13,7 +13,7 @@ from starlette.responses import Response
 from src.state.models import Durability, Event
 from src.state.records.files import File
 from src.swarm.models import Message, Parent
-from src.swarm.service import Summary
+from src.swarm.pages import Summary
 
 _encode = msgspec.json.Encoder().encode
 
@@ -53,6 +53,16 @@ class Saved(msgspec.Struct, frozen=True, gc=False):
     """A turn that was saved."""
 
     status: Literal["saved"]
+    version: str
+    durability: Durability
+    repeated: bool = False
+
+
+class SessionKept(msgspec.Struct, frozen=True, gc=False):
+    """A session that was saved; `summary_id` names it in the log (`session_saved`)."""
+
+    status: Literal["saved"]
+    summary_id: str
     version: str
     durability: Durability
     repeated: bool = False
@@ -117,10 +127,14 @@ class FileList(msgspec.Struct, frozen=True, gc=False):
 
 
 class ConversationList(msgspec.Struct, frozen=True, gc=False):
-    """Conversations, newest first; each as of its `seq`, up to 5 s behind its log."""
+    """Conversations, newest first; each as of its `seq`, up to 5 s behind its log.
+
+    `as_of`: when PostgreSQL answered, or for a replica up to when it has followed.
+    """
 
     conversations: tuple[Summary, ...]
     next_cursor: str | None
+    as_of: datetime
 
 
 class Alive(msgspec.Struct, frozen=True, gc=False):

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from src.api.auth import forms
 from src.api.problems import MEDIA_TYPE, Problem
-from src.api.schemas import answers, configs, effective, structs, webhooks
+from src.api.schemas import answers, configs, effective, requests, structs, webhooks
 from src.swarm.commands import BEGINNINGS, Command
 from src.swarm.configs import settings
 from src.swarm.models import ConversationState
@@ -30,7 +30,9 @@ _DOCUMENTED: tuple[type, ...] = (
     answers.Written,
     answers.Posted,
     answers.Saved,
+    requests.SessionMember,
     answers.BranchBegun,
+    answers.SessionKept,
     answers.MessageList,
     answers.EventList,
     answers.FileInfo,

@@ -169,7 +169,9 @@ def _(info: inspect.VarTupleType) -> Schema:
 
 @_schema.register
 def _(info: inspect.DictType) -> Schema:
-    return {"type": "object", "additionalProperties": _schema(info.value_type)}
+    names, values = _schema(info.key_type), _schema(info.value_type)
+    schema = {"type": "object", "propertyNames": names, "additionalProperties": values}
+    return _bounded(schema, minProperties=info.min_length, maxProperties=info.max_length)
 
 
 def _bounded(schema: Schema, **bounds: float | str | None) -> Schema:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import httpx
 
@@ -179,7 +180,9 @@ async def test_members_list_their_own_conversations_page_by_page(server: Running
         bad = await zoe.get("/api/v1/conversations", params={"cursor": "nonsense"})
 
     assert listed == [f"c-{number}" for number in (4, 3, 2, 1, 0)]
-    assert others.json() == {"conversations": [], "next_cursor": None}
+    assert (others.json()["conversations"], others.json()["next_cursor"]) == ([], None)
+    # An empty list too says of when it is.
+    assert datetime.fromisoformat(others.json()["as_of"]).tzinfo is not None
     assert asked.status_code == 403
     assert (bad.status_code, bad.json()["errors"][0]["field"]) == (422, "cursor")
 

@@ -27,6 +27,8 @@ from src.swarm.commands import (
     RemoveParticipant,
     ReportConfigVersion,
     RequestToolCall,
+    SavedMessage,
+    SaveSession,
     SaveTurn,
     SetParticipantState,
     SetSubtask,
@@ -91,6 +93,20 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
         tool_calls=_some(st.builds(ToolUse, THINGS, THINGS, OBJECTS, RAWS)),
     ),
     st.builds(SaveTurn, WORDS, WORDS, st.none() | PEOPLE, st.none() | BOTS),
+    st.builds(
+        SaveSession,
+        THINGS,
+        _some(
+            st.builds(
+                SavedMessage,
+                WORDS,
+                st.sampled_from(["user", "assistant", "tool"]),
+                author=st.none() | _speakers,
+                started_at=st.none() | MOMENTS,
+            )
+        ),
+        seen_seq=st.integers(0, 20),
+    ),
     st.builds(PatchConfig, _patches.map(lambda value: Raw(msgspec.json.encode(value)))),
     st.builds(SetTeam, st.none() | st.builds(TeamRef, THINGS, TEXTS, st.integers(0, 9))),
     st.builds(SetTools, _some(st.builds(Tool, THINGS, TEXTS, OBJECTS))),
