@@ -13,6 +13,7 @@ from src.state.models import Durability, Version
 from src.swarm.commands import Command, Delete, SaveSession
 from src.swarm.erasing import Erasing
 from src.swarm.forwarding import Receipt
+from src.swarm.inheritance import in_effect
 from src.swarm.models import ConversationState
 from src.swarm.service import SwarmService
 from src.swarm.sessions import authored, unlogged, with_members
@@ -88,7 +89,8 @@ async def save_session(
     """Add what the log lacks of a session, once: its id is the key."""
     state = await _state(service, conversation_id, wish.at_least)
     check_command(caller, state, session)
-    lacking = authored(with_members(state, session, state.updated_at), session.messages)
+    ruled = in_effect(state, await service.in_force.inherited(state))
+    lacking = authored(with_members(ruled, session, state.updated_at), session.messages)
     before: int | None = None
     seen = state.version.seq
     while lacking:

@@ -15,7 +15,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from src.swarm import free_json, layers, limits
-from src.swarm.commands import Command, PostMessage, RequestToolCall, SaveTurn
+from src.swarm.commands import Command, PostMessage, RequestToolCall, SaveSession, SaveTurn
 from src.swarm.configs.bots import ProviderNames, stage_options
 from src.swarm.free_json import EMPTY
 from src.swarm.limits import EffectiveLimits, Limits
@@ -92,7 +92,7 @@ class Ruled(msgspec.Struct, frozen=True, gc=False):
 
 
 Asked = Command | Ruled
-RULED = (PostMessage, SaveTurn, RequestToolCall)
+RULED = (PostMessage, SaveTurn, SaveSession, RequestToolCall)
 """Commands that may look at what is inherited; `is_ruled` says whether one does."""
 
 

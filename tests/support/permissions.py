@@ -121,6 +121,7 @@ RULES: dict[str, Rule] = {
     f"GET {_ROOM}/events": Rule(OWN_READERS),
     f"GET {_ROOM}/stream": Rule(OWN_READERS),
     f"GET {_ROOM}/at": Rule(OWN_READERS),
+    f"GET {_ROOM}/export": Rule(OWN_READERS),
     f"POST {_ROOM}/branch": Rule(OWNERS, {}),
     "WS /ws/live": Rule(OWN_READERS, query=_LIVE),
     "WS /api/v1/ws/live": Rule(OWN_READERS, query=_LIVE),

@@ -1,14 +1,14 @@
-"""The past of a conversation: its state at a point, and branches that begin there."""
+"""The past of a conversation: its state at a point, branches that begin there, and all of it."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BeforeValidator
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from src.api import headers
 from src.api.auth.principals import Right
@@ -22,10 +22,12 @@ from src.api.dependencies import (
     Service,
     WriteWish,
 )
+from src.api.export import MEDIA_TYPE, export
 from src.api.ids import id_of, new_id
+from src.api.lifespan import Drain
 from src.api.schemas.answers import BranchBegun, json_response
-from src.api.schemas.openapi import answer, body, problems
-from src.state.models import Where
+from src.api.schemas.openapi import Responses, answer, body, problems
+from src.state.models import Entry, Where
 from src.swarm.bounds import Id, Moment
 from src.swarm.branching import branch_of
 from src.swarm.models import ConversationState
@@ -39,6 +41,15 @@ _BRANCHED = {
     "version": "1.3",
     "durability": "logged",
     "repeated": False,
+}
+
+
+_EXPORT: Responses = {
+    200: {
+        "description": "JSON Lines: a StateLine, an EventLine for each event, an EndLine; `line` "
+        "says which one it is",
+        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+    }
 }
 
 
@@ -79,7 +90,7 @@ async def read_at(
     time: Time = None,
 ) -> Response:
     """Read the state after event `seq`, at `time`, or after whichever of them is earlier."""
-    await _check_reader(service, caller, conversation_id, at_least)
+    await _read(service, caller, conversation_id, at_least)
     entry = await service.history.at(conversation_id, seq=seq, time=time)
     content = service.body(entry)
     response = Response()
@@ -105,7 +116,7 @@ async def branch(
     """Begin a new conversation with the state that this one had; this one stays as it is."""
     check_right(caller, Right.TALK)
     wanted = decoded(_From, given)
-    await _check_reader(service, caller, conversation_id, wish.at_least)
+    await _read(service, caller, conversation_id, wish.at_least)
     source = await service.history.at(conversation_id, seq=wanted.seq, time=wanted.time)
     made = id_of(caller.id, f"{conversation_id} {wish.key}") if wish.key_given else new_id()
     asked = branch_of(source, wanted.id or made)
@@ -130,9 +141,40 @@ async def branch(
     )
 
 
-async def _check_reader(
+@router.get(
+    "/{conversation_id}/export",
+    summary="Export a conversation",
+    response_class=StreamingResponse,
+    responses=_EXPORT | problems(404),
+)
+async def export_all(
+    request: Request,
+    conversation_id: ConversationId,
+    service: Service,
+    caller: Caller,
+    at_least: AtLeast,
+    after: Annotated[
+        int, Query(ge=0, le=2**53 - 1, description="Go on after this event, without the state")
+    ] = 0,
+) -> StreamingResponse:
+    """Stream the state and every event as JSON Lines; without an `end` line it was cut."""
+    entry = await _read(service, caller, conversation_id, at_least)
+    drain = cast("Drain", request.app.state.drain)
+    return StreamingResponse(
+        export(service, drain, entry, after=after),
+        media_type=MEDIA_TYPE,
+        headers={
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'attachment; filename="{conversation_id}.jsonl"',
+            "X-Swarm-Version": entry.version.token,
+        },
+    )
+
+
+async def _read(
     service: Service, caller: Caller, conversation_id: str, at_least: AtLeast
-) -> None:
-    """Who may read the conversation now may read all of its past."""
+) -> Entry[ConversationState]:
+    """Read what is there now: who may do so may read all of its past."""
     found = await service.read(conversation_id, at_least=at_least)
     check_read(caller, found.entry.state)
+    return found.entry
