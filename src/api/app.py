@@ -25,6 +25,7 @@ from src.api.lifespan import Drain, Opened, OpenRuntime, lifespan, runtime_from_
 from src.api.middleware import Around, BodyLimit, Traffic
 from src.api.rate_limits import RateLimits
 from src.api.routes import (
+    api_keys,
     auth,
     changes,
     configs,
@@ -91,7 +92,7 @@ _TAGS = [
     {"name": "settings", "description": "What every conversation inherits, with versions"},
     {"name": "changes", "description": "What was committed to configs, for consumers outside"},
     {"name": "webhooks", "description": "The same, sent to you and signed"},
-    {"name": "people", "description": "Users, their sessions and profiles"},
+    {"name": "people", "description": "Users, their sessions and profiles; keys of services"},
     {"name": "operations", "description": "Health, status, metrics"},
 ]
 _DESCRIPTION = (
@@ -175,7 +176,7 @@ def _add_routes(app: FastAPI) -> None:
     # Before the conversations' own: /save-turn is no id.
     for room in (turns, sessions, events, history, files, effective_config, conversations):
         v1.include_router(room.router)
-    people = (auth.router, users.router)
+    people = (auth.router, users.router, api_keys.router)
     for router in (*configs.ROUTERS, changes.router, webhooks.router, *people):
         v1.include_router(router)
     app.include_router(v1)

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from src.api import headers
 from src.api.auth.accounts import Accounts
 from src.api.auth.door import Door
+from src.api.auth.keys import ServiceKeys
 from src.api.auth.principals import Principal, Right
 from src.api.auth.rules import check_right
 from src.api.bodies import Body, read_object
@@ -96,6 +97,10 @@ async def _accounts(connection: HTTPConnection) -> Accounts:
     return cast("Accounts", connection.state.accounts)
 
 
+async def _keys(connection: HTTPConnection) -> ServiceKeys:
+    return cast("ServiceKeys", connection.state.keys)
+
+
 async def _body(request: Request) -> Body:
     return read_object(await request.body())
 
@@ -109,6 +114,7 @@ Webhooks = Annotated[WebhookService, Depends(_webhooks)]
 Settings = Annotated[ApiSettings, Depends(_settings)]
 Caller = Annotated[Principal, Depends(_caller)]
 AccountsOf = Annotated[Accounts, Depends(_accounts)]
+KeysOf = Annotated[ServiceKeys, Depends(_keys)]
 JsonBody = Annotated[Body, Depends(_body)]
 
 

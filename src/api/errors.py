@@ -3,6 +3,7 @@
 ApiError
 ├── Unauthorized          no token, or one that is not valid
 │   └── NotLoggedIn       email and password, or a refresh token, that do not let anybody in
+├── IdentityProviderAway  a token of the identity provider, and no key yet to check it with
 ├── Forbidden             a valid token without the right to this
 ├── RateLimited           asked more often than it may
 ├── CutShort              a body that ended before it was whole
@@ -34,6 +35,10 @@ class NotLoggedIn(Unauthorized):
 
     def __init__(self, why: str) -> None:
         ApiError.__init__(self, why)
+
+
+class IdentityProviderAway(ApiError):
+    """The identity provider's keys cannot be had now, so its tokens cannot be judged."""
 
 
 class Forbidden(ApiError):

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Protocol, TypedDict
 
 from fastapi import FastAPI
@@ -14,6 +14,8 @@ from pydantic import SecretStr
 
 from src.api.auth.accounts import Accounts
 from src.api.auth.door import Door
+from src.api.auth.identity_provider import open_provider
+from src.api.auth.keys import ServiceKeys
 from src.api.auth.passwords import Passwords
 from src.api.settings import ApiSettings
 from src.invalidation.changes import ChangeFeed
@@ -93,6 +95,7 @@ class State(TypedDict):
     webhooks: WebhookService
     accounts: Accounts
     erasing: Erasing
+    keys: ServiceKeys
 
 
 def internal_secret(jwt_secret: str) -> str:
@@ -131,8 +134,11 @@ def lifespan(
             people = runtime.people
             runtime.status.bounded += [people.revocations.buffers, passwords.buffers]
             opened(runtime)
-            door.open(people.revocations)
-            with passwords.open():
+            keys = ServiceKeys(people.keys)
+            async with AsyncExitStack() as stack:
+                provider = await stack.enter_async_context(open_provider(settings, people.users))
+                door.open(people.revocations, keys, provider)
+                stack.enter_context(passwords.open())
                 yield {
                     "service": runtime.service,
                     "status": runtime.status,
@@ -143,6 +149,7 @@ def lifespan(
                     "webhooks": runtime.webhooks,
                     "erasing": runtime.erasing,
                     "accounts": Accounts(people, passwords, settings),
+                    "keys": keys,
                 }
 
     return live

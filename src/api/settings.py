@@ -14,6 +14,8 @@ from src.state.rates import RateSetting, parse_rate
 
 Profile = Literal["development", "staging", "production"]
 
+ROLES = ("admin", "editor", "member", "service", "viewer")
+"""The roles, by name."""
 _REGISTRATION = {"development": "open", "staging": "closed", "production": "closed"}
 
 
@@ -38,6 +40,16 @@ class ApiSettings(BaseSettings):
     """Whether people may register themselves. Not set: in development they may."""
     password_threads: int = Field(default=2, ge=1, le=64)
     """Passwords hashed at once: each takes 19 MiB and tens of milliseconds of a processor."""
+    jwks_url: str | None = None
+    """Where an identity provider publishes its keys; its tokens are taken too then."""
+    jwks_issuer: str | None = None
+    """The `iss` that its tokens must have."""
+    jwks_audience: str | None = None
+    """The `aud` that its tokens must have."""
+    jwks_roles_claim: str = Field(default="roles", min_length=1)
+    """The claim with a caller's roles; dots lead inside, as in `realm_access.roles`."""
+    jwks_roles: tuple[str, ...] = ()
+    """What the provider's roles are here, as `theirs=ours`; empty: the names are the same."""
     verified_tokens: int = Field(default=10_000, ge=1)
     """Verified tokens that a server remembers, so that the next request costs a lookup."""
     cors_origins: tuple[str, ...] = ()
@@ -108,6 +120,32 @@ class ApiSettings(BaseSettings):
     def may_register(self) -> bool:
         """Whether people may register themselves."""
         return (self.registration or _REGISTRATION[self.profile]) == "open"
+
+    @field_validator("jwks_roles")
+    @classmethod
+    def _are_pairs(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for one in given:
+            theirs, _, ours = one.rpartition("=")
+            if not theirs or ours not in ROLES:
+                raise ValueError(
+                    f"SWARMSTATE_API_JWKS_ROLES: {one!r} is not of the form theirs=ours, with one "
+                    f"of {', '.join(ROLES)} on the right"
+                )
+        return given
+
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> ApiSettings:
+        if self.jwks_url is None:
+            return self
+        if self.jwks_issuer is None or self.jwks_audience is None:
+            raise ValueError(
+                "SWARMSTATE_API_JWKS_URL needs SWARMSTATE_API_JWKS_ISSUER and "
+                "SWARMSTATE_API_JWKS_AUDIENCE: tokens for somebody else must not be taken"
+            )
+        schemes = ("https://",) if self.profile == "production" else ("https://", "http://")
+        if not self.jwks_url.startswith(schemes):
+            raise ValueError("SWARMSTATE_API_JWKS_URL must begin with https://")
+        return self
 
     @model_validator(mode="after")
     def _strict_in_production(self) -> ApiSettings:

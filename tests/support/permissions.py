@@ -158,6 +158,9 @@ RULES: dict[str, Rule] = {
     "GET /api/v1/users/{user_id}": Rule(ADMINS),
     "PATCH /api/v1/users/{user_id}": Rule(ADMINS, {"status": "disabled"}),
     "DELETE /api/v1/users/{user_id}": Rule(ADMINS),
+    "GET /api/v1/api-keys": Rule(ADMINS),
+    "POST /api/v1/api-keys": Rule(ADMINS, {"name": "worker"}),
+    "DELETE /api/v1/api-keys/{key_id}": Rule(ADMINS),
     # operations
     "GET /health/live": Rule(ANYBODY),
     "GET /health/ready": Rule(ANYBODY),
@@ -222,6 +225,11 @@ async def _user(clients: Clients) -> str:
     return f"/api/v1/users/{made['id']}"
 
 
+async def _api_key(clients: Clients) -> str:
+    made = await _made(clients[Who.ADMIN], "/api/v1/api-keys", {"name": "worker"})
+    return f"/api/v1/api-keys/{made['info']['id']}"
+
+
 async def _made(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
     answer = await client.post(path, json=body)
     assert answer.is_success, (path, answer.text)
@@ -240,5 +248,6 @@ MAKERS: dict[str, Make] = {
     "/api/v1/settings/{config_id}": _setting,
     _HOOK: _config("webhooks", WEBHOOK),
     "/api/v1/users/{user_id}": _user,
+    "/api/v1/api-keys/{key_id}": _api_key,
 }
 """By the beginning of a path, its last parameter included; the longest one counts."""

@@ -24,6 +24,7 @@ from src.api.auth.forms import (
     Registration,
     UserEdit,
 )
+from src.api.auth.keys import is_of_key
 from src.api.auth.passwords import Passwords
 from src.api.auth.principals import Principal, Role
 from src.api.auth.tokens import issue_token
@@ -121,7 +122,13 @@ class Accounts:
         return self._logged_in(begun, successor)
 
     async def logout(self, caller: Principal, *, everywhere: bool) -> None:
-        """End the caller's session, or all of its sessions and tokens."""
+        """End the caller's session, or all of its sessions and tokens.
+
+        Raises:
+            Refused: who shows an API key has nothing to log out of.
+        """
+        if is_of_key(caller):
+            raise Refused("api_key", "an API key is ended by DELETE /api/v1/api-keys/{id}")
         if everywhere:
             await self._people.users.end_sessions(caller.id, first=_blank(caller))
         else:

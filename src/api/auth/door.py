@@ -12,9 +12,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from src.api.auth.identity_provider import is_foreign
+from src.api.auth.keys import PREFIX
 from src.api.auth.principals import Principal
 from src.api.auth.tokens import Tokens
 from src.api.errors import Unauthorized
+
+_KEY = PREFIX.encode()
 
 
 class Revoked(Protocol):
@@ -31,6 +35,13 @@ class Revoked(Protocol):
 
     def watching(self, token_id: str, user_id: str) -> AbstractContextManager[asyncio.Future[None]]:
         """Give a future that is done when one of these is revoked; to be waited for only."""
+
+
+class Verifier(Protocol):
+    """Knows one sort of token."""
+
+    async def verify(self, token: bytes) -> Principal:
+        """Return the caller that a token names; raises Unauthorized when it is not good."""
 
 
 class Door:
@@ -51,13 +62,17 @@ class Door:
         self._now = now
         self._known: dict[bytes, Principal] = {}
         self._revoked: Revoked | None = None
+        self._keys: Verifier | None = None
+        self._provider: Verifier | None = None
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def open(self, revoked: Revoked) -> None:
-        """Let callers in from now on."""
-        self._revoked = revoked
+    def open(
+        self, revoked: Revoked, keys: Verifier | None = None, provider: Verifier | None = None
+    ) -> None:
+        """Let callers in from now on: services with `keys`, and whom a `provider` vouches for."""
+        self._revoked, self._keys, self._provider = revoked, keys, provider
 
     def known(self, authorization: bytes) -> Principal | None:
         """Return the caller of a header that was verified before and is certainly good still."""
@@ -93,13 +108,20 @@ class Door:
             scheme, _, token = authorization.partition(b" ")
             if scheme.lower() != b"bearer":
                 raise Unauthorized("the Authorization header is not of the scheme Bearer")
-            caller = self._tokens.verify(token.strip())
+            caller = await self._verify(token.strip())
             self.remember(authorization, caller)
         if self._revoked is not None:
             await self._revoked.make_certain()
         if not self.admits(caller):
             raise Unauthorized("the token was revoked")
         return caller
+
+    async def _verify(self, token: bytes) -> Principal:
+        if self._keys is not None and token.startswith(_KEY):
+            return await self._keys.verify(token)
+        if self._provider is not None and is_foreign(token):
+            return await self._provider.verify(token)
+        return self._tokens.verify(token)
 
     def remember(self, authorization: bytes, caller: Principal) -> None:
         """Keep a caller who was verified, in place of the oldest one when there are too many."""

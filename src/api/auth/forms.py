@@ -10,7 +10,7 @@ from msgspec import Meta, Raw
 
 from src.api.auth.principals import Role
 from src.swarm import free_json
-from src.swarm.bounds import Label
+from src.swarm.bounds import Id, Label, Moment
 
 Email = Annotated[
     str,
@@ -124,3 +124,38 @@ class LoggedIn(msgspec.Struct, frozen=True):
     refresh_token: str
     """Good once, within the session's time; keep it as carefully as the password."""
     user: Profile
+
+
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key for a service."""
+
+    name: Id
+    """Who its bearer is, as a token's subject is."""
+    roles: Roles = (Role.SERVICE,)
+    expires_at: Moment | None = None
+
+
+class KeyInfo(msgspec.Struct, frozen=True):
+    """A key as it is listed."""
+
+    id: str
+    name: str
+    roles: tuple[str, ...]
+    masked: str
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class KeyMade(msgspec.Struct, frozen=True):
+    """A new key, shown this once."""
+
+    key: str
+    info: KeyInfo
+
+
+class KeyList(msgspec.Struct, frozen=True):
+    """Keys in order of id."""
+
+    keys: tuple[KeyInfo, ...]
+    next_cursor: str | None

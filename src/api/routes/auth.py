@@ -81,7 +81,7 @@ async def refresh(accounts: AccountsOf, given: JsonBody) -> Response:
     status_code=204,
     summary="Log out",
     openapi_extra=json_body(object_schema(Logout), {"everywhere": False}, required=False),
-    responses=answer(None, "No server takes the token any more", status=204) | problems(413),
+    responses=answer(None, "No server takes the token any more", status=204) | problems(409, 413),
 )
 async def logout(
     accounts: AccountsOf, caller: Caller, given: Annotated[Body, Depends(_body_if_any)]

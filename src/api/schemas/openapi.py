@@ -45,6 +45,8 @@ _DOCUMENTED: tuple[type, ...] = (
     forms.LoggedIn,
     forms.Person,
     forms.PersonList,
+    forms.KeyMade,
+    forms.KeyList,
     answers.Alive,
     answers.Ready,
 )

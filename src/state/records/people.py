@@ -1,4 +1,4 @@
-"""People: users, what they are logged in to, and what is no longer believed, on one L3."""
+"""People and services: users, what they are logged in to, keys, and what is believed no more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from src.state.clock import SystemClock
 from src.state.models import Announcement
 from src.state.protocols import ChangePublisher, Clock, Trip, open_way
+from src.state.records.api_keys import ApiKeys
 from src.state.records.revocations import Revocations
 from src.state.records.sessions import Sessions
 from src.state.records.users import Users
@@ -36,6 +37,7 @@ class People:
         self.revocations = Revocations(engine, publisher, clock, told, trust_s, way=way)
         self.users = Users(engine, self.revocations, way=way)
         self.sessions = Sessions(engine, self.revocations, way=way)
+        self.keys = ApiKeys(engine, self.revocations, way=way)
 
     async def purge(self, _: object = None) -> None:
         """Remove rows that have expired by themselves: the run of a duty."""

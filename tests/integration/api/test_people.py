@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import httpx
+import jwt
 import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 from redis import Redis
 
 from src.api.auth.principals import Role
@@ -402,3 +409,127 @@ async def test_users_are_listed_page_by_page_and_found_by_email(server: RunningS
         None,
         ["user-1@example.org"],
     )
+
+
+async def made_key(server: RunningServer, **given: Any) -> dict[str, Any]:
+    async with server.as_("root", Role.ADMIN) as root:
+        answer = await root.post("/api/v1/api-keys", json={"name": "worker", **given})
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_a_key_is_a_caller_of_its_name_and_roles_and_is_shown_once(
+    pair: Pair, database_url: str
+) -> None:
+    made = await made_key(pair[0], roles=["service", "viewer", "service"])
+    key, info = made["key"], made["info"]
+
+    assert key.startswith("ssk_")
+    assert info["masked"] == f"ssk_...{key[-4:]}"
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=pair[1].url, headers=headers, timeout=20) as http:
+        oneself = (await http.get(PROFILE)).json()
+        assert (oneself["id"], oneself["roles"]) == ("worker", ["service", "viewer"])
+        assert (await http.get("/api/v1/users")).status_code == 403
+        refused = await http.post("/api/v1/auth/logout")
+        assert (refused.status_code, refused.json()["code"]) == (409, "api_key")
+    async with pair[0].as_("root", Role.ADMIN) as root:
+        listed = await root.get("/api/v1/api-keys")
+    assert listed.json() == {"keys": [info], "next_cursor": None}
+    connection = await asyncpg.connect(database_url)
+    rows = str([dict(row) for row in await connection.fetch("SELECT * FROM api_keys")])
+    await connection.close()
+    assert key not in listed.text + rows
+
+
+async def test_a_deleted_key_is_refused_everywhere_and_stays_so_without_redis(
+    pair: Pair, redis_url: str
+) -> None:
+    made = await made_key(pair[0])
+    for server in pair:
+        assert await asks(server, made["key"]) == 200
+
+    async with pair[0].as_("root", Role.ADMIN) as root:
+        path = f"/api/v1/api-keys/{made['info']['id']}"
+        assert (await root.delete(path)).status_code == 204
+        assert (await root.delete(path)).status_code == 404
+
+    for server in pair:
+        await refused_on(server, made["key"])
+    with Redis.from_url(redis_url) as redis:
+        redis.flushdb()
+    for server in pair:
+        assert await asks(server, made["key"]) == 401
+
+
+async def test_a_key_ends_when_it_was_to_end(server: RunningServer, database_url: str) -> None:
+    made = await made_key(server, expires_at="2100-01-01T00:00:00Z")
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE api_keys SET expires_at = now() - interval '1 second'")
+    await connection.close()
+
+    assert await asks(server, made["key"]) == 401
+    async with server.as_("root", Role.ADMIN) as root:
+        past = {"name": "worker", "expires_at": "2020-01-01T00:00:00Z"}
+        refused = await root.post("/api/v1/api-keys", json=past)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "expires_at")
+
+
+@pytest.mark.parametrize("key", ["ssk_", "ssk_nobody", "ssk_" + "x" * 500])
+async def test_any_other_key_is_refused(server: RunningServer, key: str) -> None:
+    assert await asks(server, key) == 401
+
+
+SIGNER = rsa.generate_private_key(65537, 2048)
+
+
+@asynccontextmanager
+async def identity_provider() -> AsyncIterator[str]:
+    """Publish the key; give the address."""
+    key = {**RSAAlgorithm.to_jwk(SIGNER.public_key(), as_dict=True), "kid": "1"}
+
+    async def keys(_: web.Request) -> web.Response:
+        return web.json_response({"keys": [key]})
+
+    app = web.Application()
+    app.router.add_get("/keys", keys)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/keys"
+    finally:
+        await runner.cleanup()
+
+
+def vouched_for(subject: str) -> str:
+    now = int(time.time())
+    claims = {"sub": subject, "roles": ["member"], "iss": "https://id.example", "aud": "rooms"}
+    times = {"iat": now, "exp": now + 60, "jti": str(time.perf_counter())}
+    return jwt.encode({**claims, **times}, SIGNER, algorithm="RS256", headers={"kid": "1"})
+
+
+async def test_whom_an_identity_provider_vouches_for_comes_in_until_shut_out_here(
+    database_url: str, redis_url: str
+) -> None:
+    async with identity_provider() as url:
+        given: dict[str, Any] = {"jwks_url": url, "jwks_audience": "rooms"}
+        given["jwks_issuer"] = "https://id.example"
+        async with running_server(database_url, redis_url, **given) as server:
+            one, two = vouched_for("eve"), vouched_for("eve")
+            assert await asks(server, one) == await asks(server, two) == 200
+
+            await logs_out(server, one)
+            assert (await asks(server, one), await asks(server, two)) == (401, 200)
+
+            async with anybody(server) as eve, server.as_("root", Role.ADMIN) as root:
+                headers = {"Authorization": f"Bearer {two}"}
+                assert (await eve.patch(PROFILE, json={}, headers=headers)).status_code == 200
+                shut = await root.patch("/api/v1/users/eve", json={"status": "disabled"})
+                assert shut.status_code == 200
+            assert await asks(server, two) == 401
+            assert await asks(server, vouched_for("eve")) == 401
+            assert await asks(server, vouched_for("ada")) == 200
