@@ -42,6 +42,7 @@ from src.swarm.providers.registry import Registry
 from src.swarm.responder import who_answers
 from src.swarm.tool_calls import needs_approval
 from src.swarm.tools import BUILT_IN, command_for
+from src.swarm.turns import open_turns
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ class _Room:
     __slots__ = ("changed", "floor", "turns")
 
     def __init__(self) -> None:
-        self.changed = False
+        self.changed = asyncio.Event()
         """A config that it depends on has another version than the one it reported."""
         self.turns: deque[Message] = deque(maxlen=_MAX_WAITING_TURNS)
         self.floor = Floor()
@@ -105,7 +106,7 @@ class Host:
         """Go on with a conversation that another server hosted: turns of it may be open."""
         if entry.state.status == "running":
             self._dependents.note(entry.state)
-            self._consider(entry.id, _open_turns(entry.state))
+            self._consider(entry.id, open_turns(entry.state))
 
     def logged(self, entry: Entry[ConversationState], events: Sequence[Event]) -> None:
         """Consider the turns that were just logged."""
@@ -138,7 +139,7 @@ class Host:
     def heard(self, kind: str, id: str, version: Version) -> None:
         """Have each running conversation that depends on a config apply it between two turns."""
         for conversation_id in self._dependents.of(kind, id):
-            self._open(conversation_id).changed = True
+            self._open(conversation_id).changed.set()
 
     def _said(self, conversation_id: str, pending: PendingCommand) -> None:
         """Consider turns that are pending: PostgreSQL is away."""
@@ -176,14 +177,16 @@ class Host:
 
     async def _run(self, conversation_id: str, room: _Room) -> None:
         try:
-            while (room.turns or room.changed) and self._outage.owns(conversation_id):
-                if room.changed:
-                    room.changed = False
+            while room.turns or room.changed.is_set():
+                if not self._outage.owns(conversation_id):
+                    break
+                if room.changed.is_set():
+                    room.changed.clear()
                     await self._apply(conversation_id)
                     continue
                 rest_s = await self._answer(conversation_id, room, room.turns.popleft())
                 if rest_s:
-                    await self._clock.sleep(rest_s)
+                    await self._rest(conversation_id, room, rest_s)
         except (StateError, SwarmError) as error:
             log.warning("room.stopped", conversation_id=conversation_id, error=str(error))
         except Exception:
@@ -290,6 +293,18 @@ class Host:
         except Refused as refusal:
             log.info("tool.refused", bot=bot_id, tool=call.name, code=refusal.code)
 
+    async def _rest(self, conversation_id: str, room: _Room, rest_s: float) -> None:
+        """Let the bots rest, and apply meanwhile what is edited."""
+        until = self._clock.monotonic() + rest_s
+        while (left_s := until - self._clock.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(left_s):
+                    await room.changed.wait()
+            except TimeoutError:
+                return
+            room.changed.clear()
+            await self._apply(conversation_id)
+
     async def _apply(self, conversation_id: str) -> None:
         """Report what the next reply will obey. Nothing is spoken now: this is the safe point."""
         state = await self._state(conversation_id)
@@ -332,18 +347,3 @@ def _answered(state: ConversationState, turn: Message, bot_id: str) -> bool:
     return any(
         message.reply_to == turn.id and message.author.id == bot_id for message in state.messages
     )
-
-
-def _open_turns(state: ConversationState) -> list[Message]:
-    """The turns that may lack an answer: rooms answer in order, so none before an answered one.
-
-    The newest answered turn is among them, since not all of its bots may have spoken. A bot's turn
-    that names none stands for all that was said before it. What was said before the conversation
-    was started, an imported history for instance, was never open.
-    """
-    places = {turn.id: place for place, turn in enumerate(state.messages)}
-    first = 0
-    for place, turn in enumerate(state.messages):
-        if turn.author.kind == "bot":
-            first = max(first, places.get(turn.reply_to or "", place))
-    return [turn for turn in state.messages[first:] if turn.seq > state.started_seq]

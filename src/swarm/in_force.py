@@ -124,7 +124,9 @@ class InForce:
             if exact:
                 raise
             log.warning("config.unreadable", kind=kind, id=id, error=str(error))
-            return self._known.get((kind, id))
+            # Kept, so that an outage asks for it once.
+            known: Record[Any] | None = self._known.setdefault((kind, id), None)
+            return known
 
     async def _record(self, kind: str, id: str) -> Record[Any] | None:
         if self._outage.is_on and (kind, id) in self._known:

@@ -180,6 +180,21 @@ def with_bot(bots: tuple[BotStats, ...], more: BotStats) -> tuple[BotStats, ...]
     return (*bots, more)
 
 
+def open_turns(state: ConversationState) -> list[Message]:
+    """The turns that may lack an answer: rooms answer in order, so none before an answered one.
+
+    The newest answered turn is among them, since not all of its bots may have spoken. A bot's turn
+    that names none stands for all that was said before it. What was said before the conversation
+    was started, an imported history for instance, was never open.
+    """
+    places = {turn.id: place for place, turn in enumerate(state.messages)}
+    first = 0
+    for place, turn in enumerate(state.messages):
+        if turn.author.kind == "bot":
+            first = max(first, places.get(turn.reply_to or "", place))
+    return [turn for turn in state.messages[first:] if turn.seq > state.started_seq]
+
+
 def _author(state: ConversationState, speaker: Speaker, field: str) -> Author:
     if speaker.kind == "system":
         return Author("system", speaker.id, speaker.name or speaker.id)

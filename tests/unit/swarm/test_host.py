@@ -742,6 +742,25 @@ async def test_edit_in_the_middle_of_a_reply_is_applied_when_it_has_ended() -> N
 
 
 @virtual_time
+async def test_edit_while_the_bots_rest_is_applied_at_once() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", voice=Voice(says=echo)) as [a]:
+        await a.begin(SCOUT, config=Config(limits=Limits(cycle_delay_s=10)))
+        await a.say("one")
+        await a.say("two")
+        await advance(2)
+        swarm.edit("scout", "test/voice", name="Scout II")
+        await advance(1)
+        assert applied(swarm)[-1] == ("scout", 2)
+        assert a.host.replies == 1
+        await advance(6)
+        assert a.host.replies == 1
+        await advance(2)
+        assert a.host.replies == 2
+
+
+@virtual_time
 async def test_version_of_the_team_in_the_state_follows_the_team() -> None:
     swarm = Swarm()
     swarm.save("team", "crew", crew())

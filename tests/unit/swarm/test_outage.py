@@ -12,7 +12,7 @@ from src.state.errors import DurableTierUnavailable, OutcomeUnknown, Refused, St
 from src.state.models import Durability, Event
 from src.swarm import free_json
 from src.swarm.commands import ChangeStatus, Command, PassBaton, PostMessage, SaveTurn, Speaker
-from src.swarm.configs.settings import SettingConfig
+from src.swarm.configs.settings import VALUES, SettingConfig
 from src.swarm.outage import Outage
 from src.swarm.pending import Bounds, PendingEvent
 from src.swarm.providers import ReplyRequest, Text, ToolCall
@@ -110,6 +110,22 @@ async def test_bots_go_on_with_the_configs_they_had_and_those_without_one_withou
         await give_back(swarm)
     assert [who for who, _ in swarm.said()] == ["ada", "scout", "tutor"] * 2
     assert [turn.config_version for turn in swarm.turns() if turn.author.id == "scout"] == [1, 1]
+
+
+@virtual_time
+async def test_settings_that_nobody_has_read_are_asked_for_once_in_an_outage() -> None:
+    swarm, _ = talking()
+    async with swarm.open("a", voice=Voice(Text("Yes."))) as [a]:
+        await a.begin(SCOUT)
+        await cut(swarm)
+        swarm.configs["setting"].unreadable |= set(VALUES)
+        with capture_logs() as logs:
+            for text in ("one", "two", "three"):
+                await a.say(text)
+                await advance(1)
+        await give_back(swarm)
+    asked = [one["id"] for one in logs if one["event"] == "config.unreadable"]
+    assert asked == list(VALUES)
 
 
 @virtual_time
