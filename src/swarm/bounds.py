@@ -22,7 +22,8 @@ Id = Annotated[str, Meta(pattern=rf"^{_ID}(?![\s\S])")]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Label = Annotated[str, Meta(max_length=200)]
 """As a name, but may be empty."""
-Note = Annotated[str, Meta(max_length=2_000)]
+NOTE_CHARS = 2_000
+Note = Annotated[str, Meta(max_length=NOTE_CHARS)]
 LongText = Annotated[str, Meta(max_length=32_768)]
 Text = Annotated[str, Meta(min_length=1, max_length=32_768)]
 """What was said or written in one turn: 1 to 32 768 characters."""

@@ -9,7 +9,7 @@ from src.state.protocols import Kind, ReadModel
 from src.swarm.codec import decode_event, decode_state, describe, encode_event, encode_state
 from src.swarm.inheritance import Asked
 from src.swarm.models import SCHEMA, ConversationState
-from src.swarm.tool_calls import timed
+from src.swarm.tool_calls import awaited
 from src.swarm.transitions import decide, fold
 
 MESSAGE_ADDED = "message_added"
@@ -39,8 +39,8 @@ def _summary(entry: Entry[ConversationState]) -> tuple[Any, ...]:
 
 
 def _awaits(state: ConversationState) -> bool:
-    """Whether somebody has to reject a tool call when the time to approve it is over."""
-    return bool(state.pending_tool_calls) and bool(timed(state))
+    """Whether the owner has to act on a tool call when its time is over."""
+    return bool(state.pending_tool_calls) and bool(awaited(state))
 
 
 CONVERSATIONS: Kind[ConversationState, Asked] = Kind(

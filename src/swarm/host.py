@@ -32,7 +32,7 @@ from src.swarm.errors import SwarmError
 from src.swarm.floor import Floor
 from src.swarm.generating import generate
 from src.swarm.in_force import InForce
-from src.swarm.inheritance import in_effect, scheduling
+from src.swarm.inheritance import in_effect
 from src.swarm.limits import effective
 from src.swarm.models import ConversationState, Message, Participant, TeamRef
 from src.swarm.outage import Outage, Submit
@@ -40,7 +40,7 @@ from src.swarm.pending import PendingCommand
 from src.swarm.providers import ReplyRequest, Text, ToolCall
 from src.swarm.providers.registry import Registry
 from src.swarm.responder import who_answers
-from src.swarm.tool_calls import needs_approval
+from src.swarm.tool_calls import must_wait
 from src.swarm.tools import BUILT_IN, command_for
 from src.swarm.turns import open_turns
 
@@ -284,9 +284,8 @@ class Host:
         self, state: ConversationState, turn: Message, bot_id: str, call: ToolCall, index: int
     ) -> None:
         try:
-            command = command_for(state, call)
-            if command is None or needs_approval(scheduling(state.config), call.name):
-                # Somebody else approves it, or runs it.
+            command = None if must_wait(state, call.name) else command_for(state, call)
+            if command is None:
                 command = RequestToolCall(call.name, bot_id, call.arguments)
             key = _key(f"tool-{index}", turn.id, bot_id)
             await self._submit(state.id, command, key, bot_id)

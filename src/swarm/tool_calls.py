@@ -33,6 +33,7 @@ from src.swarm.models import (
     PendingToolCall,
     ToolCallStatus,
 )
+from src.swarm.tools import BUILT_IN_NAMES
 
 OPEN: frozenset[ToolCallStatus] = frozenset(
     ("pending_approval", "scheduled", "approved", "executing")
@@ -88,14 +89,21 @@ def request(
     return ToolCallRequested(call), UsageCounted(tool_calls=1, bot=command.caller)
 
 
-def timed(state: ConversationState) -> tuple[PendingToolCall, ...]:
-    """Return the calls that wait for a decision only until some time."""
+def awaited(state: ConversationState) -> tuple[PendingToolCall, ...]:
+    """Return the calls that the conversation's owner acts on by itself at their `due_at`.
+
+    Those that wait for a decision until then, and those of built-in tools that may run then.
+    """
     if state.status in FINAL:
         return ()
     return tuple(
         call
         for call in state.pending_tool_calls
-        if call.status == "pending_approval" and call.due_at is not None
+        if call.due_at is not None
+        and (
+            call.status == "pending_approval"
+            or (call.status in ("scheduled", "approved") and call.tool in BUILT_IN_NAMES)
+        )
     )
 
 
@@ -147,6 +155,12 @@ def _check_due(call: PendingToolCall, context: Context) -> None:
         wait_s = (call.due_at - context.at).total_seconds()
         detail = f"tool call {call.id} may run in {wait_s:.1f} s; wait for its due_at"
         raise Refused("not_due", detail, field="outcome")
+
+
+def must_wait(state: ConversationState, tool: str) -> bool:
+    """Say whether a call of this tool waits in the state: to be approved, or for its delay."""
+    scheduling = inheritance.scheduling(state.config)
+    return needs_approval(scheduling, tool) or delay_ms(scheduling, tool) > 0
 
 
 def needs_approval(scheduling: EffectiveScheduling, tool: str) -> bool:

@@ -1,5 +1,7 @@
 """The tools that every bot has: a call of one becomes a command on the conversation.
 
+One that needs approval, or has a delay, waits in the state first; then its owner runs it.
+
 The input types are both the schemas that a model is shown and the checks its arguments must pass.
 """
 
@@ -138,3 +140,4 @@ BUILT_IN: tuple[Tool, ...] = tuple(
     Tool(name, description, _schema(kind), category="swarm")
     for name, (description, kind, _) in _TOOLS.items()
 )
+BUILT_IN_NAMES = frozenset(_TOOLS)

@@ -1,15 +1,17 @@
-"""The time to approve a tool call ends on its owner, whoever that is by then."""
+"""What waits in the state until some time is done on its owner, whoever that is by then."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import timedelta
 
 from src.swarm.approvals import ACTOR
 from src.swarm.commands import ChangeStatus, DecideToolCall, RequestToolCall
-from src.swarm.events import ToolCallDecided
+from src.swarm.events import BatonPassed, ToolCallDecided
 from src.swarm.models import Config, PendingToolCall, Scheduling
 from tests.support.clock import advance, virtual_time
-from tests.support.rooms import SCOUT, Swarm, SwarmServer
+from tests.support.rooms import SCOUT, TUTOR, Swarm, SwarmServer
+from tests.unit.swarm.given import raw
 
 CAREFUL = Config(scheduling=Scheduling(requires_approval="all", approval_timeout_s=30))
 
@@ -47,7 +49,7 @@ async def test_call_that_was_decided_in_time_is_left_alone() -> None:
         await b.submit(DecideToolCall("call", "approve"), key="approve")
         await advance(60)
         assert (await call(a)).status == "approved"
-        assert a.approvals.buffers()["timed_approvals"].size == 0
+        assert a.approvals.buffers()["timed_tool_calls"].size == 0
     assert sum(isinstance(fact, ToolCallDecided) for fact in swarm.facts()) == 1
 
 
@@ -145,3 +147,55 @@ async def test_rejection_waits_for_a_database_that_is_away() -> None:
         a.state.log_link.up = True
         await advance(30)
         assert (await call(a)).status == "rejected_by_timeout"
+
+
+def passing(server: SwarmServer, to: str) -> Awaitable[object]:
+    """Ask for a call of a built-in tool."""
+    asked = RequestToolCall("pass_baton", "scout", raw({"to": to}), "call")
+    return server.submit(asked, key="ask")
+
+
+@virtual_time
+async def test_built_in_tool_runs_on_the_owner_once_it_is_approved() -> None:
+    swarm = Swarm()
+    async with swarm.open("a", "b") as [a, b]:
+        await a.begin(SCOUT, TUTOR, config=CAREFUL)
+        await passing(a, "tutor")
+        await advance(1)
+        assert (await a.service.read("c")).entry.state.baton is None
+        await b.submit(DecideToolCall("call", "approve"), key="approve")
+        await advance(3)
+        state = (await a.service.read("c")).entry.state
+        assert state.baton is not None
+        assert (state.baton.holder, state.baton.passed_by) == ("tutor", "scout")
+        assert (await call(a)).status == "succeeded"
+    assert sum(isinstance(fact, BatonPassed) for fact in swarm.facts()) == 1
+
+
+@virtual_time
+async def test_built_in_tool_that_is_refused_says_why() -> None:
+    swarm = Swarm()
+    async with swarm.open("a") as [a]:
+        await a.begin(SCOUT)
+        await passing(a, "nobody there")
+        await advance(3)
+        failed = await call(a)
+    assert failed.status == "failed"
+    assert failed.error
+
+
+@virtual_time
+async def test_built_in_tool_is_put_off_over_the_death_of_its_owner() -> None:
+    swarm = Swarm()
+    late = Config(scheduling=Scheduling(default_delay_ms=20_000))
+    async with swarm.open("a", "b") as [a, b]:
+        await a.begin(SCOUT, TUTOR, config=late)
+        await passing(a, "tutor")
+        await a.submit(ChangeStatus("stop"), key="stop")
+        await advance(5)
+        a.freeze()
+        await advance(14)
+        assert (await call(b)).status == "scheduled"
+        await advance(25)
+        assert (await call(b)).status == "succeeded"
+    assert sum(isinstance(fact, BatonPassed) for fact in swarm.facts()) == 1

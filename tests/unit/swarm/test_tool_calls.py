@@ -20,7 +20,7 @@ from src.swarm.commands import (
 )
 from src.swarm.limits import CAPS, Limits
 from src.swarm.models import Config, PendingToolCall, Scheduling
-from src.swarm.tool_calls import timed
+from src.swarm.tool_calls import awaited
 from tests.unit.swarm.given import Story, raw
 
 CAREFUL = Config(scheduling=Scheduling(requires_approval=("pay",), approval_timeout_s=30))
@@ -180,16 +180,16 @@ def test_only_calls_whose_time_to_approve_ends_are_timed() -> None:
     patient = Scheduling(requires_approval=("ask",), auto_reject_on_timeout=False)
     story = Story(Config(scheduling=patient))
     story.tell(RequestToolCall("ask", "scout", id="patient"))
-    assert (story.state.pending_tool_calls[0].due_at, timed(story.state)) == (None, ())
+    assert (story.state.pending_tool_calls[0].due_at, awaited(story.state)) == (None, ())
 
     story = waiting()
-    assert [call.id for call in timed(story.state)] == ["call"]
+    assert [call.id for call in awaited(story.state)] == ["call"]
     story.tell(DecideToolCall("call", "approve"))
-    assert timed(story.state) == ()
+    assert awaited(story.state) == ()
 
     story = waiting()
     story.tell(ChangeStatus("complete"))
-    assert timed(story.state) == ()
+    assert awaited(story.state) == ()
 
 
 def test_an_open_call_can_be_cancelled_and_a_finished_one_cannot() -> None:
