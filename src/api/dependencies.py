@@ -16,7 +16,7 @@ from src.api.auth.principals import Principal, Right
 from src.api.auth.rules import check_right
 from src.api.bodies import Body, read_object
 from src.api.errors import NotConfigured, Unauthorized
-from src.api.ids import new_id
+from src.api.ids import key_of, new_id
 from src.api.rate_limits import Metered, RateLimits
 from src.api.settings import ApiSettings
 from src.invalidation.changes import ChangeFeed
@@ -163,13 +163,14 @@ class Wish(msgspec.Struct, frozen=True, gc=False):
 
 
 async def _wish(
+    caller: Caller,
     at_least: AtLeast,
     idempotency_key: Annotated[
         str | None,
         Header(
             pattern=KEY,
             description="Repeat a request with the same key and it is done once; "
-            "keys are unique within a conversation",
+            "your keys are your own, within a conversation",
         ),
     ] = None,
     if_match: Annotated[
@@ -185,7 +186,7 @@ async def _wish(
     ] = None,
 ) -> Wish:
     return Wish(
-        idempotency_key or new_id(),
+        new_id() if idempotency_key is None else key_of(caller, idempotency_key),
         None if if_match in (None, "*") else Version.parse(_unquoted(if_match)).seq,
         None if x_swarm_durability is None else Durability(x_swarm_durability),
         at_least,

@@ -23,7 +23,7 @@ from src.api.bodies import Body, read_object
 from src.api.dependencies import Wish
 from src.api.errors import ApiError
 from src.api.following import follow
-from src.api.ids import new_id
+from src.api.ids import key_of, new_id
 from src.api.lifespan import Drain
 from src.api.problems import describe
 from src.api.schemas.answers import EventItem, PendingItem, encode, event, pending
@@ -210,7 +210,7 @@ class Session:
         if kind == "ping":
             _check_empty(frame)
             return Pong(ref)
-        wish = Wish(_take_key(frame))
+        wish = Wish(_take_key(frame, self._caller))
         if kind == "say":
             message_id = frame.get("id") or event_id(wish.key, 0)
             receipt = await say(self._service, self._caller, self._id, frame, wish)
@@ -242,12 +242,12 @@ def _take_ref(frame: Body) -> str | None:
     return ref
 
 
-def _take_key(frame: Body) -> str:
+def _take_key(frame: Body, caller: Principal) -> str:
     key = frame.pop("key", None)
     if key is None:
         return new_id()
     try:
-        return _Key.decode(msgspec.json.encode(key))
+        return key_of(caller, _Key.decode(msgspec.json.encode(key)))
     except msgspec.ValidationError as error:
         raise Refused("invalid", f"key: {error}", field="key") from error
 

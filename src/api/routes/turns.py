@@ -21,6 +21,7 @@ from src.api.dependencies import (
     Wish,
     WriteWish,
 )
+from src.api.ids import key_of
 from src.api.schemas.answers import MessageList, Posted, Saved, json_response
 from src.api.schemas.openapi import answer, body, problems
 from src.api.writing import save_turn, say
@@ -132,7 +133,7 @@ async def save(service: Service, caller: Caller, given: JsonBody, wish: WriteWis
         raise Refused("invalid", detail, field="conversation_id")
     key = _take_id(rest, "idempotency_key")
     if key is not None and not wish.key_given:
-        wish = Wish(key, wish.if_seq, wish.durability, wish.at_least, True)
+        wish = Wish(key_of(caller, key), wish.if_seq, wish.durability, wish.at_least, True)
     receipt = await save_turn(service, caller, conversation_id, rest, wish)
     version, durability = receipt.version, receipt.durability
     return json_response(

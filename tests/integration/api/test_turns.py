@@ -50,6 +50,31 @@ async def test_a_repeated_key_adds_nothing_on_any_server(
     assert len(page) == 1
 
 
+async def test_the_same_key_of_another_member_is_another_key(server: RunningServer) -> None:
+    key = {"Idempotency-Key": "turn-1"}
+    save = {"conversation_id": "c-1", "user_message": "q", "assistant_message": "a"}
+    path = "/api/v1/conversations/save-turn"
+    async with server.as_("zoe") as zoe, server.as_("yan") as yan:
+        await begin(zoe)
+        said = [
+            (await who.post(f"{ROOM}/messages", json={"text": f"of {name}"}, headers=key)).json()
+            for name, who in (("zoe", zoe), ("yan", yan), ("yan again", yan))
+        ]
+        saved = [
+            (await who.post(path, json=save | {"idempotency_key": "turn-2"})).json()
+            for who in (zoe, yan, yan)
+        ]
+        page = (await zoe.get(f"{ROOM}/messages")).json()["messages"]
+        reply = {"text": "agreed", "reply_to": said[1]["id"]}
+        replied = await zoe.post(f"{ROOM}/messages", json=reply)
+
+    assert [one["repeated"] for one in said] == [False, False, True]
+    assert said[0]["id"] != said[1]["id"] == said[2]["id"]
+    assert [one["repeated"] for one in saved] == [False, False, True]
+    assert [one["text"] for one in page] == ["a", "q", "a", "q", "of yan", "of zoe"]
+    assert replied.status_code == 201, "an id made of a key is an id"
+
+
 async def test_pages_hold_every_message_once_newest_first(server: RunningServer) -> None:
     async with server.as_("zoe") as zoe:
         await begin(zoe)
