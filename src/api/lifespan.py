@@ -20,6 +20,7 @@ from src.api.auth.passwords import Passwords
 from src.api.settings import ApiSettings
 from src.invalidation.changes import ChangeFeed
 from src.state.rates import Rates
+from src.state.records.first_answers import FirstAnswers
 from src.state.records.people import People
 from src.swarm.erasing import Erasing
 from src.swarm.files import FileService
@@ -37,6 +38,7 @@ class Opened(Protocol):
     service: SwarmService
     status: Status
     tokens: InternalTokens
+    first_answers: FirstAnswers
     rates: Rates
     changes: ChangeFeed
     files: FileService | None
@@ -89,6 +91,7 @@ class State(TypedDict):
     service: SwarmService
     status: Status
     internal: InternalTokens
+    first_answers: FirstAnswers
     rates: Rates
     changes: ChangeFeed
     files: FileService | None
@@ -143,6 +146,7 @@ def lifespan(
                     "service": runtime.service,
                     "status": runtime.status,
                     "internal": runtime.tokens,
+                    "first_answers": runtime.first_answers,
                     "rates": runtime.rates,
                     "changes": runtime.changes,
                     "files": runtime.files,

@@ -50,6 +50,7 @@ from src.state.errors import (
     VersionConflict,
 )
 from src.state.records.users import UserExists
+from src.state.records.first_answers import KeyInUse, KeyReused
 from src.swarm.errors import NotAServer, SwarmError, UploadTooSlow
 from src.swarm.forwarding import NOT_OWNER, encode_refusal
 
@@ -88,6 +89,8 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     Refused: (409, "refused"),
     NotOwner: (503, "ownership_unknown"),
     RateLimited: (429, "rate_limited"),
+    KeyInUse: (409, "key_in_use"),
+    KeyReused: (422, "key_reused"),
     EventRefused: (422, "event_refused"),
     MalformedVersion: (422, "invalid"),
     OwnershipLost: (503, "ownership_unknown"),

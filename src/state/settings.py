@@ -62,6 +62,8 @@ class StateSettings(BaseSettings):
     idle_release: Duration = timedelta(seconds=60)
     """A conversation without commands for this long is given up by its owner."""
 
+    idempotency_keep: Duration = Field(default=timedelta(days=1), ge=timedelta(minutes=5))
+    """How long the answer to a POST outside conversations is given again for its key."""
     outbox_keep: Duration = Field(default=timedelta(days=7), ge=timedelta(hours=1))
     """How long a committed change of a config stays in the outbox, for readers who come back."""
 

@@ -40,6 +40,7 @@ from src.state.reads.store import Store
 from src.state.reads.turnstile import Turnstile
 from src.state.records.blobs import open_blobs
 from src.state.records.files import Files
+from src.state.records.first_answers import FirstAnswers
 from src.state.records.outbox import Outbox
 from src.state.records.people import People
 from src.state.records.webhooks import Webhooks as WebhookRecords
@@ -91,6 +92,7 @@ class Runtime:
     service: SwarmService
     status: Status
     tokens: InternalTokens
+    first_answers: FirstAnswers
     rates: Rates
     changes: ChangeFeed
     files: FileService | None
@@ -301,6 +303,8 @@ async def open_runtime(
             outage,
         )
         leader = Leader(PostgresDuties(pool), membership, owned, clock)
+        first_answers = FirstAnswers(pool, state.idempotency_keep)
+        leader.add(Duty("first-answers-retention", _RETENTION, first_answers.retention()))
         leader.add(Duty("outbox-retention", _RETENTION, outbox.retention(state.outbox_keep)))
         leader.add(Duty("people-purge", _RETENTION, people.purge))
         webhooks = await stack.enter_async_context(
@@ -337,7 +341,18 @@ async def open_runtime(
         await stack.enter_async_context(background(approvals.run()))
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
-        yield Runtime(service, status, tokens, rates, changes, files, webhooks, people, erasing)
+        yield Runtime(
+            service,
+            status,
+            tokens,
+            first_answers,
+            rates,
+            changes,
+            files,
+            webhooks,
+            people,
+            erasing,
+        )
 
 
 @asynccontextmanager

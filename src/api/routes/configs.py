@@ -23,7 +23,7 @@ from src.api.dependencies import (
     Service,
     needs,
 )
-from src.api.ids import new_id
+from src.api.repeating import Once
 from src.api.schemas import configs as shapes
 from src.api.schemas.answers import json_response
 from src.api.schemas.configs import READ_ONLY, Diff, Rollback, Shape
@@ -183,12 +183,16 @@ def _add_beginning_and_end(router: APIRouter, shape: Shape) -> None:
         openapi_extra=body(shape.body, shape.example, extra={"id": _id_schema(shape)}),
         responses=answer(shape.one, "Version 1", status=201) | problems(409, 413),
     )
-    async def create(service: Service, caller: Caller, given: JsonBody) -> Response:
+    async def create(service: Service, caller: Caller, given: JsonBody, once: Once) -> Response:
         rest = dict(given)
-        id = _id(rest.pop("id", None)) or new_id()
-        record = await service.configs.create(kind, id, msgspec.json.encode(rest), caller.id)
-        place = {"Location": f"/api/v1/{kind}s/{id}"}
-        return json_response(shape.show(record), 201, _headers(record) | place)
+        id = _id(rest.pop("id", None)) or once.new_id()
+
+        async def make() -> Response:
+            record = await service.configs.create(kind, id, msgspec.json.encode(rest), caller.id)
+            place = {"Location": f"/api/v1/{kind}s/{id}"}
+            return json_response(shape.show(record), 201, _headers(record) | place)
+
+        return await once(make)
 
     @router.delete(
         "/{config_id}",

@@ -166,6 +166,16 @@ quarantine = Table(
     _time("at", default=True),
 )
 
+first_answers = Table(
+    "first_answers",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("answer", LargeBinary),
+    _time("at", default=True),
+    Index("first_answers_at", "at"),
+)
+
 duties = Table(
     "duties",
     metadata,
