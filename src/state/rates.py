@@ -157,7 +157,8 @@ class Rates:
     async def take(self, wanted: Sequence[tuple[str, Rate]]) -> Verdict:
         """Count one of each; return the verdict that refuses, else the one with the least room.
 
-        What is refused is not counted. Without Redis the rates are this server's own.
+        A rate does not count what it refuses; the others do. Without Redis they are this server's
+        own.
         """
         tallies = [self._tally(name, rate) for name, rate in wanted]
         # Taken over before the trip: what is counted meanwhile is for the next one.

@@ -56,10 +56,10 @@ def test_every_route_has_a_rule(server: RunningServer) -> None:
 
 
 async def test_every_route_lets_in_whom_its_rule_names_and_nobody_else(
-    server: RunningServer,
+    alone: RunningServer,
 ) -> None:
     wrong = []
-    async with callers(server) as clients:
+    async with callers(alone) as clients:
         own = {"id": OWN_ROOM, "participants": [{"id": "zoe", "kind": "person", "name": "Zoe"}]}
         assert (await clients[Who.OWN].post("/api/v1/conversations", json=own)).is_success
         for route, rule in RULES.items():

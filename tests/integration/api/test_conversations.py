@@ -42,15 +42,15 @@ async def test_the_server_makes_an_id_and_finds_it_again_by_the_key(server: Runn
     assert (taken.status_code, taken.json()["code"]) == (409, "exists")
 
 
-async def test_hot_and_cold_reads_give_the_same_answer(server: RunningServer) -> None:
-    async with server.as_("carl") as carl:
+async def test_hot_and_cold_reads_give_the_same_answer(alone: RunningServer) -> None:
+    async with alone.as_("carl") as carl:
         await begin(carl)
         hot = await carl.get(ROOM)
-        hits = server.app.state.traffic.hot_hits
+        hits = alone.app.state.traffic.hot_hits
         # A query goes past the hot layer to the route behind it.
         cold = await carl.get(ROOM, params={"through": "routing"})
 
-    assert (hits, server.app.state.traffic.hot_hits) == (1, 1)
+    assert (hits, alone.app.state.traffic.hot_hits) == (1, 1)
     assert hot.content == cold.content
     names = {"date", "x-request-id"}
     assert {(n, v) for n, v in hot.headers.items() if n not in names} == {

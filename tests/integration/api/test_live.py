@@ -206,10 +206,10 @@ async def test_the_door_refuses_with_the_status_of_a_request(
     assert refused.value.status == status
 
 
-async def test_a_draining_server_says_goodbye(server: RunningServer) -> None:
-    await begun(server)
-    async with session(server) as zoe:
-        server.app.drain.begin()
+async def test_a_draining_server_says_goodbye(alone: RunningServer) -> None:
+    await begun(alone)
+    async with session(alone) as zoe:
+        alone.app.drain.begin()
         async for _ in zoe:
             pass
 

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -28,16 +24,18 @@ from ruamel.yaml import YAML
 
 from src.api.problems import Problem
 from src.api.settings import ApiSettings
+from tests.support.nginx import (
+    CONF,
+    NGINX,
+    START_WITHIN_S,
+    free_port,
+    moved,
+    needs_nginx,
+    running,
+)
 from tests.unit.deploy.names import ROOT
 
-CONF = (ROOT / "deploy" / "nginx.conf").read_text()
 SERVICES = YAML(typ="safe").load(ROOT / "deploy" / "compose.yaml")["services"]
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-START_WITHIN_S = 20
-
-needs_nginx = pytest.mark.skipif(
-    NGINX is None and not os.environ.get("CI"), reason="nginx is not installed"
-)
 
 
 class StandIn:
@@ -96,45 +94,6 @@ async def opened(name: str) -> AsyncIterator[StandIn]:
         yield stand_in
     finally:
         await runner.cleanup()
-
-
-def moved(folder: Path, port: int, *upstreams: int) -> Path:
-    """Write the file with its addresses and folders replaced, and nothing else."""
-    text = CONF.replace("listen 8080;", f"listen 127.0.0.1:{port};")
-    for number, upstream in enumerate(upstreams, start=1):
-        text = text.replace(f"server-{number}:8080", f"127.0.0.1:{upstream}")
-    text = text.replace(" /tmp/", f" {folder}/").replace("/dev/stdout", f"{folder}/access.log")
-    conf = folder / "nginx.conf"
-    conf.write_text(text)
-    return conf
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def running(conf: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    assert NGINX is not None, "CI must install nginx"
-    # One process, so that round robin counts all requests, and it ends with a signal to it alone.
-    command = [NGINX, "-e", "stderr", "-c", str(conf), "-g", "daemon off; master_process off;"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + START_WITHIN_S
-        try:
-            while not listens(port):
-                assert process.poll() is None, process.stderr and process.stderr.read()
-                assert time.monotonic() < deadline
-            yield process
-        finally:
-            process.kill()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Cluster:
