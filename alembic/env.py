@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 from alembic import context
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from src.state.tiers.tables import metadata
+from src.state.tiers.urls import SQLALCHEMY
 
 # Any constant of our own: two servers starting at once must not both build the tables.
 _MIGRATION_LOCK = 7_305_148_211
@@ -25,8 +27,9 @@ def _migrate(connection: Connection) -> None:
 
 
 async def _run() -> None:
+    url = context.config.get_main_option("sqlalchemy.url")
     engine = create_async_engine(
-        context.config.get_main_option("sqlalchemy.url") or "", poolclass=NullPool
+        SQLALCHEMY, async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
     )
     try:
         async with engine.begin() as connection:

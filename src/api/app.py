@@ -1,6 +1,7 @@
 """The application: its layers from the outside in, and its routes.
 
 TrustedProxies  the client's own address, when it comes through them
+KnownHosts      400 for other hosts, when there is a list of them
 HotReads        answers what L1 has, ahead of everything
 Around          request id, security headers, access log
 BodyLimit       413
@@ -22,7 +23,7 @@ from src.api.auth.door import Door
 from src.api.auth.tokens import Tokens
 from src.api.hot_reads import HotReads
 from src.api.lifespan import Drain, Opened, OpenRuntime, lifespan, runtime_from_environment
-from src.api.middleware import Around, BodyLimit, Traffic
+from src.api.middleware import Around, BodyLimit, KnownHosts, Traffic
 from src.api.rate_limits import RateLimits
 from src.api.routes import (
     api_keys,
@@ -202,6 +203,8 @@ def _front(
         app, settings.max_body_bytes, {"/api/v1" + files.UPLOADS: settings.max_file_bytes}
     )
     app = HotReads(Around(app, traffic), door, traffic, limits)
+    if settings.allowed_hosts:
+        app = KnownHosts(app, settings.allowed_hosts)
     if settings.trusted_proxies:
         # uvicorn has types of its own for the same ASGI.
         inner: Any = app

@@ -11,12 +11,13 @@ from starlette.requests import HTTPConnection
 from src.api import headers
 from src.api.auth.accounts import Accounts
 from src.api.auth.door import Door
+from src.api.auth.idempotency import key_of
 from src.api.auth.keys import ServiceKeys
 from src.api.auth.principals import Principal, Right
 from src.api.auth.rules import check_right
 from src.api.bodies import Body, read_object
 from src.api.errors import NotConfigured, Unauthorized
-from src.api.ids import key_of, new_id
+from src.api.ids import new_id
 from src.api.rate_limits import Metered, RateLimits
 from src.api.settings import ApiSettings
 from src.invalidation.changes import ChangeFeed

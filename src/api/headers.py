@@ -23,8 +23,26 @@ SECURITY: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"SAMEORIGIN"),
     (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'self'"),
 ]
 """On every answer."""
+SECURITY_TLS: Headers = [
+    *SECURITY,
+    (b"strict-transport-security", b"max-age=31536000; includeSubDomains"),
+]
+"""On every answer to somebody who came by TLS, by way of a trusted proxy."""
+PAGES = ("/docs", "/redoc", "/docs/oauth2-redirect")
+"""What people look at in development; it is made of scripts from elsewhere."""
+_PAGE_SOURCES = (
+    b"default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
+    b"style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    b"font-src https://fonts.gstatic.com; worker-src blob:; frame-ancestors 'self'; "
+    b"img-src 'self' data: https://fastapi.tiangolo.com https://cdn.redoc.ly"
+)
+PAGE_POLICY = (b"content-security-policy", _PAGE_SOURCES)
+NOT_STORED = (b"cache-control", b"no-store")
+"""On every answer that does not say itself how it may be kept."""
+_TLS = ("https", "wss")
 
 _CACHING = (b"cache-control", b"private, no-cache")
 _JSON = (b"content-type", b"application/json")
@@ -32,6 +50,19 @@ _TIERS = {where: where.value.encode() for where in Where}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@-]{1,128}")
 _process = secrets.token_hex(6)
 _numbers = itertools.count(1)
+
+
+def security(scheme: str | None) -> Headers:
+    """Return the security headers of an answer."""
+    return SECURITY_TLS if scheme in _TLS else SECURITY
+
+
+def of_page(path: str, scheme: str | None) -> Headers:
+    """Return the same; the pages for people may load their scripts."""
+    plain = security(scheme)
+    if path not in PAGES:
+        return plain
+    return [PAGE_POLICY, *(one for one in plain if one[0] != PAGE_POLICY[0])]
 
 
 def request_id(given: bytes | None) -> bytes:

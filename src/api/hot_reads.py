@@ -90,7 +90,7 @@ class HotReads:
         else:
             status, body = 304, b""
             answer = headers.of_state(entry, Where.L1, None, None)
-        answer += headers.SECURITY
+        answer += headers.security(scope.get("scheme"))
         answer.append((headers.REQUEST_ID, headers.request_id(request_id)))
         answer += rates
         self._traffic.hot_hits += 1

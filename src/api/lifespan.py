@@ -18,6 +18,7 @@ from src.api.auth.identity_provider import open_provider
 from src.api.auth.keys import ServiceKeys
 from src.api.auth.passwords import Passwords
 from src.api.settings import ApiSettings
+from src.api.strictness import check_strict
 from src.invalidation.changes import ChangeFeed
 from src.state.rates import Rates
 from src.state.records.first_answers import FirstAnswers
@@ -25,7 +26,8 @@ from src.state.records.people import People
 from src.swarm.erasing import Erasing
 from src.swarm.files import FileService
 from src.swarm.internal_tokens import InternalTokens
-from src.swarm.runtime import Runtime, open_runtime
+from src.swarm.opened import Runtime
+from src.swarm.runtime import open_runtime
 from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 from src.swarm.status import Status
@@ -116,7 +118,9 @@ async def runtime_from_environment(settings: ApiSettings) -> AsyncIterator[Runti
     if "internal_secret" not in swarm.model_fields_set:
         derived = internal_secret(settings.jwt_secret.get_secret_value())
         swarm = swarm.model_copy(update={"internal_secret": SecretStr(derived)})
-    async with open_runtime(RuntimeSettings(swarm=swarm)) as runtime:
+    described = RuntimeSettings(swarm=swarm)
+    check_strict(settings, described)
+    async with open_runtime(described) as runtime:
         yield runtime
 
 

@@ -18,12 +18,13 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from src.api.auth.door import Door
+from src.api.auth.idempotency import key_of
 from src.api.auth.principals import Principal
 from src.api.bodies import Body, read_object
 from src.api.dependencies import Wish
 from src.api.errors import ApiError
 from src.api.following import follow
-from src.api.ids import key_of, new_id
+from src.api.ids import new_id
 from src.api.lifespan import Drain
 from src.api.problems import describe
 from src.api.schemas.answers import EventItem, PendingItem, encode, event, pending

@@ -9,7 +9,10 @@ import structlog
 
 
 def configure_logs(*, level: int = logging.INFO) -> None:
-    """Write JSON, or colours when a person is looking on."""
+    """Write JSON, or colours when a person is looking on.
+
+    Traces come without local variables: passwords, tokens and what users said are among them.
+    """
     on_screen = sys.stderr.isatty()
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -17,9 +20,13 @@ def configure_logs(*, level: int = logging.INFO) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if on_screen:
-        last: list[structlog.types.Processor] = [structlog.dev.ConsoleRenderer()]
+        seen = structlog.dev.RichTracebackFormatter(show_locals=False)
+        last: list[structlog.types.Processor] = [
+            structlog.dev.ConsoleRenderer(exception_formatter=seen)
+        ]
     else:
-        last = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        told = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        last = [structlog.processors.ExceptionRenderer(told), structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),

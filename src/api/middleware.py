@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -60,7 +61,8 @@ class Around:
             return
         request_id = headers.request_id(headers.find(scope["headers"], headers.REQUEST_ID))
         scope.setdefault("state", {})["request_id"] = request_id.decode()
-        extra = [*headers.SECURITY, (headers.REQUEST_ID, request_id)]
+        security = headers.of_page(scope["path"], scope.get("scheme"))
+        extra = [*security, (headers.REQUEST_ID, request_id)]
         status, seconds = 0, 0.0
         began = time.perf_counter()
 
@@ -76,7 +78,10 @@ class Around:
                 seconds = time.perf_counter() - began
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *extra, *rates()]
+                given = list(message.get("headers", ()))
+                if headers.find(given, headers.NOT_STORED[0]) is None:
+                    given.append(headers.NOT_STORED)
+                message["headers"] = [*given, *extra, *rates()]
             elif message["type"] == "websocket.accept":
                 status = 101
                 message["headers"] = [*message.get("headers", ()), *extra, *rates()]
@@ -105,6 +110,37 @@ class Around:
             duration_ms=round(seconds * 1000, 2),
             caller=None if caller is None else caller.id,
         )
+
+
+class KnownHosts:
+    """Refuses requests that were meant for somebody else, by their Host header.
+
+    Servers among each other and probes use addresses of their own.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or self._knows(scope):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            error = HTTPException(400, "the Host header names no host of this API")
+            request_id = headers.request_id(None).decode()
+            await respond(describe(error), request_id)(scope, receive, send)
+
+    def _knows(self, scope: Scope) -> bool:
+        if scope["path"].startswith(("/internal/", "/health/")):
+            return True
+        given = headers.find(scope["headers"], b"host") or b""
+        try:
+            host = urlsplit(f"//{given.decode('latin-1')}").hostname
+        except ValueError:
+            return False
+        return host in self._hosts
 
 
 class BodyLimit:

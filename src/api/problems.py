@@ -49,8 +49,8 @@ from src.state.errors import (
     TierUnavailable,
     VersionConflict,
 )
-from src.state.records.users import UserExists
 from src.state.records.first_answers import KeyInUse, KeyReused
+from src.state.records.users import UserExists
 from src.swarm.errors import NotAServer, SwarmError, UploadTooSlow
 from src.swarm.forwarding import NOT_OWNER, encode_refusal
 

@@ -17,8 +17,9 @@ import structlog
 from fastapi import Depends, Header, Request
 from starlette.responses import Response
 
+from src.api.auth.idempotency import key_of
 from src.api.dependencies import KEY, Caller
-from src.api.ids import id_of, key_of, new_id
+from src.api.ids import id_of, new_id
 from src.state.errors import TierUnavailable
 from src.state.records.first_answers import FirstAnswer, FirstAnswers
 

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from src.api.app import Api, create_app
 from src.api.lifespan import internal_secret
 from src.api.settings import ApiSettings
+from src.api.strictness import check_strict
 from src.state.background import background
 from src.state.guards import ALL_ON, Guards
 from src.state.settings import StateSettings
@@ -78,6 +79,7 @@ def runtime_settings(api: ApiSettings, listener: socket.socket) -> RuntimeSettin
 
     Raises:
         pydantic.ValidationError: a setting is missing or bad; it is named.
+        LaxSettings: one is too lax for production.
     """
     swarm = SwarmSettings()
     derived: dict[str, object] = {}
@@ -86,7 +88,9 @@ def runtime_settings(api: ApiSettings, listener: socket.socket) -> RuntimeSettin
         derived["internal_secret"] = SecretStr(secret)
     if "server_url" not in swarm.model_fields_set:
         derived["server_url"] = address(listener)
-    return RuntimeSettings(StateSettings(), swarm.model_copy(update=derived))
+    settings = RuntimeSettings(StateSettings(), swarm.model_copy(update=derived))
+    check_strict(api, settings)
+    return settings
 
 
 def address(listener: socket.socket) -> str:

@@ -75,6 +75,8 @@ class ApiSettings(BaseSettings):
     """A stream that has nothing to say sends a comment this often."""
     live_queue: int = Field(default=256, ge=1)
     """Frames that may wait for a slow WebSocket client before it is sent away."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names by which clients may call, as a JSON list without ports; none: any."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks of proxies, as a JSON list. The client of a request that comes from
     one is the last address in X-Forwarded-For that is none of them; of any other, the peer."""

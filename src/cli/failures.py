@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from src.api.serving import CannotListen
 from src.api.settings import ApiSettings
+from src.api.strictness import LaxSettings
 from src.demo.errors import ClusterError
 from src.embedded import EmbeddedError
 from src.state.errors import MayNotErase, Refused, TierUnavailable
@@ -31,6 +32,7 @@ _OWN = (
     CannotListen,
     ClusterError,
     EmbeddedError,
+    LaxSettings,
     MayNotErase,
     Refused,
     TierUnavailable,

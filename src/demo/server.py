@@ -22,6 +22,7 @@ from dataclasses import fields
 from src.api import serving
 from src.api.logs import configure_logs
 from src.api.settings import ApiSettings
+from src.api.strictness import LaxSettings
 from src.state.errors import TierUnavailable
 from src.state.guards import Guards
 
@@ -40,7 +41,7 @@ def main() -> None:
         listener = serving.listen(api.host, api.port)
         guards = Guards(**dict.fromkeys(without, False))
         serving.run(api, serving.runtime_settings(api, listener), listener, guards=guards)
-    except (serving.CannotListen, TierUnavailable) as error:
+    except (serving.CannotListen, LaxSettings, TierUnavailable) as error:
         # The parent shows the end of our log: a trace would hide what matters.
         sys.exit(str(error))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
@@ -69,6 +68,7 @@ from src.swarm.in_force import InForce
 from src.swarm.inheritance import Asked
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.models import ConversationState
+from src.swarm.opened import Runtime
 from src.swarm.outage import Outage
 from src.swarm.providers import Provider
 from src.swarm.providers.registry import Registry
@@ -76,30 +76,12 @@ from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings
 from src.swarm.status import Status
 from src.swarm.webhooks.opening import open_webhooks
-from src.swarm.webhooks.service import WebhookService
 
 log = structlog.get_logger(__name__)
 
 _SWEEP = timedelta(minutes=10)
 _RETENTION = timedelta(minutes=10)
 _NO_PROVIDERS: Mapping[str, Provider] = MappingProxyType({})
-
-
-@dataclass(slots=True)
-class Runtime:
-    """What the edges of a server are given."""
-
-    service: SwarmService
-    status: Status
-    tokens: InternalTokens
-    first_answers: FirstAnswers
-    rates: Rates
-    changes: ChangeFeed
-    files: FileService | None
-    """None without a place for their bytes."""
-    webhooks: WebhookService
-    people: People
-    erasing: Erasing
 
 
 @asynccontextmanager
@@ -342,16 +324,7 @@ async def open_runtime(
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
         yield Runtime(
-            service,
-            status,
-            tokens,
-            first_answers,
-            rates,
-            changes,
-            files,
-            webhooks,
-            people,
-            erasing,
+            service, status, tokens, first_answers, rates, changes, files, webhooks, people, erasing
         )
 
 

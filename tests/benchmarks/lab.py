@@ -20,7 +20,8 @@ from src.state.settings import StateSettings
 from src.state.tiers.postgres import Connection
 from src.swarm.commands import Command
 from src.swarm.forwarding import Receipt
-from src.swarm.runtime import Runtime, open_runtime
+from src.swarm.opened import Runtime
+from src.swarm.runtime import open_runtime
 from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 from tests.benchmarks import fixture

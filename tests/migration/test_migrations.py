@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import asyncpg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -18,7 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from src.embedded import Servers
 from src.state.tiers.migrations import migrate
 from src.state.tiers.tables import EVENT_PARTITIONS, metadata
-from src.state.tiers.urls import for_sqlalchemy
+from src.state.tiers.urls import SQLALCHEMY
 from tests.support.embedding import query
 from tests.support.services import Databases, in_thread
 
@@ -44,7 +45,7 @@ def differences(url: str) -> list[Any]:
         return list(compare_metadata(context, metadata))
 
     async def ask() -> list[Any]:
-        engine = create_async_engine(for_sqlalchemy(url))
+        engine = create_async_engine(SQLALCHEMY, async_creator=lambda: asyncpg.connect(url))
         try:
             async with engine.connect() as connection:
                 return await connection.run_sync(compare)
@@ -63,7 +64,7 @@ def _ours(_: object, name: str | None, kind: str, *__: object) -> bool:
 def config(url: str) -> Config:
     made = Config()
     made.set_main_option("script_location", "alembic")
-    made.set_main_option("sqlalchemy.url", for_sqlalchemy(url).replace("%", "%%"))
+    made.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     return made
 
 

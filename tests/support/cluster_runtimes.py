@@ -14,7 +14,8 @@ from src.state.tiers.keys import body_key
 from src.swarm.commands import AddParticipant, Create, NewParticipant, PostMessage, Speaker
 from src.swarm.forwarding import Receipt
 from src.swarm.models import ConversationState
-from src.swarm.runtime import Runtime, open_runtime
+from src.swarm.opened import Runtime
+from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 from tests.support.cluster_settings import settings
 

@@ -6,12 +6,15 @@ so does a line without a route.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 import httpx
 import msgspec
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette.routing import WebSocketRoute
 
 from src.api.ids import new_id
 from src.swarm.commands import PostMessage, Speaker
@@ -181,6 +184,16 @@ RULES: dict[str, Rule] = {
     # at last, since nobody comes back from it
     "POST /api/v1/auth/logout": Rule(USERS),
 }
+
+
+def routes_of(app: FastAPI) -> Iterator[str]:
+    """Name every route the application has: `GET /status`, `WS /ws/live`."""
+    for route in iter_route_contexts(app.routes):
+        if isinstance(route.original_route, WebSocketRoute):
+            yield f"WS {route.path}"
+        else:
+            yield from (f"{one} {route.path}" for one in sorted(route.methods or ()))
+
 
 Clients = Mapping[Who, httpx.AsyncClient]
 Make = Callable[[Clients], Awaitable[str]]

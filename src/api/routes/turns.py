@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from src.api import headers
+from src.api.auth.idempotency import key_of
 from src.api.auth.rules import check_read
 from src.api.bodies import Body
 from src.api.dependencies import (
@@ -21,7 +22,6 @@ from src.api.dependencies import (
     Wish,
     WriteWish,
 )
-from src.api.ids import key_of
 from src.api.schemas.answers import MessageList, Posted, Saved, json_response
 from src.api.schemas.openapi import answer, body, problems
 from src.api.writing import save_turn, say

@@ -11,7 +11,6 @@ from alembic import command
 from alembic.config import Config
 
 from src.state.tiers.postgres import Connection
-from src.state.tiers.urls import for_sqlalchemy
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "alembic"
 """The revisions: beside the package."""
@@ -63,7 +62,7 @@ def migrate(
     """
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
-    config.set_main_option("sqlalchemy.url", for_sqlalchemy(database_url).replace("%", "%%"))
+    config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
     command.upgrade(config, "head")
     roles = {"service": service_role, "erase": erase_role}
     asyncio.run(_set_roles(database_url, {part: role for part, role in roles.items() if role}))

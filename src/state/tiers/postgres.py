@@ -14,7 +14,7 @@ from src.state.errors import DuplicateEvent, DurableTierUnavailable, UnfitEvent
 from src.state.protocols import Trip, open_way
 from src.state.settings import StateSettings
 from src.state.tiers.transports import answered
-from src.state.tiers.urls import for_sqlalchemy, masked
+from src.state.tiers.urls import SQLALCHEMY, masked
 
 # Only their stubs are generic.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -217,15 +217,18 @@ class Line:
 async def open_engine(settings: StateSettings) -> AsyncIterator[AsyncEngine]:
     """Open SQLAlchemy's engine, for configs and lists; close it at the end of the block."""
     engine = create_async_engine(
-        for_sqlalchemy(settings.database_url.get_secret_value()),
+        SQLALCHEMY,
+        async_creator=lambda: asyncpg.connect(
+            settings.database_url.get_secret_value(),
+            timeout=settings.connect_timeout.total_seconds(),
+            command_timeout=settings.statement_timeout.total_seconds(),
+        ),
         pool_size=settings.pool_size,
         max_overflow=2 * settings.pool_size,
         pool_pre_ping=True,
         pool_timeout=settings.connect_timeout.total_seconds(),
-        connect_args={
-            "timeout": settings.connect_timeout.total_seconds(),
-            "command_timeout": settings.statement_timeout.total_seconds(),
-        },
+        # Values of statements may be secrets, and errors are logged.
+        hide_parameters=True,
     )
     try:
         yield engine

@@ -1,4 +1,4 @@
-"""What is done to the address of a store: masked for people, spelled for a library."""
+"""The address of a store: masked for people, and how a library is told of it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ def masked(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}:***@{host}"))
 
 
-def for_sqlalchemy(database_url: str) -> str:
-    """Name the driver that SQLAlchemy is to use for a plain `postgresql://` URL."""
-    scheme, separator, rest = database_url.partition("://")
-    if scheme in ("postgres", "postgresql"):
-        scheme = "postgresql+asyncpg"
-    return f"{scheme}{separator}{rest}"
+SQLALCHEMY = "postgresql+asyncpg://"
+"""The driver that SQLAlchemy is to use; asyncpg itself connects (`async_creator`). SQLAlchemy would
+hand `?sslmode=` and its like on as arguments that asyncpg does not have."""

@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 from src.state.models import Version
 from src.state.tiers.keys import body_key, sortable
 from src.swarm.commands import Create, NewParticipant, PostMessage, Speaker
-from src.swarm.runtime import Runtime, open_runtime
+from src.swarm.opened import Runtime
+from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 from tests.support.cluster_settings import eventually, settings
 

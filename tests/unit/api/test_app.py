@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from src.api.app import Api, create_app
 from src.api.settings import ApiSettings
+from tests.support import permissions
 
 SECRET = SecretStr("a secret of tests, at least thirty-two characters")
 
@@ -71,6 +72,16 @@ def test_every_operation_has_a_tag_a_summary_and_an_id_of_its_own(
 
     assert len(set(ids)) == len(ids)
     assert all(op["tags"] and op["summary"] for _, _, op in operations(contract))
+
+
+def test_every_route_has_a_rule_that_says_who_may_use_it(app: Api) -> None:
+    """The authorisation matrix tries them; here it is only seen that none is missing."""
+    routes = {route for route in permissions.routes_of(app) if not route.startswith("HEAD ")}
+    rules, table = set(permissions.RULES), permissions.__file__
+
+    missing, stale = sorted(routes - rules), sorted(rules - routes)
+    assert not missing, f"say in RULES of {table} who may use {missing}"
+    assert not stale, f"take {stale} out of RULES of {table}: there is no such route"
 
 
 def test_the_internal_route_is_in_no_contract(contract: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from src.api.middleware import Around, BodyLimit, Traffic
+from src.api.middleware import Around, BodyLimit, KnownHosts, Traffic
 from src.api.problems import describe, respond
 
 
@@ -100,3 +100,56 @@ def test_durations_are_counted_in_buckets() -> None:
     assert traffic.buckets[-1] == 1
     assert sum(traffic.buckets) == 4
     assert traffic.answers["GET", 200] == 4
+
+
+async def kept(scope: Scope, receive: Receive, send: Send) -> None:
+    await Response(headers={"Cache-Control": "private, no-cache"})(scope, receive, send)
+
+
+async def test_answers_are_stored_by_nobody_unless_they_say_how() -> None:
+    async with client(echo) as plain, client(kept) as own:
+        assert (await plain.get("/")).headers["cache-control"] == "no-store"
+        assert (await own.get("/")).headers["cache-control"] == "private, no-cache"
+
+
+async def test_who_came_by_tls_is_told_to_stay_with_it() -> None:
+    async with client(echo) as http:
+        plain, tls = await http.get("/"), await http.get("https://test/")
+
+    assert "strict-transport-security" not in plain.headers
+    assert tls.headers["strict-transport-security"].startswith("max-age=31536000")
+
+
+async def test_only_the_pages_for_people_may_load_scripts() -> None:
+    async with client(echo) as http:
+        api, page = await http.get("/api/v1/bots"), await http.get("/docs")
+
+    assert api.headers.get_list("content-security-policy") == [
+        "default-src 'none'; frame-ancestors 'self'"
+    ]
+    assert len(page.headers.get_list("content-security-policy")) == 1
+    assert "cdn.jsdelivr.net" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "status"),
+    [
+        ("api.example.org", "/", 200),
+        ("API.example.org:8443", "/", 200),
+        ("[::1]:8080", "/", 200),
+        ("evil.example.org", "/", 400),
+        ("api.example.org.evil.org", "/", 400),
+        ("[::1", "/", 400),
+        ("10.0.0.7:8080", "/health/ready", 200),
+        ("server-1:8080", "/internal/v1/given", 200),
+    ],
+)
+async def test_only_listed_hosts_are_answered(host: str, path: str, status: int) -> None:
+    app = KnownHosts(Around(echo, Traffic()), ["api.example.org", "::1"])
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        answer = await http.get(path, headers={"Host": host})
+
+    assert answer.status_code == status
+    if status == 400:
+        assert answer.headers["content-type"] == "application/problem+json"
