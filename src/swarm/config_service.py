@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,7 +15,7 @@ from src.state.configs import (
     check_version,
     living,
 )
-from src.state.errors import NotFound, Refused
+from src.state.errors import NotFound
 from src.state.models import Read, Version
 from src.state.reads.store import Store
 from src.swarm import free_json
@@ -45,6 +45,8 @@ SETTINGS: ConfigKind[SettingConfig] = ConfigKind("setting", SettingConfig, decod
 KINDS: Mapping[str, ConfigKind[Any]] = {
     kind.name: kind for kind in (BOTS, TEAMS, ROUTINES, SUBTOPICS, SETTINGS)
 }
+KindName = Literal["bot", "team", "routine", "subtopic", "setting"]
+"""The keys of `KINDS`, for those who are asked to name one."""
 
 _HISTORY_TOP = 1 << 62
 
@@ -230,15 +232,3 @@ class ConfigService:
         record = await self._repositories[kind].write(id, actor, change)
         self._stores[kind].written(id, Version(0, record.version))
         return record
-
-
-def check_kinds(kinds: Iterable[str], field: str) -> None:
-    """Check that these are kinds of configs.
-
-    Raises:
-        Refused: one is not; `field` is named.
-    """
-    for kind in kinds:
-        if kind not in KINDS:
-            known = ", ".join(KINDS)
-            raise Refused("invalid", f"there is no kind {kind!r}; name {known}", field=field)

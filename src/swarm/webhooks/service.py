@@ -13,11 +13,11 @@ from src.state.errors import NotFound, Refused, VersionConflict
 from src.state.protocols import Clock
 from src.state.records.webhooks import Delivery, Status, Try, Webhook, Webhooks
 from src.swarm import free_json
-from src.swarm.bounds import Id, Name
-from src.swarm.config_service import check_kinds
+from src.swarm.bounds import Id
+from src.swarm.config_service import KindName
 from src.swarm.errors import InvalidCommand
 from src.swarm.webhooks import messages
-from src.swarm.webhooks.addresses import check_url
+from src.swarm.webhooks.addresses import URL, check_url
 from src.swarm.webhooks.sender import Outcome, Sender
 
 AT_MOST = 200
@@ -29,9 +29,9 @@ _NEWEST = 2**62
 class WebhookConfig(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """What a client says of a webhook."""
 
-    url: Annotated[str, Meta(min_length=1, max_length=2_000)]
+    url: Annotated[str, Meta(max_length=2_000, pattern=URL)]
     """Begins with https://; http:// and private addresses where the server's settings allow it."""
-    kinds: Annotated[tuple[Name, ...], Meta(max_length=20)] = ()
+    kinds: Annotated[tuple[KindName, ...], Meta(max_length=20)] = ()
     """Kinds of configs to hear of; none: all. The same for ids."""
     ids: Annotated[tuple[Id, ...], Meta(max_length=100)] = ()
     active: bool = True
@@ -133,7 +133,6 @@ class WebhookService:
         except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
             raise InvalidCommand(str(exc), field=free_json.place(exc)) from exc
         check_url(given.url, private=self._private)
-        check_kinds(given.kinds, "kinds")
         return given
 
 

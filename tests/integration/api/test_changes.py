@@ -168,4 +168,4 @@ async def test_what_is_asked_for_wrongly_is_named(server: RunningServer) -> None
         ]
     assert [one.status_code for one in answers] == [422] * 4
     fields = [one.json()["errors"][0]["field"] for one in answers]
-    assert fields == ["kind", "id.0", "Last-Event-Id", "after"]
+    assert fields == ["kind.0", "id.0", "Last-Event-Id", "after"]

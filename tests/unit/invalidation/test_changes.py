@@ -13,6 +13,7 @@ from src.invalidation.changes import ChangeFeed, Follower, Reset, Wanted
 from src.state.errors import DurableTierUnavailable
 from src.state.models import Change, Version
 from src.state.protocols import Pulled
+from src.state.records import revocations
 from src.state.records.outbox import Page
 from tests.support.clock import BEGAN, VirtualLoop, advance, settle, virtual_time
 
@@ -265,6 +266,10 @@ def test_who_goes_away_and_comes_back_misses_nothing_and_sees_nothing_twice(
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(run())
+
+
+def test_nobody_outside_hears_who_was_logged_out() -> None:
+    assert not any(Wanted().has(change(1, kind)) for kind in revocations.KINDS)
 
 
 @pytest.mark.parametrize(
