@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from jwt.algorithms import RSAAlgorithm
 from redis import Redis
 
 from src.api.auth.principals import Role
+from src.state.records.people import open_people
 from tests.integration.api.begun import begin
 from tests.support.api import RunningServer, running_server
 from tests.support.cluster_settings import eventually
@@ -533,3 +535,62 @@ async def test_whom_an_identity_provider_vouches_for_comes_in_until_shut_out_her
             assert await asks(server, two) == 401
             assert await asks(server, vouched_for("eve")) == 401
             assert await asks(server, vouched_for("ada")) == 200
+
+
+async def test_no_token_of_the_old_roles_slips_past_their_change(pair: Pair) -> None:
+    found = await registered(pair[0])
+    user = f"/api/v1/users/{found['user']['id']}"
+    async with pair[0].as_("root", Role.ADMIN) as root:
+        for roles in (["editor"], ["viewer"], ["member"]):
+            _, *logins = await asyncio.gather(
+                root.patch(user, json={"roles": roles}),
+                *(posted(server, "login", ZOE) for server in pair * 2),
+            )
+            assert (await root.get(user)).json()["roles"] == roles
+
+            for login in logins:
+                # A login that the change overtook may be refused.
+                assert login.status_code in (200, 401)
+                if login.status_code == 200 and login.json()["user"]["roles"] != roles:
+                    for server in pair:
+                        await refused_on(server, login.json()["access_token"])
+
+
+async def test_refreshing_and_ending_all_at_once_never_stand_in_each_others_way(
+    pair: Pair,
+) -> None:
+    await registered(pair[0])
+    logins = [await logged_in(server) for server in pair * 2]
+    first, *rest = logins
+
+    answers = await asyncio.gather(
+        *(
+            posted(server, "refresh", {"refresh_token": login["refresh_token"]})
+            for login in rest
+            for server in pair
+        ),
+        logs_out(pair[0], first["access_token"], {"everywhere": True}),
+    )
+
+    refreshed = [one for one in answers if one is not None]
+    assert {one.status_code for one in refreshed} <= {200, 401}
+    for one in refreshed:
+        if one.status_code == 200:
+            for server in pair:
+                await refused_on(server, one.json()["access_token"])
+
+
+async def test_refresh_tokens_that_have_expired_are_refused_and_removed(
+    server: RunningServer, database_url: str
+) -> None:
+    found = await registered(server)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE refresh_tokens SET expires_at = now()")
+
+    late = await posted(server, "refresh", {"refresh_token": found["refresh_token"]})
+    async with open_people(database_url) as people:
+        await people.purge()
+
+    assert late.status_code == 401
+    assert await connection.fetchval("SELECT count(*) FROM refresh_tokens") == 0
+    await connection.close()
