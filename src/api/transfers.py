@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from starlette.requests import ClientDisconnect, Request
@@ -38,7 +38,7 @@ async def incoming(request: Request, patience_s: float) -> AsyncIterator[bytes]:
 
 
 async def download(
-    parts: AsyncIterator[bytes], status: int, headers: dict[str, str], patience_s: float
+    parts: AsyncGenerator[bytes, None], status: int, headers: dict[str, str], patience_s: float
 ) -> Response:
     """Return an answer whose body is read while it is sent, no faster than the client takes it.
 
@@ -47,10 +47,11 @@ async def download(
     """
     first = await anext(parts, b"")
 
-    async def all_parts() -> AsyncIterator[bytes]:
-        yield first
-        async for part in parts:
-            yield part
+    async def all_parts() -> AsyncGenerator[bytes, None]:
+        async with aclosing(parts):
+            yield first
+            async for part in parts:
+                yield part
 
     return _Download(all_parts(), status, headers, patience_s)
 
@@ -59,9 +60,14 @@ class _Download(StreamingResponse):
     """Hangs up on a client that takes nothing for `patience_s`."""
 
     def __init__(
-        self, parts: AsyncIterator[bytes], status: int, headers: dict[str, str], patience_s: float
+        self,
+        parts: AsyncGenerator[bytes, None],
+        status: int,
+        headers: dict[str, str],
+        patience_s: float,
     ) -> None:
         super().__init__(parts, status, headers)
+        self._parts = parts
         self._patience_s = patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,4 +75,6 @@ class _Download(StreamingResponse):
             async with asyncio.timeout(self._patience_s):
                 await send(message)
 
-        await super().__call__(scope, receive, patiently)
+        # Closed here and now, whoever ended it: its place is another download's.
+        async with aclosing(self._parts):
+            await super().__call__(scope, receive, patiently)

@@ -98,6 +98,8 @@ class StateSettings(BaseSettings):
     """Bytes of files that a conversation may have."""
     uploads: int = Field(default=16, ge=1)
     """Uploads that a server takes at once, 24 MiB of memory each."""
+    downloads: int = Field(default=256, ge=1)
+    """Downloads that a server serves at once, some MiB of memory each."""
     upload_timeout: Duration = Field(default=timedelta(hours=1), gt=timedelta(0))
     """How long one upload may take."""
     stray_after: Duration = timedelta(days=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from hashlib import sha256
@@ -60,6 +60,29 @@ class Swept(msgspec.Struct, frozen=True, gc=False):
     """Half-written files in the folder."""
 
 
+class _Turns:
+    """So many transfers of one kind at once; who comes then is sent away."""
+
+    def __init__(self, what: str, at_once: int) -> None:
+        self._what, self._at_once = what, at_once
+        self._under_way = self._refused = 0
+
+    @property
+    def buffer(self) -> Buffer:
+        return Buffer(self._under_way, self._at_once, self._refused)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        if self._under_way >= self._at_once:
+            self._refused += 1
+            raise Overloaded(f"{self._under_way} {self._what} are under way here", _RETRY_AFTER_S)
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+
 class FileService:
     """The files of all conversations, as one server sees them."""
 
@@ -68,11 +91,10 @@ class FileService:
         self._blobs = blobs
         self._clock = clock
         self._quota = settings.file_quota_bytes
-        self._at_once = settings.uploads
         self._upload_timeout_s = settings.upload_timeout.total_seconds()
         self._stray_after = settings.stray_after
-        self._uploads = 0
-        self._refused = 0
+        self._uploads = _Turns("uploads", settings.uploads)
+        self._downloads = _Turns("downloads", settings.downloads)
         # What falls out of these the sweep finds.
         self._gone: deque[str] = deque(maxlen=_WAITING)
         self._left: deque[str] = deque(maxlen=_WAITING)
@@ -81,7 +103,8 @@ class FileService:
     def buffers(self) -> dict[str, Buffer]:
         """Return what is bounded here."""
         return {
-            "uploads": Buffer(self._uploads, self._at_once, self._refused),
+            "uploads": self._uploads.buffer,
+            "downloads": self._downloads.buffer,
             "files_to_remove": Buffer(len(self._gone) + len(self._left), 2 * _WAITING),
         }
 
@@ -99,7 +122,7 @@ class FileService:
             UploadTooSlow: it took longer than an upload may.
             BlobsUnavailable, DurableTierUnavailable: a store does not answer.
         """
-        with self._turn():
+        with self._uploads.turn():
             room = self._quota - await self._table.used(given.conversation_id)
             key = None if given.key is None else _key_of(given.actor, given.key)
             if not await self._table.begin(
@@ -121,17 +144,6 @@ class FileService:
             except Exception:
                 await self._remove(given.id)
                 raise
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self._uploads >= self._at_once:
-            self._refused += 1
-            raise Overloaded(f"{self._uploads} uploads are under way here", _RETRY_AFTER_S)
-        self._uploads += 1
-        try:
-            yield
-        finally:
-            self._uploads -= 1
 
     async def _earlier(self, key: str) -> File:
         file = await self._table.uploaded(key)
@@ -180,9 +192,16 @@ class FileService:
             raise NotFound("file", id)
         return file
 
-    def read(self, file: File, start: int, end: int) -> AsyncIterator[bytes]:
-        """Give the bytes from `start` to before `end`; each part is read when it is asked for."""
-        return self._blobs.read(_FOLDER + file.id, start, end)
+    async def read(self, file: File, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        """Give the bytes from `start` to before `end`; each part is read when it is asked for.
+
+        Raises:
+            Overloaded: as many downloads as this server serves are under way.
+            BlobsUnavailable: the store does not answer, or does not have them.
+        """
+        with self._downloads.turn():
+            async for part in self._blobs.read(_FOLDER + file.id, start, end):
+                yield part
 
     async def list(
         self, conversation_id: str, before: str | None, limit: int

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from obstore.store import RetryConfig
 
 PART_BYTES = 8 << 20
-"""How much is read, sent and held in one piece; S3 wants 5 MiB at least."""
+"""How much of an upload is sent and held in one piece; S3 wants 5 MiB at least."""
+READ_BYTES = 1 << 20
+"""How much of a download is read and held at once."""
 PARTS_AT_ONCE = 2
 """Parts of one upload under way to the store, beside the one that fills."""
 
@@ -82,7 +84,7 @@ class Blobs:
             BlobsUnavailable: also when the blob is not there (any more).
         """
         while start < end:
-            stop = min(start + PART_BYTES, end)
+            stop = min(start + READ_BYTES, end)
             with _answering(key):
                 part = await obstore.get_range_async(self._store, key, start=start, end=stop)
             yield part.to_bytes()

@@ -201,3 +201,14 @@ async def test_upload_that_takes_too_long_leaves_nothing(database_url: str, blob
             await files.upload(given("f-1"), endless())
         assert await files.list("c-1", None, 10) == ([], None)
     assert await keys(blobs) == set()
+
+
+async def test_so_many_downloads_at_once_and_no_more(database_url: str, blobs: Blobs) -> None:
+    async with service(database_url, blobs, downloads=1) as files:
+        file, _ = await files.upload(given("f-1"), some_bytes())
+        first = files.read(file, 0, file.bytes)
+        assert await anext(first) == FEW_BYTES
+        with pytest.raises(Overloaded):
+            await anext(files.read(file, 0, file.bytes))
+        await first.aclose()
+        assert [part async for part in files.read(file, 0, file.bytes)] == [FEW_BYTES]
