@@ -33,10 +33,14 @@ _NOT_DONE = (NotOwner, OwnershipLost, OwnershipUnknown, Overloaded)
 
 
 class Client:
-    """One person with several conversations, shared with others."""
+    """One person with several conversations, shared with others.
 
-    def __init__(self, world: World, name: str, conversations: Sequence[str]) -> None:
+    `unfit` is the share of commands that no log can take.
+    """
+
+    def __init__(self, world: World, name: str, conversations: Sequence[str], unfit: float) -> None:
         self._world, self._name, self._conversations = world, name, conversations
+        self._unfit = unfit
         self._chance: random.Random = world.chance
         # Some are written all the time and some hardly ever: what is late there is not overtaken.
         self._weights = [1 / (place + 1) ** 2 for place in range(len(conversations))]
@@ -51,7 +55,12 @@ class Client:
         for _ in range(operations):
             if self._chance.random() > _BURST:
                 await asyncio.sleep(self._chance.expovariate(1 / _THINK_S))
-            if self._chance.random() < 0.5:
+            drawn = self._chance.random()
+            if drawn < 0.05:
+                # To several at once: a batch of many, of which one may not fit.
+                several = self._chance.sample(self._conversations, 2)
+                await asyncio.gather(*(self._write(one) for one in several))
+            elif drawn < 0.5:
                 await self._write(self._chance.choices(self._conversations, self._weights)[0])
             else:
                 conversation = self._chance.choice(self._conversations)
@@ -68,7 +77,7 @@ class Client:
         key = f"{self._name}{self._numbers}"
         command, lines = self._command(key)
         durability = Durability.BUFFERED if chance.random() < 0.2 else Durability.LOGGED
-        if chance.random() < 0.02:
+        if chance.random() < self._unfit:
             # No text column can hold it: the edge refuses such keys, the log must survive them.
             key, durability = f"{key}\x00", Durability.LOGGED
         if_seq = None

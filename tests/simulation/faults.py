@@ -209,6 +209,15 @@ class Faults:
         if self._chance.random() < 0.4:
             way.then = victim.process.crash
 
+    async def late_acquires(self) -> None:
+        """Let a server's own requests for what it holds, given up long ago, arrive after all."""
+        victim = self._victim()
+        if victim is None or not self._world.database.available:
+            return
+        for head in self._world.database.heads["conversations"].values():
+            if head.owner_id == victim.server.id:
+                head.epoch += 1
+
     # -- PostgreSQL ------------------------------------------------------------------------------
 
     async def postgres_away(self) -> None:
@@ -295,6 +304,7 @@ FAULTS: dict[str, tuple[float, Fault]] = {
     "slow": (2.0, Faults.slow),
     "lost_answers": (3.0, Faults.lost_answers),
     "strays": (3.0, Faults.strays),
+    "late_acquires": (1.0, Faults.late_acquires),
     "postgres_away": (1.5, Faults.postgres_away),
     "postgres_failover": (0.7, Faults.postgres_failover),
     "notices_cut": (0.5, Faults.notices_cut),
