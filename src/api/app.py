@@ -11,6 +11,7 @@ FastAPI         routing, validation, the table of errors
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI
@@ -148,7 +149,7 @@ def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | 
 
     app = Api(
         title="swarmstate",
-        version="0.1.0",
+        version=version("swarmstate"),
         description=_DESCRIPTION,
         openapi_tags=_TAGS,
         openapi_url="/api/v1/openapi.json",

@@ -27,6 +27,9 @@ Body = dict[str, Any]
 
 _MAX_LEVELS = 100
 """More than any value may have; code below may recurse over a body."""
+_WHOLE = re.compile(rb"\d(?:\.0+(?!\d)|[eE])")
+"""Finds whole numbers that are written as 1.0 or 1e3, and some that are none."""
+_EXACT = 2**53
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -49,6 +52,8 @@ def read_object(body: bytes) -> Body:
         _check_levels(value)
     if free_json.has_nul(body):
         _check_texts(value, "\0", "the character U+0000")
+    if _WHOLE.search(body):
+        return {name: _whole(one) for name, one in value.items()}
     return value
 
 
@@ -75,6 +80,17 @@ def decoded(kind: type[T], body: Body) -> T:
         return msgspec.json.decode(msgspec.json.encode(body), type=kind)
     except msgspec.ValidationError as error:
         raise InvalidCommand(str(error), field=free_json.place(error)) from error
+
+
+def _whole(value: Any) -> Any:
+    """Take 1.0 for 1, as JSON Schema does: what a whole number is must not hang on its spelling."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) <= _EXACT else value
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    return value
 
 
 def _check_levels(value: object) -> None:

@@ -30,7 +30,8 @@ from src.swarm.webhooks.service import WebhookService
 
 ID = r"^[A-Za-z0-9._:@-]{1,128}$"
 KEY = r"^[A-Za-z0-9._:@-]{1,120}$"
-_VERSION = r"[0-9]{1,19}\.[0-9]{1,19}"
+# 18 digits always fit into the 64 bits of a number.
+_VERSION = r"[0-9]{1,18}\.[0-9]{1,18}"
 _STATE_ETAG = rf'^(\*|(W/)?"{_VERSION}")$'
 _CONFIG_ETAG = r'^(\*|(W/)?"[0-9]{1,18}")$'
 
@@ -213,9 +214,7 @@ async def _if_version(
 IfVersion = Annotated[int | None, Depends(_if_version)]
 
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most")]
-Cursor = Annotated[
-    str | None, Query(max_length=500, description="`next_cursor` of the page before")
-]
+CURSOR = "`next_cursor` of the page before"
 
 
 def _unquoted(etag: str) -> str:

@@ -114,20 +114,9 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
 }
 """Class of error -> (status, code); the nearest class of the error's own line counts."""
 
-INPUT_CODES = frozenset(
-    (
-        "invalid",
-        "too_large",
-        "wrong_kind",
-        "checksum",
-        "not_a_participant",
-        "unknown_reference",
-        "unknown_subtask",
-        "unknown_tool_call",
-        "subtask_cycle",
-    )
-)
-"""Refusals that are the input's fault (422); all others are the state's (409)."""
+INPUT_CODES = frozenset(("checksum", "invalid", "too_large"))
+"""Refusals of what no state would take, and the OpenAPI document says so (422). All others are of
+what is well-formed and does not fit the state, or itself (409)."""
 
 _HTTP_CODES = {400: "malformed", 405: "method_not_allowed", 413: "body_too_large"}
 _HTTP_DETAILS = {

@@ -27,11 +27,21 @@ Note = Annotated[str, Meta(max_length=NOTE_CHARS)]
 LongText = Annotated[str, Meta(max_length=32_768)]
 Text = Annotated[str, Meta(min_length=1, max_length=32_768)]
 """What was said or written in one turn: 1 to 32 768 characters."""
-Topic = Annotated[str, Meta(min_length=1, max_length=200)]
+# As `topics.is_pattern` reads it; stored configs were checked by that, so decoders need not.
+_TOPIC = r"^(?:(?:\+|[^+#/\u0000]+)/)*(?:#|\+|[^+#/\u0000]+)$"
+Topic = Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": _TOPIC})]
+"""A pattern of topics: levels parted by `/`, `+` for one of them, a last `#` for the rest."""
 Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """A whole number that also JavaScript can hold exactly."""
 Priority = Annotated[int, Meta(ge=-1_000, le=1_000)]
+
+# Maps whose keys are data.
+BotBySubtask = dict[Id, Id]
+BotsByTopic = dict[Topic, tuple[Id, ...]]
+Secrets = dict[Name, Name]
+Delays = dict[Name, Annotated[int, Meta(ge=0, le=86_400_000)]]
+Keywords = dict[Id, tuple[Name, ...]]
 
 TEXT_BYTES = 65_538
 """One text as JSON: a text of 32 768 characters that are written with two bytes each, quoted."""

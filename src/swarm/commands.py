@@ -7,15 +7,15 @@ is cheap and may wait up to 2 s in the owner's memory. What a command does to a 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta, Raw
 
 from src.state.models import Durability
-from src.swarm import bounds
+from src.swarm import bounds, free_json
 from src.swarm.bounds import Count, Id, Label, Moment, Name, Note, Priority, Text
-from src.swarm.free_json import EMPTY, NULL
+from src.swarm.free_json import EMPTY, NULL, Object, PatchOf, holds
 from src.swarm.models import (
     AuthorKind,
     Config,
@@ -63,7 +63,7 @@ class NewParticipant(_Input, frozen=True, gc=False):
     priority: Priority = 0
     mode: Mode = "proactive"
     user_id: Id | None = None
-    tracks: Raw = EMPTY
+    tracks: Object = EMPTY
 
 
 class Create(_Command, frozen=True, gc=False, tag="create"):
@@ -123,7 +123,7 @@ class PostMessage(_Command, frozen=True, gc=False, tag="post_message"):
     ended_at: Moment | None = None
     interrupted: bool = False
     spoken_until: Count | None = None
-    metrics: Raw = EMPTY
+    metrics: Object = EMPTY
     config_version: Count | None = None
     tool_calls: Annotated[tuple[ToolUse, ...], Meta(max_length=bounds.TOOL_CALLS)] = ()
 
@@ -168,7 +168,7 @@ class SaveSession(_Command, frozen=True, gc=False, tag="save_session"):
 class PatchConfig(_Command, frozen=True, gc=False, tag="patch_config"):
     """Change the config by a JSON merge patch (RFC 7396): null puts a field back to its default."""
 
-    patch: Raw
+    patch: Annotated[Raw, holds(PatchOf(Config))]
 
 
 class SetTeam(_Command, frozen=True, gc=False, tag="set_team"):
@@ -198,7 +198,7 @@ class UpdateParticipant(_Command, frozen=True, gc=False, tag="update_participant
     priority: Priority | None = None
     mode: Mode | None = None
     user_id: Id | None = None
-    tracks: Raw = NULL
+    tracks: Annotated[Raw, holds(dict[str, Any] | None)] = NULL
 
 
 class RemoveParticipant(_Command, frozen=True, gc=False, tag="remove_participant"):
@@ -232,6 +232,7 @@ class PassBaton(_Command, frozen=True, gc=False, tag="pass_baton"):
 # --- shared work ---------------------------------------------------------------------------------
 
 _Assignments = Annotated[tuple[Assignment, ...], Meta(max_length=bounds.BLACKBOARD_ITEMS)]
+_Merges = Annotated[_Assignments, Meta(extra_json_schema=free_json.ITEMS_OF_OBJECTS)]
 
 
 class Increment(_Input, frozen=True, gc=False):
@@ -254,9 +255,9 @@ class EditBlackboard(_Command, frozen=True, gc=False, tag="blackboard"):
     append: _Assignments = ()
     """To a list, or to a new one."""
     increment: Annotated[tuple[Increment, ...], Meta(max_length=bounds.BLACKBOARD_ITEMS)] = ()
-    merge: _Assignments = ()
+    merge: _Merges = ()
     """The fields of an object over those of the item."""
-    deep_merge: _Assignments = ()
+    deep_merge: _Merges = ()
     """The same at every depth."""
     delete: Annotated[tuple[Id, ...], Meta(max_length=bounds.BLACKBOARD_ITEMS)] = ()
 
@@ -283,7 +284,7 @@ class RequestToolCall(_Command, frozen=True, gc=False, tag="request_tool_call"):
 
     tool: Name
     caller: Id
-    arguments: Raw = EMPTY
+    arguments: Object = EMPTY
     id: Id | None = None
 
 

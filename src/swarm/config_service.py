@@ -21,7 +21,7 @@ from src.state.reads.store import Store
 from src.swarm import free_json
 from src.swarm.configs.bots import BotConfig, decode_bot
 from src.swarm.configs.decoding import SCHEMA
-from src.swarm.configs.differences import Change, differences
+from src.swarm.configs.differences import Difference, differences
 from src.swarm.configs.routines import RoutineConfig, decode_routine, sub_routines
 from src.swarm.configs.settings import SettingConfig, decode_setting
 from src.swarm.configs.subtopics import SubtopicConfig, decode_subtopic
@@ -182,7 +182,7 @@ class ConfigService:
 
     async def diff(
         self, kind: str, id: str, before: int, after: int | None
-    ) -> tuple[Record[Any], Record[Any], tuple[Change, ...]]:
+    ) -> tuple[Record[Any], Record[Any], tuple[Difference, ...]]:
         """Return two versions and what differs; without `after` the second is the present one.
 
         Raises:

@@ -9,7 +9,7 @@ the whole of that alive.
 from __future__ import annotations
 
 import re
-from typing import Any, TypeGuard
+from typing import Annotated, Any, TypeGuard
 
 import msgspec
 from msgspec import Raw
@@ -21,9 +21,32 @@ Json = Any  # The values of JSON itself: what a decoder without a type returns.
 
 EMPTY = Raw(b"{}")
 NULL = Raw(b"null")
+
+
+def holds(kind: object) -> msgspec.Meta:
+    """Say of a field of raw JSON what it holds; `accept_map` checks it, the schemas show it."""
+    return msgspec.Meta(extra={"holds": kind})
+
+
+class PatchOf(msgspec.Struct, frozen=True):
+    """What a merge patch (RFC 7396) of a struct holds: any of its fields, or null."""
+
+    kind: type
+
+
+Object = Annotated[Raw, holds(dict[str, Any])]
+"""A JSON object with fields of any name."""
 NESTING = 64
 """Levels of lists and objects. Decoders recurse, and a value that was accepted near the top of the
 stack must not be the one that can't be read from a place deeper down."""
+
+ITEMS_OF_OBJECTS = {
+    "items": {
+        "$ref": "#/components/schemas/Assignment",
+        "properties": {"value": {"type": "object"}},
+    }
+}
+"""What a schema says of assignments that merge: only objects have fields."""
 
 _FIELD = re.compile("(?:unknown|required) field `(.*)`$")
 

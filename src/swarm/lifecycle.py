@@ -14,7 +14,7 @@ import msgspec
 
 from src.state.errors import NotFound, Refused
 from src.state.models import Meta
-from src.swarm.commands import ChangeStatus, Command, CountUsage, Delete
+from src.swarm.commands import BEGINNINGS, ChangeStatus, Command, CountUsage, Delete
 from src.swarm.events import Deleted, StatusChanged
 from src.swarm.models import ConversationState, Status
 
@@ -45,6 +45,9 @@ def admit(state: ConversationState, command: Command) -> None:
     """
     if state.status in _LIVE or (is_over(state) and isinstance(command, Delete | CountUsage)):
         return
+    if state.status == "deleted" and isinstance(command, BEGINNINGS):
+        detail = f"conversation {state.id} was deleted, and ids are not used again; take another"
+        raise Refused("exists", detail, field="id")
     if state.status == "deleted":
         raise NotFound("conversation", state.id)
     raise Refused("finished", f"conversation {state.id} is {state.status}; branch it to go on")

@@ -17,8 +17,8 @@ from msgspec import Meta, Raw
 
 from src.state.models import Version
 from src.swarm import bounds
-from src.swarm.bounds import Count, Id, Label, LongText, Name, Note, Topic
-from src.swarm.free_json import EMPTY, NULL
+from src.swarm.bounds import Count, Id, Label, LongText, Name, Note
+from src.swarm.free_json import EMPTY, NULL, Object, holds
 from src.swarm.limits import Limits
 
 SCHEMA = 2
@@ -67,7 +67,7 @@ class LlmConfig(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tru
 
     model: Label = ""
     fallback: Annotated[tuple[Name, ...], Meta(max_length=10)] = ()
-    options: Raw = EMPTY
+    options: Object = EMPTY
 
 
 class Policy(_Layer, frozen=True, gc=False):
@@ -81,7 +81,7 @@ class Scheduling(_Layer, frozen=True, gc=False):
     """When tool calls run, and which of them a person has to approve first."""
 
     default_delay_ms: Annotated[int, Meta(ge=0, le=86_400_000)] | None = None
-    tool_delays: Raw = EMPTY
+    tool_delays: Annotated[Raw, holds(bounds.Delays)] = EMPTY
     """{tool: milliseconds}"""
     requires_approval: (
         Literal["none", "all"] | Annotated[tuple[Name, ...], Meta(max_length=bounds.TOOLS)] | None
@@ -96,7 +96,7 @@ class ResponderRules(_Layer, frozen=True, gc=False):
     policy: Literal["default", "round_robin", "keywords", "moderator"] | None = None
     moderator: Id | None = None
     default_bot: Id | None = None
-    keywords: Raw = EMPTY
+    keywords: Annotated[Raw, holds(bounds.Keywords)] = EMPTY
     """{bot: [words]}"""
     loop_cap: Annotated[int, Meta(ge=1, le=bounds.WINDOW_MESSAGES)] | None = None
     """How many turns in a row bots may take before a person has to speak."""
@@ -124,27 +124,27 @@ class Config(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     goal: LongText = ""
     llm_config: LlmConfig = msgspec.field(default=LlmConfig(), name="model_config")
     swarm_leader: Id | None = None
-    subtask_leaders: Raw = EMPTY
+    subtask_leaders: Annotated[Raw, holds(bounds.BotBySubtask)] = EMPTY
     """{subtask: bot}"""
     team_id: Id | None = None
-    event_subscriptions: Raw = EMPTY
+    event_subscriptions: Annotated[Raw, holds(bounds.BotsByTopic)] = EMPTY
     """{topic pattern: [bots]}"""
     policy: Policy = Policy()
     limits: Limits = Limits()
     scheduling: Scheduling = Scheduling()
     responder: ResponderRules = ResponderRules()
-    secrets: Raw = EMPTY
+    secrets: Annotated[Raw, holds(bounds.Secrets)] = EMPTY
     """{pattern of a name: sensitivity}; never a secret itself."""
     resources: Annotated[tuple[Resource, ...], Meta(max_length=200)] = ()
     parent: Parent | None = None
 
 
 MAPS: tuple[tuple[str, str, object], ...] = (
-    ("", "subtask_leaders", dict[Id, Id]),
-    ("", "event_subscriptions", dict[Topic, tuple[Id, ...]]),
-    ("", "secrets", dict[Name, Name]),
-    ("scheduling", "tool_delays", dict[Name, Annotated[int, Meta(ge=0, le=86_400_000)]]),
-    ("responder", "keywords", dict[Id, tuple[Name, ...]]),
+    ("", "subtask_leaders", bounds.BotBySubtask),
+    ("", "event_subscriptions", bounds.BotsByTopic),
+    ("", "secrets", bounds.Secrets),
+    ("scheduling", "tool_delays", bounds.Delays),
+    ("responder", "keywords", bounds.Keywords),
     ("llm_config", "options", dict[str, object]),
 )
 """(part of the config, field, type) of each field whose keys are data."""
@@ -166,8 +166,8 @@ class Tool(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, om
 
     name: Name
     description: Note = ""
-    input_schema: Raw = EMPTY
-    output_schema: Raw = EMPTY
+    input_schema: Object = EMPTY
+    output_schema: Object = EMPTY
     category: Label = ""
     permissions: Annotated[tuple[Name, ...], Meta(max_length=50)] = ()
 
@@ -186,7 +186,7 @@ class Participant(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     config_version: int | None = None
     """Bots: the version of their config that the running voice has applied."""
     user_id: str | None = None
-    tracks: Raw = EMPTY
+    tracks: Object = EMPTY
 
 
 class Author(msgspec.Struct, frozen=True, gc=False):
@@ -204,7 +204,7 @@ class ToolUse(
 
     id: Id
     name: Name
-    arguments: Raw = EMPTY
+    arguments: Object = EMPTY
     result: Raw = NULL
 
 
@@ -224,7 +224,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     interrupted: bool = False
     spoken_until: int | None = None
     """Interrupted turns: how many characters of the text were spoken."""
-    metrics: Raw = EMPTY
+    metrics: Object = EMPTY
     config_version: int | None = None
 
 

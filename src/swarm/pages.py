@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -15,6 +15,8 @@ from src.swarm.codec import decode_event
 from src.swarm.conversations import MESSAGE_ADDED
 from src.swarm.events import MessageAdded
 from src.swarm.models import Message
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class MessagePage(msgspec.Struct, frozen=True, gc=False):
@@ -66,7 +68,7 @@ def summaries(as_of: datetime, rows: Sequence[Any], limit: int) -> SummaryPage:
         for row in rows
     )
     last = page[-1] if len(page) == limit else None
-    following = f"{last.created_at.isoformat()}~{last.id}" if last else None
+    following = cursor(last.created_at, last.id) if last else None
     return SummaryPage(page, following, as_of)
 
 
@@ -77,8 +79,13 @@ def message(seq: int, body: bytes) -> Message:
     return replace(fact.message, seq=seq)
 
 
+def cursor(created_at: datetime, conversation_id: str) -> str:
+    """Return the place of a conversation in the list, of characters that a URL need not quote."""
+    return f"{(created_at - _EPOCH) // timedelta(microseconds=1)}~{conversation_id}"
+
+
 def place(cursor: str | None) -> tuple[datetime, str] | None:
-    """Return where a list goes on.
+    """Return where a list goes on; None, the top, for none.
 
     Raises:
         Refused: a cursor that no list gave out.
@@ -87,10 +94,10 @@ def place(cursor: str | None) -> tuple[datetime, str] | None:
         return None
     moment, mark, conversation_id = cursor.partition("~")
     try:
-        at = datetime.fromisoformat(moment)
-    except ValueError:
+        at = _EPOCH + timedelta(microseconds=int(moment))
+    except (ValueError, OverflowError):
         at = None
-    if not mark or at is None or at.tzinfo is None:
+    if not mark or at is None:
         detail = "cursor was not given out by this list; start without one"
         raise Refused("invalid", detail, field="cursor")
     return at, conversation_id

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Raw
@@ -72,14 +72,16 @@ def parse(options: Raw, field: str) -> Script:
     try:
         script = msgspec.json.decode(options, type=Script)
     except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
-        raise Refused("invalid", f"{field}: {exc}", field=free_json.place(exc, field)) from exc
+        raise Refused("bad_script", f"{field}: {exc}", field=free_json.place(exc, field)) from exc
     _check(script.default, f"{field}.default")
     for index, rule in enumerate(script.rules):
         _check(rule.say, f"{field}.rules[{index}].say")
         if rule.call is not None:
             place = f"{field}.rules[{index}].call.arguments"
-            free_json.accept_map(rule.call.arguments, dict[str, Any], place)
-            _check(free_json.read(rule.call.arguments), place)
+            arguments = free_json.read(free_json.accept(rule.call.arguments, place))
+            if not isinstance(arguments, dict):
+                raise Refused("bad_script", f"{place} is not an object", field=place)
+            _check(arguments, place)
     return script
 
 
@@ -125,7 +127,7 @@ def _check(value: Json, field: str) -> None:
         for name in _PLACE.findall(value):
             if name not in PLACES:
                 detail = f"{field} names {{{name}}}; there are {', '.join(PLACES)}"
-                raise Refused("invalid", detail, field=field)
+                raise Refused("bad_script", detail, field=field)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             _check(item, f"{field}[{index}]")

@@ -57,7 +57,7 @@ def post(
     ended_at = bounds.utc(command.ended_at, "ended_at") or context.at
     started_at = bounds.utc(command.started_at, "started_at") or ended_at
     if started_at > ended_at:
-        raise Refused("invalid", "ended_at is before started_at; swap them", field="ended_at")
+        raise Refused("out_of_order", "ended_at is before started_at; swap them", field="ended_at")
     return MessageAdded(
         Message(
             id=command.id or event_id(context.key, index),

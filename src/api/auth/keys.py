@@ -57,7 +57,7 @@ class ServiceKeys:
         """
         if given.expires_at is not None and given.expires_at <= datetime.now(UTC):
             detail = "expires_at is not in the future; leave it out for a key without an end"
-            raise Refused("invalid", detail, field="expires_at")
+            raise Refused("expired", detail, field="expires_at")
         key = PREFIX + secrets.token_urlsafe(32)
         made = await self._keys.add(
             _ID_PREFIX + new_id(),

@@ -18,7 +18,7 @@ from src.api.following import while_allowed
 from src.api.lifespan import Drain
 from src.api.middleware import Traffic
 from src.api.schemas.answers import encode
-from src.api.schemas.openapi import Responses, problems
+from src.api.schemas.openapi import event_stream, problems
 from src.invalidation.changes import ChangeFeed, Follower, Reset, Wanted
 from src.state.models import Change, Version
 from src.swarm.config_service import KindName
@@ -26,22 +26,13 @@ from src.swarm.config_service import KindName
 router = APIRouter(prefix="/changes", tags=["changes"])
 
 _PLACE = r"^[0-9]{1,18}\.[0-9]{1,18}$"
-_STREAM: Responses = {
-    200: {
-        "description": "Server-sent events. `event: change` has a Change as `data`; "
-        "`event: reset` ({position}) says that changes before it can no longer be told: read "
-        "everything anew. The event id is the place to go on from; comments with a new id come "
-        "while there is nothing to tell",
-        "content": {
-            "text/event-stream": {
-                "schema": {"type": "string"},
-                "example": "id: 1.7\nevent: change\n"
-                'data: {"position":7,"kind":"bot","id":"ada","version":3,'
-                '"at":"2030-01-01T12:00:00Z"}\n\n',
-            }
-        },
-    }
-}
+_STREAM = event_stream(
+    "Server-sent events. `event: change` has a Change as `data`; `event: reset` ({position}) says "
+    "that changes before it can no longer be told: read everything anew. The event id is the place "
+    "to go on from; comments with a new id come while there is nothing to tell",
+    Change,
+    Reset,
+)
 
 
 @router.get(

@@ -155,7 +155,7 @@ def _add_versions(router: APIRouter, shape: Shape) -> None:
         summary=f"Put an old version of a {kind} back",
         dependencies=[writes],
         openapi_extra=body(Rollback, {"version": 1}),
-        responses=answer(shape.one, "The next version") | problems(404, 412, 413),
+        responses=answer(shape.one, "The next version") | problems(404, 409, 412, 413),
     )
     async def rollback(
         config_id: ConfigId,
@@ -211,7 +211,7 @@ def _add_beginning_and_end(router: APIRouter, shape: Shape) -> None:
 
 def _add_edits(router: APIRouter, shape: Shape) -> None:
     kind, writes = shape.kind, needs(Right.WRITE_CONFIGS)
-    changed = answer(shape.one, "The next version") | problems(404, 412, 413)
+    changed = answer(shape.one, "The next version") | problems(404, 409, 412, 413)
     read_only: dict[str, dict[str, Any]] = {name: {"readOnly": True} for name in ("id", *READ_ONLY)}
 
     @router.put(

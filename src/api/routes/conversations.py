@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated
 
 import msgspec
@@ -15,11 +13,11 @@ from src.api.auth.principals import Right
 from src.api.auth.rules import check_read, check_right
 from src.api.bodies import command
 from src.api.dependencies import (
+    CURSOR,
     ID,
     AtLeast,
     Caller,
     ConversationId,
-    Cursor,
     Eraser,
     JsonBody,
     Limit,
@@ -43,6 +41,7 @@ from src.swarm.models import Config, ConversationState
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
 
+_PLACE = rf"^[0-9]{{1,17}}~{ID[1:]}"
 _WRITTEN = {"id": "c-1", "version": "1.7", "durability": "logged", "repeated": False}
 _BEGIN = {
     "id": "c-1",
@@ -94,7 +93,7 @@ async def list_conversations(
     member: Annotated[
         str | None, Query(pattern=ID, description="Those of one creator or participant")
     ] = None,
-    cursor: Cursor = None,
+    cursor: Annotated[str | None, Query(pattern=_PLACE, description=CURSOR)] = None,
     limit: Limit = 50,
 ) -> Response:
     """List conversations; a member gets its own."""
@@ -103,9 +102,8 @@ async def list_conversations(
         if member not in (None, caller.id):
             raise Forbidden("members list their own conversations; leave `member` out")
         member = caller.id
-    page = await service.list(member=member, cursor=_opened(cursor), limit=limit)
-    following = _sealed(page.next_cursor)
-    return json_response(ConversationList(page.conversations, following, page.as_of))
+    page = await service.list(member=member, cursor=cursor, limit=limit)
+    return json_response(ConversationList(page.conversations, page.next_cursor, page.as_of))
 
 
 @router.get(
@@ -228,18 +226,3 @@ def _written(
         status,
         headers.of_write(version, durability) | (extra or {}),
     )
-
-
-def _sealed(cursor: str | None) -> str | None:
-    """Write a list's cursor so that it needs no quoting in a URL."""
-    return None if cursor is None else base64.urlsafe_b64encode(cursor.encode()).decode()
-
-
-def _opened(cursor: str | None) -> str | None:
-    if cursor is None:
-        return None
-    try:
-        return base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError) as error:
-        detail = "cursor was not given out by this list; start without one"
-        raise Refused("invalid", detail, field="cursor") from error

@@ -15,20 +15,19 @@ from src.api.event_stream import EventStream, frame
 from src.api.following import follow
 from src.api.lifespan import Drain
 from src.api.middleware import Traffic
-from src.api.schemas.answers import EventList, events, json_response
-from src.api.schemas.openapi import Responses, answer, problems
+from src.api.schemas.answers import EventItem, EventList, PendingItem, events, json_response
+from src.api.schemas.openapi import answer, event_stream, problems
 from src.state.models import Event
 from src.swarm.pending import PendingEvent
 
 router = APIRouter(prefix="/conversations", tags=["events"])
 
-_STREAM: Responses = {
-    200: {
-        "description": "Server-sent events: `id` is the sequence number, `event` the type, "
-        "`data` an EventItem; a comment now and then keeps the connection open",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
-}
+_STREAM = event_stream(
+    "Server-sent events: `id` is the sequence number, `event` the type; "
+    "a comment now and then keeps the connection open",
+    EventItem,
+    PendingItem,
+)
 
 Seq = Annotated[int, Query(ge=0, le=2**53 - 1, description="Sequence number of the last one seen")]
 

@@ -160,6 +160,7 @@ async def read(
 
 @router.head(
     UPLOADS + "/{file_id}",
+    response_class=Response,
     summary="Look at a file's headers",
     responses=answer(None, "The headers of a download")
     | answer(None, "If-None-Match names the file's ETag", status=304)

@@ -103,7 +103,7 @@ async def read_at(
     "/{conversation_id}/branch",
     status_code=201,
     summary="Branch a conversation",
-    openapi_extra=body(_From, {"seq": 7, "id": "c-2"}),
+    openapi_extra=body(_From, {"seq": 1, "id": "c-2"}),
     responses=answer(BranchBegun, "Begun", status=201, example=_BRANCHED) | problems(404, 409, 413),
 )
 async def branch(

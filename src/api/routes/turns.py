@@ -13,6 +13,8 @@ from src.api.auth.idempotency import key_of
 from src.api.auth.rules import check_read
 from src.api.bodies import Body
 from src.api.dependencies import (
+    ID,
+    KEY,
     AtLeast,
     Caller,
     ConversationId,
@@ -46,6 +48,7 @@ _TURN = {
     "assistant_message": "At the venue.",
 }
 _ids = msgspec.json.Decoder(Id)
+_keys = msgspec.json.Decoder(Annotated[str, msgspec.Meta(pattern=KEY)])
 
 
 @router.get(
@@ -115,23 +118,24 @@ async def post_message(
         _TURN,
         without=("type",),
         extra={
-            "conversation_id": {"type": "string", "description": "Required"},
+            "conversation_id": {"type": "string", "pattern": ID},
             "idempotency_key": {
-                "type": "string",
+                "anyOf": [{"type": "string", "pattern": KEY}, {"type": "null"}],
                 "description": "As the header Idempotency-Key, for clients that cannot set it",
             },
         },
+        needed=("conversation_id",),
     ),
     responses=answer(Saved, "Saved", example=_SAVED) | problems(404, 409, 412, 413),
 )
 async def save(service: Service, caller: Caller, given: JsonBody, wish: WriteWish) -> Response:
     """Add what a user said and what the assistant answered, both or neither."""
     rest = dict(given)
-    conversation_id = _take_id(rest, "conversation_id")
+    conversation_id = _taken(rest, "conversation_id", _ids)
     if conversation_id is None:
         detail = "conversation_id is missing; say which conversation the turn belongs to"
         raise Refused("invalid", detail, field="conversation_id")
-    key = _take_id(rest, "idempotency_key")
+    key = _taken(rest, "idempotency_key", _keys)
     if key is not None and not wish.key_given:
         wish = Wish(key_of(caller, key), wish.if_seq, wish.durability, wish.at_least, True)
     receipt = await save_turn(service, caller, conversation_id, rest, wish)
@@ -142,11 +146,11 @@ async def save(service: Service, caller: Caller, given: JsonBody, wish: WriteWis
     )
 
 
-def _take_id(body: Body, name: str) -> str | None:
+def _taken(body: Body, name: str, ids: msgspec.json.Decoder[str]) -> str | None:
     value = body.pop(name, None)
     if value is None:
         return None
     try:
-        return _ids.decode(msgspec.json.encode(value))
+        return ids.decode(msgspec.json.encode(value))
     except msgspec.ValidationError as error:
         raise Refused("invalid", f"{name}: {error}", field=name) from error

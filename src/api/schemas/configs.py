@@ -12,7 +12,7 @@ from msgspec import Meta, Raw
 from src.state.configs import Record
 from src.swarm.configs.bots import BotConfig
 from src.swarm.configs.decoding import Part
-from src.swarm.configs.differences import Change
+from src.swarm.configs.differences import Difference
 from src.swarm.configs.routines import RoutineConfig
 from src.swarm.configs.settings import VALUES, SettingConfig
 from src.swarm.configs.subtopics import SubtopicConfig
@@ -47,7 +47,7 @@ class Diff(msgspec.Struct, frozen=True, gc=False, rename={"since": "from"}):
     id: str
     since: int
     to: int
-    changes: tuple[Change, ...]
+    changes: tuple[Difference, ...]
 
 
 class Shape(NamedTuple):
@@ -142,6 +142,7 @@ BOTS = _shape(
     "bot",
     BotConfig,
     {
+        "id": "ada",
         "name": "Ada",
         "persona": "Dry, exact, kind.",
         "instructions": "Answer in one sentence.",
@@ -153,6 +154,7 @@ TEAMS = _shape(
     "team",
     TeamConfig,
     {
+        "id": "launch",
         "name": "Launch",
         "members": [{"bot": "ada", "role": "lead"}],
         "defaults": {"limits": {"tool_calls": 20}, "responder": {"default_bot": "ada"}},
@@ -163,6 +165,7 @@ ROUTINES = _shape(
     "routine",
     RoutineConfig,
     {
+        "id": "lesson",
         "name": "Lesson",
         "steps": _LESSON,
         "inputs": {"type": "object", "properties": {"topic": {"type": "string"}}},
@@ -172,7 +175,13 @@ ROUTINES = _shape(
 SUBTOPICS = _shape(
     "subtopic",
     SubtopicConfig,
-    {"topic": "fractions", "title": "Halves", "content": "A half is ...", "order": 1},
+    {
+        "id": "halves",
+        "topic": "fractions",
+        "title": "Halves",
+        "content": "A half is ...",
+        "order": 1,
+    },
     {"title": "Halves and quarters"},
 )
 SETTINGS = _shape(

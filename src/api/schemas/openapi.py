@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, get_args
 
@@ -11,6 +13,8 @@ from fastapi.openapi.utils import get_openapi
 from src.api.auth import forms
 from src.api.problems import MEDIA_TYPE, Problem
 from src.api.schemas import answers, configs, effective, requests, structs, webhooks
+from src.invalidation.changes import Reset
+from src.state.models import Change
 from src.swarm.commands import BEGINNINGS, Command
 from src.swarm.configs import settings
 from src.swarm.models import ConversationState
@@ -34,6 +38,10 @@ _DOCUMENTED: tuple[type, ...] = (
     answers.BranchBegun,
     answers.SessionKept,
     answers.MessageList,
+    answers.EventItem,
+    answers.PendingItem,
+    Change,
+    Reset,
     answers.EventList,
     answers.FileInfo,
     answers.FileList,
@@ -111,6 +119,25 @@ def answer(
     return {status: described}
 
 
+def event_stream(description: str, *kinds: type) -> Responses:
+    """Describe server-sent events whose data is one of these structs as JSON."""
+    data = {"anyOf": [structs.ref(kind) for kind in kinds]}
+    schema = {
+        "type": "object",
+        "properties": {
+            "id": {"type": "string"},
+            "event": {"type": "string"},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": data,
+            },
+            "retry": {"type": "integer"},
+        },
+    }
+    return {200: {"description": description, "content": {"text/event-stream": {"schema": schema}}}}
+
+
 def body(
     kind: type,
     example: object,
@@ -118,10 +145,12 @@ def body(
     without: Collection[str] = (),
     optional: Collection[str] = (),
     extra: Mapping[str, structs.Schema] | None = None,
+    needed: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Describe a request's body: the fields of a struct, less or more."""
+    """Describe a request's body: the fields of a struct, less or more; of `extra` some `needed`."""
     schema = structs.object_schema(kind, without=without, optional=optional)
     schema["properties"] = {**(extra or {}), **schema["properties"]}
+    schema["required"] = [*needed, *schema.get("required", ())]
     return json_body(schema, example)
 
 
@@ -135,6 +164,51 @@ ANY_COMMAND: structs.Schema = {
     "oneOf": [structs.ref(kind) for kind in _COMMANDS],
     "discriminator": {"propertyName": "type"},
 }
+
+
+_CREATED = re.compile(r"^(/.+)/\{(\w+)\}")
+_USED = re.compile(r'"#/components/schemas/(\w+)"')
+
+
+def _tie(paths: Mapping[str, Any]) -> None:
+    """Say of each route below a collection that it takes the id which a POST there has returned."""
+    examples: dict[str, str] = {}
+    for path, operations in paths.items():
+        found = _CREATED.match(path)
+        created = paths.get(found[1], {}).get("post") if found else None
+        if found is None or created is None or "201" not in created["responses"]:
+            continue
+        content = created.get("requestBody", {}).get("content", {})
+        example = content.get("application/json", {}).get("example", {})
+        links = created["responses"]["201"].setdefault("links", {})
+        for operation in operations.values():
+            links[operation["operationId"]] = {
+                "operationId": operation["operationId"],
+                "parameters": {f"path.{found[2]}": "$response.body#/id"},
+            }
+            if "id" in example:
+                examples.setdefault(found[2], example["id"])
+                _exemplify(operation, {found[2]: example["id"]})
+    for operations in paths.values():
+        for operation in operations.values():
+            _exemplify(operation, examples)
+
+
+def _exemplify(operation: Mapping[str, Any], examples: Mapping[str, str]) -> None:
+    for parameter in operation.get("parameters", ()):
+        if parameter["name"] in examples:
+            parameter.setdefault("example", examples[parameter["name"]])
+
+
+def _used(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schemas that the paths refer to, and those that these refer to."""
+    schemas = document["components"]["schemas"]
+    found: set[str] = set()
+    waiting = set(_USED.findall(json.dumps(document["paths"])))
+    while waiting:
+        found |= waiting
+        waiting = set(_USED.findall(json.dumps([schemas[name] for name in waiting]))) - found
+    return {name: schema for name, schema in schemas.items() if name in found}
 
 
 def _without_null(parameter: dict[str, Any]) -> None:
@@ -165,5 +239,7 @@ def document(app: FastAPI) -> dict[str, Any]:
                     operation["security"] = [{"token": []}]
                     for parameter in operation.get("parameters", ()):
                         _without_null(parameter)
+        _tie(spec["paths"])
+        parts["schemas"] = _used(spec)
         app.openapi_schema = spec
     return app.openapi_schema

@@ -12,13 +12,16 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from src.swarm.free_json import EMPTY
+from src.swarm.free_json import EMPTY, PatchOf
 
 Schema = dict[str, Any]
 
 _STORABLE = r"^[^\u0000]*$"
 """Every text but those with U+0000."""
 _REF = "#/components/schemas/{}"
+_PATCH = "{}Patch"
+_END = r"(?![\s\S])"
+"""How the decoders' patterns say what `$` says in JSON Schema: the end, not even a newline."""
 
 
 def ref(kind: type) -> Schema:
@@ -27,16 +30,23 @@ def ref(kind: type) -> Schema:
 
 
 def components(kinds: Iterable[type]) -> dict[str, Schema]:
-    """Return the schemas of these structs and of all that they are made of, by name."""
+    """Return the schemas of these structs and of all that they are made of, by name.
+
+    Each struct that takes no unknown fields has one more, for merge patches: `<name>Patch`.
+    """
     found: dict[str, Schema] = {}
+    owner: dict[str, type] = {}
     waiting = [inspect.type_info(kind) for kind in kinds]
     while waiting:
         info = waiting.pop()
         for struct in _structs(info):
             name = struct.cls.__name__
+            assert owner.setdefault(name, struct.cls) is struct.cls, f"two structs named {name}"
             if name not in found:
                 found[name] = object_schema(struct.cls)
                 waiting.extend(field.type for field in struct.fields)
+                if struct.forbid_unknown_fields:
+                    found[_PATCH.format(name)] = patch_schema(struct.cls)
     return dict(sorted(found.items()))
 
 
@@ -68,14 +78,37 @@ def object_schema(
 
 
 def patch_schema(kind: type) -> Schema:
-    """Return the schema of a merge patch (RFC 7396) of a struct: any of its fields, or null."""
-    schema = object_schema(kind)
-    del schema["description"]
-    schema.pop("required", None)
-    for name, field in schema["properties"].items():
-        field.pop("default", None)
-        schema["properties"][name] = {"anyOf": [field, {"type": "null"}]}
-    return schema
+    """Return the schema of a merge patch (RFC 7396): any field of the struct.
+
+    Null puts a field with a default back to it. What may be null anyway is replaced as a whole.
+    """
+    info = inspect.type_info(kind)
+    assert isinstance(info, inspect.StructType)
+    properties = {
+        field.encode_name: (_patched if field.required else _patched_or_null)(field.type)
+        for field in info.fields
+    }
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _patched(info: inspect.Type) -> Schema:
+    if isinstance(info, inspect.StructType):
+        return {"$ref": _REF.format(_PATCH.format(info.cls.__name__))}
+    if isinstance(info, inspect.Metadata) and (held := _held(info)) is not None:
+        return _patched(held)
+    if isinstance(info, inspect.DictType):
+        return _map(info, _patched_or_null(info.value_type))
+    return _schema(info)
+
+
+def _patched_or_null(info: inspect.Type) -> Schema:
+    return _or_null(_patched(info))
+
+
+def _or_null(schema: Schema) -> Schema:
+    if not schema or {"type": "null"} in schema.get("anyOf", ()):
+        return schema
+    return {"anyOf": [*(schema.get("anyOf") or [schema]), {"type": "null"}]}
 
 
 def _field(field: inspect.Field) -> Schema:
@@ -97,6 +130,14 @@ def _structs(info: inspect.Type) -> Iterable[inspect.StructType]:
         yield from _structs(info.item_type)
     elif isinstance(info, inspect.DictType):
         yield from _structs(info.value_type)
+    elif isinstance(info, inspect.Metadata):
+        yield from _structs(_held(info) or info.type)
+
+
+def _held(info: inspect.Metadata) -> inspect.Type | None:
+    """Return what a field of raw JSON holds, as `free_json.holds` says it."""
+    kind = (info.extra or {}).get("holds")
+    return None if kind is None or isinstance(kind, PatchOf) else inspect.type_info(kind)
 
 
 @singledispatch
@@ -152,7 +193,7 @@ def _(info: inspect.FloatType) -> Schema:
 
 @_schema.register
 def _(info: inspect.StrType) -> Schema:
-    schema: Schema = {"type": "string", "pattern": info.pattern or _STORABLE}
+    schema: Schema = {"type": "string", "pattern": (info.pattern or _STORABLE).replace(_END, "$")}
     return _bounded(schema, minLength=info.min_length, maxLength=info.max_length)
 
 
@@ -169,8 +210,24 @@ def _(info: inspect.VarTupleType) -> Schema:
 
 @_schema.register
 def _(info: inspect.DictType) -> Schema:
-    names, values = _schema(info.key_type), _schema(info.value_type)
-    schema = {"type": "object", "propertyNames": names, "additionalProperties": values}
+    return _map(info, _schema(info.value_type))
+
+
+@_schema.register
+def _(info: inspect.Metadata) -> Schema:
+    kind = (info.extra or {}).get("holds")
+    if isinstance(kind, PatchOf):
+        return {"$ref": _REF.format(_PATCH.format(kind.kind.__name__))}
+    return _schema(_held(info) or info.type) | (info.extra_json_schema or {})
+
+
+def _map(info: inspect.DictType, value: Schema) -> Schema:
+    """Describe an object whose keys are data; each key is a text that can be stored."""
+    keys = info.key_type
+    if isinstance(keys, inspect.LiteralType):
+        properties = {str(name): value for name in keys.values}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+    schema = {"type": "object", "propertyNames": _schema(keys), "additionalProperties": value}
     return _bounded(schema, minProperties=info.min_length, maxProperties=info.max_length)
 
 

@@ -12,12 +12,13 @@ from src.state.errors import Refused
 from src.swarm import bounds, free_json, script, topics
 from src.swarm.bounds import Label, LongText, Name, Note, Topic
 from src.swarm.configs.decoding import SCHEMA, Part, Schema, decoded
-from src.swarm.free_json import EMPTY
+from src.swarm.free_json import EMPTY, Object, holds
 from src.swarm.models import Mode
 
 OPTIONS_BYTES = 65_536
 OFFLINE = "offline/rules"
 
+_Stages = dict[Literal["stt", "llm", "tts", "realtime"], dict[str, Any]]
 _Topics = Annotated[tuple[Topic, ...], Meta(max_length=100)]
 
 
@@ -28,7 +29,7 @@ class ProviderNames(Part, frozen=True, gc=False):
     llm: Label = ""
     tts: Label = ""
     realtime: Label = ""
-    options: Raw = EMPTY
+    options: Annotated[Raw, holds(_Stages)] = EMPTY
     """{"stt" | "llm" | "tts" | "realtime": options of that provider}, at most 64 KiB."""
     fallback: Annotated[tuple[Name, ...], Meta(max_length=10)] = ()
     """Language models to try, in order, when `llm` fails."""
@@ -42,7 +43,7 @@ class BotTool(Part, frozen=True, gc=False):
     target: Note = ""
     """Entry point `package.module:name`, URL, or address of the server."""
     description: Note = ""
-    input_schema: Raw = EMPTY
+    input_schema: Object = EMPTY
 
 
 class BotConfig(Part, frozen=True, gc=False):
@@ -92,9 +93,8 @@ def decode_bot(body: bytes) -> BotConfig:
 
 def accepted_providers(providers: ProviderNames, field: str) -> ProviderNames:
     """Return providers with canonical options; a script for the offline one can be played."""
-    stages = dict[Literal["stt", "llm", "tts", "realtime"], dict[str, Any]]
     options = free_json.accept_map(
-        providers.options, stages, f"{field}.options", max_bytes=OPTIONS_BYTES
+        providers.options, _Stages, f"{field}.options", max_bytes=OPTIONS_BYTES
     )
     providers = replace(providers, options=options)
     if providers.llm in ("", OFFLINE) and options != EMPTY:

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from src.swarm.free_json import Json
 
 
-class Change(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Difference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One place that differs, such as `steps[2].then[0].tool`; a side that lacks it is left out."""
 
     path: str
@@ -18,7 +18,7 @@ class Change(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     after: Json | UnsetType = UNSET
 
 
-def differences(before: Json, after: Json, path: str = "") -> Iterator[Change]:
+def differences(before: Json, after: Json, path: str = "") -> Iterator[Difference]:
     """Give what differs, the innermost places, in the order of `after`, what is gone last.
 
     Lists are compared place by place: what is put in at the front changes all that follows.
@@ -33,11 +33,11 @@ def differences(before: Json, after: Json, path: str = "") -> Iterator[Change]:
             new = after[index] if index < len(after) else UNSET
             yield from _at(f"{path}[{index}]", old, new)
     elif before != after or isinstance(before, bool) != isinstance(after, bool):
-        yield Change(path, before, after)
+        yield Difference(path, before, after)
 
 
-def _at(path: str, before: Json | UnsetType, after: Json | UnsetType) -> Iterator[Change]:
+def _at(path: str, before: Json | UnsetType, after: Json | UnsetType) -> Iterator[Difference]:
     if before is UNSET or after is UNSET:
-        yield Change(path, before, after)
+        yield Difference(path, before, after)
     else:
         yield from differences(before, after, path)

@@ -155,7 +155,7 @@ def decode_routine(id: str, body: bytes) -> RoutineConfig:
     for place, named in sub_routines(routine):
         if named == id:
             detail = f"{place}: a routine does not run itself; repeat steps with a loop"
-            raise Refused("invalid", detail, field=place)
+            raise Refused("incoherent", detail, field=place)
     return replace(
         routine,
         steps=_accepted(routine.steps, "steps"),
@@ -223,7 +223,7 @@ def _accepted_step(step: Step, place: str) -> Step:
             )
         case LoopStep(steps=steps, over=over, while_=condition):
             if (over is None) == (condition is None):
-                raise Refused("invalid", f"{place}: give either `over` or `while`", field=place)
+                raise Refused("incoherent", f"{place}: give either `over` or `while`", field=place)
             if condition is not None:
                 condition = _condition(condition, f"{place}.while")
             return replace(step, steps=_accepted(steps, f"{place}.steps"), while_=condition)
@@ -233,7 +233,9 @@ def _accepted_step(step: Step, place: str) -> Step:
             return replace(step, branches=inner)
         case WaitStep(seconds=seconds, topic=topic):
             if seconds is None and topic is None:
-                raise Refused("invalid", f"{place}: give `seconds`, `topic` or both", field=place)
+                raise Refused(
+                    "incoherent", f"{place}: give `seconds`, `topic` or both", field=place
+                )
             if topic is not None and not topics.is_pattern(topic):
                 detail = f"{topic!r} is no topic pattern; write levels parted by /, + or a last #"
                 raise Refused("invalid", detail, field=f"{place}.topic")
@@ -257,5 +259,5 @@ def _object_schema(raw: Raw, field: str) -> Raw:
     kind = free_json.read(schema).get("type", "object")
     if kind != "object":
         detail = f"{field} is a JSON Schema of type {kind!r}; write one of an object"
-        raise Refused("invalid", detail, field=f"{field}.type")
+        raise Refused("incoherent", detail, field=f"{field}.type")
     return schema

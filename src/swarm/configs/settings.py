@@ -14,7 +14,6 @@ from src.swarm import free_json
 from src.swarm.bounds import Note
 from src.swarm.configs.bots import ProviderNames, accepted_providers
 from src.swarm.configs.decoding import SCHEMA, Part, Schema, decoded
-from src.swarm.errors import InvalidCommand
 from src.swarm.limits import Limits
 from src.swarm.models import MAPS, Policy, ResponderRules, Scheduling
 
@@ -45,16 +44,17 @@ def decode_setting(key: str, body: bytes) -> SettingConfig:
     """Return the setting in these bytes, canonical.
 
     Raises:
-        InvalidCommand, Refused: no known key, or a value of a wrong type; names the field.
+        Refused: no known key, or a value of a wrong type; names the field.
     """
     if key not in VALUES:
         detail = f"there is no setting {key!r}; there are {', '.join(VALUES)}"
-        raise Refused("invalid", detail, field="id")
+        raise Refused("unknown_setting", detail, field="id")
     setting = decoded(_settings, body)
     try:
         given = _values[key].decode(setting.value)
     except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
-        raise InvalidCommand(f"value: {exc}", field=free_json.place(exc, "value")) from exc
+        # It may be a value of another setting: what it has to be hangs on the key.
+        raise Refused("unfit_value", f"value: {exc}", field=free_json.place(exc, "value")) from exc
     return replace(setting, value=free_json.write(_accepted(given)))
 
 

@@ -58,8 +58,8 @@ BODIES: list[tuple[str, str, Any, int, str]] = [
     ("POST", MESSAGES, {"text": ""}, 422, "text"),
     ("POST", "/api/v1/conversations", {"id": "x" * 129}, 422, "id"),
     # What the state does not know
-    ("POST", MESSAGES, {"text": "a", "author": {"kind": "bot", "id": "eve"}}, 422, "author.id"),
-    ("POST", COMMANDS, {"type": "remove_participant", "id": "eve"}, 422, "id"),
+    ("POST", MESSAGES, {"text": "a", "author": {"kind": "bot", "id": "eve"}}, 409, "author.id"),
+    ("POST", COMMANDS, {"type": "remove_participant", "id": "eve"}, 409, "id"),
 ]
 
 HEADERS: list[tuple[str, str, dict[str, str], int, str]] = [

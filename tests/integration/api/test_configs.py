@@ -182,6 +182,6 @@ async def test_routines_subtopics_and_settings_have_the_same_routes(server: Runn
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "steps[1].tool")
     assert [one["id"] for one in of_topic["subtopics"]] == ["b"]
     assert of_topic["as_of"] == 2
-    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (422, "id")
+    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (409, "id")
     assert made.status_code == 201
     assert changed.json()["value"] == {"credits": 5, "tool_calls": 2}

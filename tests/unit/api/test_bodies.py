@@ -103,3 +103,13 @@ def test_a_wrong_field_is_named(body: dict[str, object], field: str) -> None:
         command("post_message", body)
 
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [("1.0", 1), ("-2.00", -2), ("1e3", 1000), ("1.5", 1.5), ("1e300", 1e300), ("1.05", 1.05)],
+)
+def test_a_whole_number_is_one_however_it_is_written(written: str, taken: float) -> None:
+    found = read_object(b'{"a": [{"b": %s}]}' % written.encode())["a"][0]["b"]
+
+    assert (found, type(found)) == (taken, type(taken))

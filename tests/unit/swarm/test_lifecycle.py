@@ -103,7 +103,7 @@ def test_a_finished_conversation_still_counts_what_its_last_turn_cost(end: Any) 
 
 @pytest.mark.parametrize(
     "command",
-    [Delete(), Create("c-1"), ChangeStatus("resume"), CountUsage(credits=1), PassBaton(None)],
+    [Delete(), ChangeStatus("resume"), CountUsage(credits=1), PassBaton(None)],
 )
 def test_a_deleted_conversation_is_not_found(command: Command) -> None:
     story = Story()
@@ -111,3 +111,13 @@ def test_a_deleted_conversation_is_not_found(command: Command) -> None:
 
     with pytest.raises(NotFound):
         story.tell(command)
+
+
+def test_the_id_of_a_deleted_conversation_is_not_used_again() -> None:
+    story = Story()
+    story.tell(Delete())
+
+    with pytest.raises(Refused) as refused:
+        story.tell(Create("c-1"))
+
+    assert (refused.value.code, refused.value.field) == ("exists", "id")

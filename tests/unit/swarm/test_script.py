@@ -101,7 +101,7 @@ def test_a_bad_script_is_refused_at_its_place(value: Raw, field: str) -> None:
     with pytest.raises(Refused) as refused:
         parse(value, "script")
 
-    assert (refused.value.code, refused.value.field) == ("invalid", field)
+    assert (refused.value.code, refused.value.field) == ("bad_script", field)
 
 
 @pytest.mark.parametrize("template", ["{speaker.__class__}", "{0}", "{speaker!r}", "{}", "{a b}"])

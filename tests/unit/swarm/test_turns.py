@@ -178,18 +178,18 @@ def test_times_are_kept_in_utc() -> None:
 
 
 @pytest.mark.parametrize(
-    ("started_at", "ended_at", "field"),
+    ("started_at", "ended_at", "code"),
     [
-        (None, datetime(2026, 1, 1), "ended_at"),  # noqa: DTZ001  naive on purpose
-        (datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC), "ended_at"),
+        (None, datetime(2026, 1, 1), "invalid"),  # noqa: DTZ001  naive on purpose
+        (datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC), "out_of_order"),
     ],
 )
 def test_impossible_times_are_refused(
-    started_at: datetime | None, ended_at: datetime, field: str
+    started_at: datetime | None, ended_at: datetime, code: str
 ) -> None:
     command = PostMessage(FROM_ADA, "Hello.", started_at=started_at, ended_at=ended_at)
 
-    assert refusal(Story(), command) == ("invalid", field)
+    assert refusal(Story(), command) == (code, "ended_at")
 
 
 @pytest.mark.parametrize(

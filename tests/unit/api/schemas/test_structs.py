@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from src.api.schemas.structs import components, object_schema, patch_schema
-from src.swarm.free_json import EMPTY
+from src.swarm.free_json import EMPTY, PatchOf, holds
 
 
 class Inner(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ def test_bounds_defaults_and_required_fields_are_said() -> None:
 def test_components_hold_all_that_a_struct_is_made_of() -> None:
     found = components([Outer])
 
-    assert list(found) == ["Inner", "Outer"]
+    assert list(found) == ["Inner", "Outer", "OuterPatch"]
     assert found["Inner"]["properties"]["count"] == {"type": "integer", "minimum": 1, "maximum": 9}
 
 
@@ -64,3 +64,40 @@ def test_a_patch_may_name_any_field_or_put_it_back() -> None:
 
     assert "required" not in schema
     assert schema["properties"]["kind"] == {"anyOf": [{"enum": ["a", "b"]}, {"type": "null"}]}
+
+
+_Held = dict[Literal["a", "b"], dict[Annotated[str, Meta(max_length=3)], int]]
+
+
+class Deep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(pattern=r"^[a-z]{1,3}(?![\s\S])")]
+    outer: Outer | None = None
+    held: Annotated[
+        Raw, holds(dict[Literal["a", "b"], dict[Annotated[str, Meta(max_length=3)], int]])
+    ] = EMPTY
+    change: Annotated[Raw, holds(PatchOf(Inner))] = EMPTY
+
+
+def test_raw_json_is_described_by_what_it_holds() -> None:
+    properties = object_schema(Deep)["properties"]
+
+    inner = {
+        "type": "object",
+        "propertyNames": {"type": "string", "pattern": r"^[^\u0000]*$", "maxLength": 3},
+        "additionalProperties": {"type": "integer"},
+    }
+    assert properties["held"]["properties"] == {"a": inner, "b": inner}
+    assert properties["held"]["additionalProperties"] is False
+    assert properties["change"]["$ref"] == "#/components/schemas/InnerPatch"
+
+
+def test_the_end_of_a_text_is_written_as_json_schema_writes_it() -> None:
+    assert object_schema(Deep)["properties"]["name"]["pattern"] == "^[a-z]{1,3}$"
+
+
+def test_a_patch_takes_null_for_what_has_a_default_at_every_depth() -> None:
+    properties = patch_schema(Deep)["properties"]
+
+    assert "anyOf" not in properties["name"]
+    held = properties["held"]["anyOf"][0]["properties"]["a"]["anyOf"][0]
+    assert held["additionalProperties"] == {"anyOf": [{"type": "integer"}, {"type": "null"}]}

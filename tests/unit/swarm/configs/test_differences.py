@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.swarm.configs.differences import Change, differences
+from src.swarm.configs.differences import Difference, differences
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.text("ab", max_size=2),
@@ -19,17 +19,17 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, (Change("b", 2, 3),)),
-        ({"a": 1}, {"b": 1}, (Change("b", after=1), Change("a", before=1))),
-        ({"a": {"b": [1, {"c": 2}]}}, {"a": {"b": [1, {"c": 3}]}}, (Change("a.b[1].c", 2, 3),)),
-        ({"a": [1, 2]}, {"a": [1]}, (Change("a[1]", before=2),)),
-        ({"a": []}, {"a": {}}, (Change("a", [], {}),)),
-        ({"a": 1}, {"a": True}, (Change("a", 1, True),)),
-        ({"a": None}, {}, (Change("a", before=None),)),
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, (Difference("b", 2, 3),)),
+        ({"a": 1}, {"b": 1}, (Difference("b", after=1), Difference("a", before=1))),
+        ({"a": {"b": [1, {"c": 2}]}}, {"a": {"b": [1, {"c": 3}]}}, (Difference("a.b[1].c", 2, 3),)),
+        ({"a": [1, 2]}, {"a": [1]}, (Difference("a[1]", before=2),)),
+        ({"a": []}, {"a": {}}, (Difference("a", [], {}),)),
+        ({"a": 1}, {"a": True}, (Difference("a", 1, True),)),
+        ({"a": None}, {}, (Difference("a", before=None),)),
     ],
 )
 def test_each_place_that_differs_is_named_with_both_sides(
-    before: Any, after: Any, expected: tuple[Change, ...]
+    before: Any, after: Any, expected: tuple[Difference, ...]
 ) -> None:
     assert tuple(differences(before, after)) == expected
 

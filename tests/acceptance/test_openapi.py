@@ -1,0 +1,66 @@
+"""The OpenAPI document keeps what it says: schemathesis asks for all of it and finds nothing.
+
+What it names is repaired where the operation describes itself: the schema says the rule (a
+pattern, a bound, a required field), `problems()` lists the status, the example is one that works.
+The act `contract` of `make prove` does the same for longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from src.api.auth.principals import Role
+from tests.support.api import RunningServer, running_server, token
+from tests.support.exploring import explore
+from tests.support.stage import Tell
+
+_SEED = 4
+_ELSEWHERE = {
+    "POST /api/v1/auth/refresh",  # Takes what a log-in gave, once; see test_auth.py.
+}
+
+
+@pytest.fixture
+async def server(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[RunningServer]:
+    state = {"blobs_url": tmp_path.as_uri()}
+    async with running_server(database_url, redis_url, state=state, rate_limits="off") as one:
+        yield one
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_requests_made_from_the_document_meet_what_it_says(
+    role: Role, server: RunningServer, tell: Tell
+) -> None:
+    drawing = ("fuzzing", "stateful") if role is Role.ADMIN else ()
+    found = await asyncio.to_thread(
+        explore,
+        server.app.openapi(),
+        server.url,
+        token("zoe", role),
+        leaver=token("yan", role),
+        seed=_SEED,
+        examples=2,
+        phases=("examples", *drawing),
+    )
+    tell(str(found))
+    assert found.failures == {}
+    if role is Role.ADMIN:
+        assert set(found.unreached()) <= _ELSEWHERE
+
+
+async def test_without_a_token_only_what_the_document_calls_public_answers(
+    server: RunningServer,
+) -> None:
+    wrong = []
+    async with httpx.AsyncClient(base_url=server.url) as client:
+        for path, operations in server.app.openapi()["paths"].items():
+            for method, operation in operations.items():
+                answer = await client.request(method, path.replace("{", "").replace("}", ""))
+                if (answer.status_code == 401) != ("security" in operation):
+                    wrong.append(f"{method.upper()} {path}: {answer.status_code}")
+    assert wrong == []

@@ -1,0 +1,207 @@
+"""Requests made from the OpenAPI document, by schemathesis: every check, in every phase."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import httpx
+import msgspec
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import Status, events, from_schema
+from schemathesis.engine.recorder import ScenarioRecorder
+
+PHASES = ("examples", "coverage", "fuzzing", "stateful")
+
+_STORABLE = r"^[^\u0000]*$"
+_STREAMS = "/(stream|changes)$"
+_UPLOADS = "/files$"
+_WEBHOOKS = "/webhooks"
+
+
+class Explored:
+    """What was seen: statuses of each operation, and what failed, with the request to repeat it."""
+
+    def __init__(self) -> None:
+        self.statuses: dict[str, Counter[int]] = {}
+        self.failures: dict[str, str] = {}
+        """First of each operation, check and kind."""
+
+    def unreached(self) -> list[str]:
+        """Return the operations that never answered with a 2xx."""
+        return [
+            name for name, seen in self.statuses.items() if not any(n // 100 == 2 for n in seen)
+        ]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{name:<60} {'  '.join(f'{status}: {n}' for status, n in sorted(seen.items()))}"
+            for name, seen in self.statuses.items()
+        )
+
+    def take(self, event: events.EngineEvent) -> None:
+        """Keep what an event of schemathesis tells."""
+        if isinstance(event, events.ScenarioFinished):
+            self._take(event.recorder)
+        elif isinstance(event, events.NonFatalError):
+            self.failures.setdefault(event.label, event.info.format())
+        elif isinstance(event, events.FatalError):
+            raise event.exception
+
+    def _take(self, recorder: ScenarioRecorder) -> None:
+        for id, interaction in recorder.interactions.items():
+            if interaction.response is not None:
+                label = recorder.cases[id].value.operation.label
+                self.statuses[label][interaction.response.status_code] += 1
+        for id, checks in recorder.checks.items():
+            for check in checks:
+                if check.status is Status.FAILURE and check.failure_info is not None:
+                    failure, request = check.failure_info.failure, check.failure_info.code_sample
+                    name = f"{recorder.cases[id].value.operation.label}: {failure.title}"
+                    answered = recorder.interactions.get(id)
+                    answer = answered.response.text if answered and answered.response else ""
+                    story = (check.name, failure.message, request[:2_000], answer[:1_000])
+                    self.failures.setdefault(name, "\n".join(story))
+
+
+def explore(
+    document: Mapping[str, Any],
+    url: str,
+    token: str,
+    *,
+    leaver: str,
+    seed: int,
+    examples: int,
+    phases: Collection[str] = PHASES,
+) -> Explored:
+    """Send requests made from the document to the server at `url`; blocks.
+
+    `leaver` is a token to log out with, since that is its end.
+    `examples` is how many requests each operation gets where they are drawn; there are ten times
+    as many chains of requests over all operations.
+    """
+    found = Explored()
+    document = _with_made(document, url, token, found)
+    for part in ({"coverage"}, set(PHASES) - {"coverage"}):
+        chosen = part & set(phases)
+        if chosen:
+            plain = _plain(document, with_headers="coverage" not in chosen)
+            config = _config(url, token, leaver, seed, examples, chosen)
+            schema = schemathesis.openapi.from_dict(plain, config=config)
+            for path, operations in plain["paths"].items():
+                for method in operations:
+                    found.statuses.setdefault(f"{method.upper()} {path}", Counter())
+            for event in from_schema(schema).execute():
+                found.take(event)
+    return found
+
+
+def _with_made(
+    document: Mapping[str, Any], url: str, token: str, found: Explored
+) -> Mapping[str, Any]:
+    """Return the document with examples of ids that only the server can give: made for it here."""
+    made = copy.deepcopy(dict(document))
+    paths = made["paths"]
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}) as client:
+        # Not the conversation of the examples, which one of them deletes.
+        client.post("/api/v1/conversations", json={"id": "kept"})
+        for path, operations in paths.items():
+            below = [one for one in paths if one.startswith(f"{path}/{{")]
+            post = operations.get("post", {})
+            for kind, content in post.get("requestBody", {}).get("content", {}).items():
+                example = content.get("example")
+                if not below or "201" not in post["responses"] or "id" in example:
+                    continue
+                body = example if isinstance(example, str) else msgspec.json.encode(example)
+                answer = client.post(
+                    path,
+                    content=body,
+                    params={"conversation_id": "kept"},
+                    headers={"Content-Type": kind},
+                )
+                found.statuses[f"POST {path}"] = Counter([answer.status_code])
+                for operation in (each for one in below for each in paths[one].values()):
+                    operation["parameters"][0]["example"] = answer.json().get("id", "none")
+    return made
+
+
+def _config(
+    url: str, token: str, leaver: str, seed: int, examples: int, phases: Collection[str]
+) -> SchemathesisConfig:
+    return SchemathesisConfig.from_dict(
+        {
+            "seed": seed,
+            "base-url": url,
+            "headers": {"Authorization": f"Bearer {token}"},
+            "request-timeout": 20,
+            # No schema says of a text deep inside free JSON that it must be one that can be stored.
+            "generation": {"max-examples": examples, "database": "none", "allow-x00": False},
+            "phases": {
+                **{name: {"enabled": name in phases} for name in PHASES},
+                "stateful": {
+                    "enabled": "stateful" in phases,
+                    "generation": {"max-examples": 10 * examples},
+                },
+            },
+            "checks": {
+                # An If-Match that was drawn names no present version, an X-Swarm-Version that was
+                # drawn may be of a time to come: the store is asked to wait for it, and says so.
+                "positive_data_acceptance": {
+                    "expected-statuses": ["2xx", "401", "403", "404", "409", "412", "503"]
+                },
+                "negative_data_rejection": {"expected-statuses": ["4xx", "503"]},
+                "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503"]},
+            },
+            "operations": [
+                {
+                    "include-path-regex": "/auth/logout$",
+                    "headers": {"Authorization": f"Bearer {leaver}"},
+                },
+                # A stream does not end; its first event is looked at.
+                {"include-path-regex": _STREAMS, "request-timeout": 0.3, "max-stream-events": 1},
+                # Which addresses may be called hangs on the server's settings.
+                {
+                    "include-path-regex": _WEBHOOKS,
+                    "checks": {"positive_data_acceptance": {"enabled": False}},
+                },
+                # The rules of its headers are those of RFC 6266 and 9530, which no schema says,
+                # and a checksum is held against the body.
+                {
+                    "include-path-regex": _UPLOADS,
+                    "checks": {
+                        "positive_data_acceptance": {"enabled": False},
+                        "negative_data_rejection": {"enabled": False},
+                    },
+                },
+            ],
+        }
+    )
+
+
+def _plain(document: Mapping[str, Any], *, with_headers: bool) -> dict[str, Any]:
+    """Return the document without what keeps schemathesis from drawing well.
+
+    It leaves U+0000 out anyway, and plain texts are drawn ten times as fast as those of a pattern.
+    Its coverage sends "0" for an optional header whose pattern it cannot draw, and takes it for
+    valid: `with_headers` keeps those.
+    """
+    plain = copy.deepcopy(dict(document))
+    waiting: list[Any] = [plain]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if one.get("pattern") == _STORABLE:
+                del one["pattern"]
+            if "parameters" in one and "responses" in one and not with_headers:
+                one["parameters"] = [
+                    each
+                    for each in one["parameters"]
+                    if each["in"] != "header" or "pattern" not in each["schema"]
+                ]
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+    return plain
