@@ -15,6 +15,8 @@ from src.swarm.commands import (
     PassBaton,
     PatchConfig,
     RequestToolCall,
+    SavedMessage,
+    SaveSession,
     SaveTurn,
     SetTeam,
 )
@@ -487,6 +489,23 @@ async def test_pieces_make_one_turn() -> None:
         await a.say("hello")
         await advance(1)
     assert swarm.said()[1:] == [("scout", "Good morning.")]
+
+
+@virtual_time
+async def test_turns_of_a_saved_session_are_not_answered_now_nor_by_the_next_owner() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", "b", voice=Voice(says=echo)) as [a, b]:
+        await a.begin(SCOUT)
+        session = SaveSession("session", (SavedMessage("hello"), SavedMessage("anybody?")))
+        await a.submit(session, key="session")
+        await advance(5)
+        await a.service.handover.leave()
+        await advance(5)
+        assert b.state.notebooks.holdings.ids() == ["c"]
+        await b.say("and now?")
+        await advance(5)
+    assert swarm.said()[2:] == [("ada", "and now?"), ("scout", "scout on and now?")]
 
 
 # -- tools ---------------------------------------------------------------------------------------
