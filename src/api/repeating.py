@@ -2,8 +2,8 @@
 
 Turns and commands have their key in the log. Everything else that is made by a POST goes through
 `Once`: the first answer is kept for a day and given again to whoever sends the same request with
-the same key; refusals are not kept, and may be tried again. Routes whose answer is a secret must
-not use it: the answer stands in the database.
+the same key; refusals are not kept, and may be tried again. Routes that are sent or
+answer a secret must not use it: the answer, and a digest of the request, stand in the database.
 """
 
 from __future__ import annotations

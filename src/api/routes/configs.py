@@ -163,13 +163,18 @@ def _add_versions(router: APIRouter, shape: Shape) -> None:
         caller: Caller,
         given: JsonBody,
         if_version: IfVersion,
+        once: Once,
     ) -> Response:
         """Make a new version of what an old one said; a deleted config lives again."""
         asked = decoded(_rollbacks, msgspec.json.encode(given))
-        record = await service.configs.rollback(
-            kind, config_id, asked.version, caller.id, if_version
-        )
-        return _shown(shape, record)
+
+        async def put_back() -> Response:
+            record = await service.configs.rollback(
+                kind, config_id, asked.version, caller.id, if_version
+            )
+            return _shown(shape, record)
+
+        return await once(put_back)
 
 
 def _add_beginning_and_end(router: APIRouter, shape: Shape) -> None:

@@ -53,6 +53,20 @@ async def test_the_key_of_another_caller_is_another_key(server: RunningServer) -
     assert of_flo.json()["updated_by"] == "flo"
 
 
+async def test_a_rollback_that_is_repeated_makes_one_version(server: RunningServer) -> None:
+    async with server.as_("ed", Role.EDITOR) as ed:
+        await ed.post(BOTS, json={"id": "ada", **ADA})
+        await ed.patch(f"{BOTS}/ada", json={"role": "lead"})
+        back = [
+            await ed.post(f"{BOTS}/ada/rollback", json={"version": 1}, headers=KEY)
+            for _ in range(2)
+        ]
+        history = (await ed.get(f"{BOTS}/ada/history")).json()["versions"]
+
+    assert [(one.status_code, one.json()["version"]) for one in back] == [(200, 3), (200, 3)]
+    assert len(history) == 3
+
+
 async def test_a_refusal_may_be_tried_again(server: RunningServer) -> None:
     async with server.as_("ed", Role.EDITOR) as ed, server.as_("zoe") as zoe:
         await ed.post(BOTS, json={"id": "ada", "name": "Ada"})

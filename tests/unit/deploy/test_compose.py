@@ -1,6 +1,7 @@
 """deploy/compose.yaml: the specification's schema, and what our own parts need of each other."""
 
 import re
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from src.api.settings import ApiSettings
+from src.api.strictness import check_strict
 from src.state.settings import StateSettings
-from src.swarm.settings import SwarmSettings
+from src.swarm.settings import RuntimeSettings, SwarmSettings
 from tests.unit.deploy.names import FIELDS, ROOT, names_in
 
 DEPLOY = ROOT / "deploy"
@@ -74,6 +76,15 @@ def test_server_can_read_its_settings(name: str, monkeypatch: pytest.MonkeyPatch
     assert "@postgres:5432/" in StateSettings().database_url.get_secret_value()
     assert SwarmSettings().server_url == f"http://{name}:8080"
     assert ApiSettings().profile == "production"
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_server_is_strict_enough_for_production(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {one: kept or secrets.token_hex(32) for one, kept in EXAMPLE.items()}
+    for variable, value in SERVERS[name]["environment"].items():
+        monkeypatch.setenv(variable, _REFERENCE.sub(lambda found: given[found[1]], value))
+
+    check_strict(ApiSettings(), RuntimeSettings())
 
 
 @pytest.mark.parametrize("name", OURS)
