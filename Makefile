@@ -48,7 +48,7 @@ test: install ## The whole suite on real PostgreSQL and Redis
 prove: install ## The long proof: faults by the hundred under load, into docs/proof.md
 	@$(BIN)/python -m tests.prove $(ARGS)
 
-azurite: $(AZURITE) ## Fetch Azure's blob emulator for the tests of az:// (needs Node.js >= 18 with npm)
+azurite: $(AZURITE) ## Fetch Azure's blob emulator for the tests of az:// (needs Node.js >= 20 with npm)
 	@:
 
 $(AZURITE): tests/azurite/package-lock.json

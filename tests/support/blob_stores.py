@@ -147,7 +147,7 @@ def azure_server(folder: Path) -> Iterator[str]:
     """Run Azurite and give its address; without it the test is left out, in CI it fails."""
     program, node = AZURITE / "node_modules/azurite/dist/src/blob/main.js", shutil.which("node")
     if node is None or not program.exists():
-        message = "Azurite is not here: install Node.js >= 18 with npm, then `make azurite`"
+        message = "Azurite is not here: install Node.js >= 20 with npm, then `make azurite`"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)

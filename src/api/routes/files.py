@@ -234,8 +234,9 @@ def _headers(file: File) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
         "Content-Disposition": disposition(file.name),
-        # Should a browser show it nevertheless, it runs nothing of it.
-        "Content-Security-Policy": "sandbox; default-src 'none'",
+        # Beside the policy of every answer: should a browser show it nevertheless, it runs nothing
+        # of it, and as nobody.
+        "Content-Security-Policy": "sandbox",
         "Repr-Digest": digest_header(file.sha256),
     }
 
