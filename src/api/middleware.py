@@ -79,9 +79,10 @@ class Around:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
                 given = list(message.get("headers", ()))
-                if headers.find(given, headers.NOT_STORED[0]) is None:
-                    given.append(headers.NOT_STORED)
-                message["headers"] = [*given, *extra, *rates()]
+                # What an answer says itself counts: a file has a policy and a life of its own.
+                said = {name.lower() for name, _ in given}
+                more = [one for one in (headers.NOT_STORED, *extra) if one[0] not in said]
+                message["headers"] = [*given, *more, *rates()]
             elif message["type"] == "websocket.accept":
                 status = 101
                 message["headers"] = [*message.get("headers", ()), *extra, *rates()]

@@ -103,13 +103,15 @@ def test_durations_are_counted_in_buckets() -> None:
 
 
 async def kept(scope: Scope, receive: Receive, send: Send) -> None:
-    await Response(headers={"Cache-Control": "private, no-cache"})(scope, receive, send)
+    own = {"Cache-Control": "private, no-cache", "Content-Security-Policy": "sandbox"}
+    await Response(headers=own)(scope, receive, send)
 
 
 async def test_answers_are_stored_by_nobody_unless_they_say_how() -> None:
     async with client(echo) as plain, client(kept) as own:
         assert (await plain.get("/")).headers["cache-control"] == "no-store"
         assert (await own.get("/")).headers["cache-control"] == "private, no-cache"
+        assert (await own.get("/")).headers.get_list("content-security-policy") == ["sandbox"]
 
 
 async def test_who_came_by_tls_is_told_to_stay_with_it() -> None:
