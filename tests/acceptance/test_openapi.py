@@ -2,7 +2,6 @@
 
 What it names is repaired where the operation describes itself: the schema says the rule (a
 pattern, a bound, a required field), `problems()` lists the status, the example is one that works.
-The act `contract` of `make prove` does the same for longer.
 """
 
 from __future__ import annotations
