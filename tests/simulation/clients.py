@@ -35,12 +35,14 @@ _NOT_DONE = (NotOwner, OwnershipLost, OwnershipUnknown, Overloaded)
 class Client:
     """One person with several conversations, shared with others.
 
-    `unfit` is the share of commands that no log can take.
+    One that is `clumsy` often sends what no log can take, and writes to what nobody began.
     """
 
-    def __init__(self, world: World, name: str, conversations: Sequence[str], unfit: float) -> None:
+    def __init__(
+        self, world: World, name: str, conversations: Sequence[str], *, clumsy: bool
+    ) -> None:
         self._world, self._name, self._conversations = world, name, conversations
-        self._unfit = unfit
+        self._unfit, self._uncreated = (0.15, 0.5) if clumsy else (0.02, 0.1)
         self._chance: random.Random = world.chance
         # Some are written all the time and some hardly ever: what is late there is not overtaken.
         self._weights = [1 / (place + 1) ** 2 for place in range(len(conversations))]
@@ -58,7 +60,7 @@ class Client:
             drawn = self._chance.random()
             if drawn < 0.05:
                 # To several at once: a batch of many, of which one may not fit.
-                several = self._chance.sample(self._conversations, 2)
+                several = self._chance.choices(self._conversations, k=3)
                 await asyncio.gather(*(self._write(one) for one in several))
             elif drawn < 0.5:
                 await self._write(self._chance.choices(self._conversations, self._weights)[0])
@@ -114,7 +116,7 @@ class Client:
     ) -> None:
         world, doubt = self._world, False
 
-        create = self._chance.random() < 0.9
+        create = self._chance.random() >= self._uncreated
 
         async def submit(server: Server) -> Ack[Notebook]:
             return await server.notebooks.submit(

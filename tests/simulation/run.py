@@ -88,11 +88,11 @@ async def _play(seed: int, world: World, aim: Await | None) -> Outcome:
     began = loop.time()
     for place in range(SERVERS):
         world.start(place)
-    names = [f"c{number}" for number in range(chance.choice((2, 5, 8)))]
+    names = [f"c{number}" for number in range(chance.choice((2, 5, 8, 20)))]
     if chance.random() < (0.03 if aim is None else 0.3):
         world.fill(names[0])
-    unfit = 0.02 if aim is None else 0.15
-    clients = [Client(world, name, names, unfit) for name in "vwxyz"[:_CLIENTS]]
+    clumsy = aim is not None
+    clients = [Client(world, name, names, clumsy=clumsy) for name in "vwxyz"[:_CLIENTS]]
     faults = Faults(world, aim)
     async with asyncio.TaskGroup() as tasks:
         for client in clients:
