@@ -296,7 +296,7 @@ async def open_runtime(
         )
         status.counted += [leader.counts, changes.counts]
         status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]
-        status.bounded.append(history.buffers)
+        status.bounded += [history.buffers, configs.buffers]
         if files is not None:
             status.bounded.append(files.buffers)
             leader.add(Duty("files-sweep", _SWEEP, files.sweep_as_duty))

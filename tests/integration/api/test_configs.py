@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
+
 from src.api.auth.principals import Role
+from src.state.configs import OUTBOX_LOCK
 from tests.support.api import RunningServer
+from tests.support.cluster_settings import eventually
 
 ADA = {"id": "ada", "name": "Ada", "instructions": "Answer in one sentence."}
 
@@ -117,6 +121,35 @@ async def test_of_a_hundred_edits_of_one_version_one_wins_each_round(
 
     assert [one["version"] for one in history] == [4, 3, 2, 1]
     assert history[0]["persona"] == won[0].json()["persona"]
+
+
+async def test_edits_in_line_hold_one_connection_of_their_server(
+    server: RunningServer, database_url: str
+) -> None:
+    """PostgreSQL takes edits one by one: those that wait for it leave the pool to others."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+    async def in_line() -> bool:
+        return 'buffer="waiting_edits",kind=""} 19.0' in (await ed.get("/metrics")).text
+
+    async with server.as_("ed", Role.EDITOR, Role.VIEWER) as ed:
+        other = await asyncpg.connect(database_url)
+        try:
+            async with other.transaction():
+                await other.execute(f"SELECT pg_advisory_xact_lock({OUTBOX_LOCK})")
+                edits = [
+                    asyncio.ensure_future(ed.post("/api/v1/bots", json={"name": f"{number}"}))
+                    for number in range(20)
+                ]
+                await eventually(in_line)
+                holding = await other.fetchval(waiting)
+        finally:
+            await other.close()
+        answers = await asyncio.gather(*edits)
+
+    assert holding == 1
+    # One may have waited for PostgreSQL longer than a lock is waited for.
+    assert [one.status_code for one in answers].count(201) >= 19
 
 
 async def test_config_that_the_client_has_is_not_sent_again(
