@@ -90,7 +90,7 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     NotOwner: (503, "ownership_unknown"),
     RateLimited: (429, "rate_limited"),
     KeyInUse: (409, "key_in_use"),
-    KeyReused: (422, "key_reused"),
+    KeyReused: (409, "key_reused"),
     EventRefused: (422, "event_refused"),
     MalformedVersion: (422, "invalid"),
     OwnershipLost: (503, "ownership_unknown"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,8 @@ def test_every_promise_is_kept_and_counted_from_outside(tmp_path: Path) -> None:
         ("announce", 2, "answers as fresh without the turn"),
         ("watermark", 2, "answers as fresh without the turn"),
         ("epoch", 6, "late event"),
-        ("whole", 7, "faults"),
+        # A hole in the history, or at its end: then nobody can take the conversation up again.
+        ("whole", 7, r"faults|no server acknowledged"),
     ],
 )
 def test_without_a_guard_its_promise_is_broken_and_named(
@@ -74,5 +76,5 @@ def test_without_a_guard_its_promise_is_broken_and_named(
     assert (code, told["kept"]) == (1, False)
     found = broken(told)
     assert list(found) == [promise]
-    assert sign in found[promise]
+    assert re.search(sign, found[promise])
     assert not found[promise].startswith("0 ")

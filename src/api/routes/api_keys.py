@@ -22,7 +22,8 @@ router = APIRouter(prefix="/api-keys", tags=["people"], dependencies=[needs(Righ
     status_code=201,
     summary="Create an API key",
     openapi_extra=body(NewKey, {"name": "worker", "roles": ["service"]}),
-    responses=answer(KeyMade, "Created; the key is shown this once", status=201) | problems(413),
+    responses=answer(KeyMade, "Created; the key is shown this once", status=201)
+    | problems(409, 413),
 )
 async def create(keys: KeysOf, caller: Caller, given: JsonBody) -> Response:
     """Make a key for a service, to be sent as `Authorization: Bearer ssk_...`."""

@@ -234,9 +234,8 @@ def _headers(file: File) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
         "Content-Disposition": disposition(file.name),
-        # Beside the policy of every answer: should a browser show it nevertheless, it runs nothing
-        # of it, and as nobody.
-        "Content-Security-Policy": "sandbox",
+        # Should a browser show it nevertheless, it loads and runs nothing, as nobody.
+        "Content-Security-Policy": "default-src 'none'; sandbox",
         "Repr-Digest": digest_header(file.sha256),
     }
 

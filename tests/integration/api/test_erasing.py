@@ -97,7 +97,7 @@ async def test_nothing_of_what_was_said_is_left(
 
     assert [erased.status_code, again.status_code] == [204, 204]
     assert [read.status_code for read in reads] == [404] * 6
-    assert [back.status_code, back_too.status_code] == [404, 404]
+    assert [back.status_code, back_too.status_code] == [409, 409]
     left = await rows(database_url)
     assert [event["type"] for event in left["events"]] == ["deleted"]
     assert [row["state"] for row in left["files"]] == []
@@ -129,7 +129,7 @@ async def test_another_server_starts_from_the_tombstone(
         read = await carl.get(ROOM)
         back = await carl.post("/api/v1/conversations", json=BEGIN)
         again = await carl.delete(ROOM, params=ERASE)
-    assert [read.status_code, back.status_code, again.status_code] == [404, 404, 204]
+    assert [read.status_code, back.status_code, again.status_code] == [404, 409, 204]
 
 
 async def test_what_was_deleted_may_be_erased_later_by_who_may_delete(

@@ -38,8 +38,8 @@ async def test_the_key_of_another_request_is_refused(server: RunningServer) -> N
         path = await ed.post("/api/v1/teams", json=ADA, headers=KEY)
 
     assert [(one.status_code, one.json()["code"]) for one in (body, path)] == [
-        (422, "key_reused"),
-        (422, "key_reused"),
+        (409, "key_reused"),
+        (409, "key_reused"),
     ]
 
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -99,22 +98,17 @@ async def test_files_of_a_deleted_conversation_are_swept(database_url: str, blob
     assert await keys(blobs) == {"living"}
 
 
-async def test_blob_without_a_row_is_swept_when_it_is_old(database_url: str, blobs: Blobs) -> None:
-    async with (
-        service(
-            database_url,
-            blobs,
-            stray_after=timedelta(seconds=2),
-            upload_timeout=timedelta(seconds=1),
-        ) as soon,
-        service(database_url, blobs) as files,
-    ):
+async def test_blob_without_a_row_is_swept_when_it_is_old(
+    database_url: str, blobs: Blobs, tmp_path: Path
+) -> None:
+    async with service(database_url, blobs) as files:
         for id in ("known", "unknown"):
             await files.upload(given(id), some_bytes())
         await sql(database_url, "DELETE FROM files WHERE id = 'unknown'")
         assert await files.sweep() == Swept(0, 0, 0)
-        await sql(database_url, "SELECT pg_sleep(1.9)")
-        assert await soon.sweep() == Swept(0, 1, 0)
+        for id in ("known", "unknown"):
+            os.utime(tmp_path / "files" / id, (0, 0))
+        assert await files.sweep() == Swept(0, 1, 0)
     assert await keys(blobs) == {"known"}
 
 
