@@ -131,16 +131,24 @@ class Client:
 
 
 class Watch:
-    """Looks at a server's status all the time."""
+    """Looks at a server's status all the time.
 
-    def __init__(self, session: aiohttp.ClientSession, cluster: Cluster) -> None:
-        self._session = session
+    Over a new connection each time: a server that stood still closes all idle ones at once.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._headers = {"Authorization": f"Bearer {cluster.token}"}
         (self._server,) = cluster.servers
         self.looks: list[Look] = []
 
     async def look(self) -> Look:
         """Ask once."""
-        async with self._session.get(f"{self._server.url}/status") as response:
+        async with aiohttp.request(
+            "GET",
+            f"{self._server.url}/status",
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=120),
+        ) as response:
             said = (await response.json())["conversations"]
         look = Look(
             time.monotonic(),
@@ -225,7 +233,7 @@ async def _play(
 ) -> Pressed:
     over = False
     client = Client(session, cluster.urls[0], ledger, lambda: not over)
-    watch = Watch(session, cluster)
+    watch = Watch(cluster)
     slowness = SlowCommits(cluster.database)
     await slowness.install()
 
