@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from src.api.auth.principals import Principal, Role, principal
-from src.api.auth.tokens import SUBJECT, token_id
+from src.api.auth.tokens import SUBJECT, signed_part, token_id
 from src.api.errors import IdentityProviderAway, Unauthorized
 from src.api.settings import ApiSettings
 from src.state.errors import DurableTierUnavailable
@@ -108,7 +108,7 @@ class IdentityProvider:
             subject_of(claims["sub"]),
             roles_of(claims, self._claim, self._mapping),
             float(expires_at),
-            session=token_id(token),
+            session=token_id(signed_part(token)),
             issued_at=float(issued_at),
         )
 

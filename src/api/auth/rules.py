@@ -13,11 +13,13 @@ from __future__ import annotations
 from src.api.auth.principals import Principal, Right
 from src.api.errors import Forbidden
 from src.swarm.commands import (
+    AddParticipant,
     Command,
     CountUsage,
     DecideToolCall,
     Delete,
     FinishToolCall,
+    NewParticipant,
     PatchConfig,
     PostMessage,
     ReportConfigVersion,
@@ -27,6 +29,7 @@ from src.swarm.commands import (
     SetTeam,
     SetTools,
     Speaker,
+    UpdateParticipant,
 )
 from src.swarm.models import ConversationState
 
@@ -73,6 +76,10 @@ def check_command(caller: Principal, state: ConversationState, command: Command)
         raise Forbidden("you may speak in your own name only; leave `author` out")
     if isinstance(command, SaveTurn) and (command.user_id or caller.id) not in own:
         raise Forbidden("you may save your own turns only; leave `user_id` out")
+    if isinstance(command, UpdateParticipant) and command.user_id is not None:
+        raise Forbidden("whose member it is was said when it was added; leave `user_id` out")
+    if isinstance(command, AddParticipant):
+        _check_identity(caller, state, command.participant)
 
 
 def check_upload(caller: Principal, state: ConversationState) -> None:
@@ -97,6 +104,15 @@ def speaker(caller: Principal, state: ConversationState) -> Speaker:
         if caller.id in (member.id, member.user_id):
             return Speaker(member.kind, member.id)
     return Speaker("person", caller.id)
+
+
+def _check_identity(caller: Principal, state: ConversationState, new: NewParticipant) -> None:
+    """Refuse to make of oneself, or of anybody else, a member that somebody else is or was."""
+    whose = new.user_id or new.id
+    before = {member.id: member.user_id or member.id for member in state.participants}
+    before.setdefault(state.created_by, state.created_by)
+    if before.get(new.id, whose) != whose or (whose == caller.id and new.id != caller.id):
+        raise Forbidden(f"{new.id} is another one's member; choose another `id` or `user_id`")
 
 
 def _not_a_member(state: ConversationState) -> Forbidden:

@@ -84,6 +84,11 @@ class Tokens:
         return caller
 
 
+def signed_part(token: bytes) -> bytes:
+    """Return a JWT without its signature, of which one key may make several."""
+    return token.rpartition(b".")[0]
+
+
 def token_id(token: bytes) -> str:
     """Name a token that has no usable id of its own."""
     return f"t-{sha256(token).hexdigest()[:32]}"
@@ -100,6 +105,6 @@ def _principal(claims: dict[str, Any], token: bytes) -> Principal:
         raise Unauthorized("the token's claims are of the wrong type")
     session = claims.get("sid") or claims.get("jti")
     if not isinstance(session, str) or not SUBJECT.fullmatch(session):
-        session = token_id(token)
+        session = token_id(signed_part(token))
     known = [Role(role) for role in Role if role in roles]
     return principal(subject, known, float(expires_at), session=session, issued_at=float(issued_at))

@@ -142,6 +142,21 @@ async def test_any_other_token_is_not_believed(token: bytes) -> None:
         await Published().provider().verify(token)
 
 
+async def test_the_same_token_with_another_signature_is_the_same_session() -> None:
+    """Of an ECDSA signature (r, s) everybody can make (r, n - s), which is as good."""
+    token = signed("ES256")
+    told, _, signature = token.rpartition(b".")
+    raw = base64.urlsafe_b64decode(signature + b"==")
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    other = order - int.from_bytes(raw[32:], "big")
+    twin = base64.urlsafe_b64encode(raw[:32] + other.to_bytes(32, "big")).rstrip(b"=")
+    provider = Published().provider()
+
+    first = await provider.verify(token)
+    assert (await provider.verify(told + b"." + twin)).session == first.session
+    assert (await provider.verify(signed("ES256", iat=1))).session != first.session
+
+
 async def test_who_is_shut_out_here_does_not_come_in_by_a_new_token() -> None:
     published = Published()
     published.shut_out.add("zoe")

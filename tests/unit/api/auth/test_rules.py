@@ -9,18 +9,21 @@ from src.api.auth.principals import Role
 from src.api.auth.rules import check_command, check_read, may_read, speaker
 from src.api.errors import Forbidden
 from src.swarm.commands import (
+    AddParticipant,
     ChangeStatus,
     Command,
     CountUsage,
     DecideToolCall,
     Delete,
     EditBlackboard,
+    NewParticipant,
     PatchConfig,
     PostMessage,
     RequestToolCall,
     SaveTurn,
     SetTools,
     Speaker,
+    UpdateParticipant,
 )
 from tests.unit.api.given import caller, conversation
 
@@ -63,6 +66,30 @@ def test_what_bots_report_needs_the_role_service(command: Command) -> None:
     check_command(caller("worker", Role.SERVICE), STATE, command)
     with pytest.raises(Forbidden, match="service"):
         check_command(caller("carl"), STATE, command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        UpdateParticipant("zoe", user_id="eve"),
+        AddParticipant(NewParticipant("zoe", "person", "Zoe", user_id="yan")),
+        AddParticipant(NewParticipant("carl", "person", "Carl", user_id="yan")),
+        AddParticipant(NewParticipant("dora", "person", "Dora", user_id="yan")),
+    ],
+)
+def test_nobody_becomes_another_member(command: Command) -> None:
+    with pytest.raises(Forbidden, match="user_id"):
+        check_command(caller("yan"), STATE, command)
+    check_command(caller("worker", Role.SERVICE), STATE, command)
+
+
+def test_members_bring_others_in() -> None:
+    for new in (
+        NewParticipant("dora", "person", "Dora"),
+        NewParticipant("p-9", "person", "Dora", user_id="dora"),
+        NewParticipant("zoe", "person", "Zoe"),
+    ):
+        check_command(caller("yan"), STATE, AddParticipant(new))
 
 
 def test_reading_everything_does_not_mean_writing_anywhere() -> None:
