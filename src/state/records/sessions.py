@@ -18,7 +18,7 @@ from src.state.configs import answering
 from src.state.protocols import Trip, open_way
 from src.state.records.revocations import Revocations, remove
 from src.state.records.users import User, lock_for_token
-from src.state.tiers.tables import refresh_tokens
+from src.state.tiers.tables import refresh_tokens, users
 
 GRACE = timedelta(seconds=10)
 """How long a replaced token may come again: its answer may have been lost on the way."""
@@ -108,6 +108,12 @@ class Sessions:
         """
         async with self._revocations.transaction() as revoking:
             mine = refresh_tokens.c.session_id == session_id
+            # The user's row before the tokens: a refresh under way commits a successor that only a
+            # later statement than the one that waited for it can see.
+            owner = select(refresh_tokens.c.user_id).where(mine)
+            await revoking.connection.execute(
+                select(users.c.id).where(users.c.id.in_(owner)).with_for_update()
+            )
             await revoking.connection.execute(delete(refresh_tokens).where(mine))
             await revoking.token(session_id, until)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
+import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -16,7 +18,7 @@ from src.state.records.people import People
 from src.state.records.revocations import REVOKED_TOKEN, REVOKED_USER
 from src.state.tiers.memory import Lease
 from src.state.tiers.postgres import open_engine
-from tests.support.cluster_settings import settings
+from tests.support.cluster_settings import eventually, settings
 from tests.support.embedding import query
 
 FAR = 4_000_000_000
@@ -153,3 +155,28 @@ async def test_memory_forgets_what_has_expired_by_itself(pair: tuple[Server, Ser
         revocations.heard(Announcement(REVOKED_TOKEN, f"old-{number}", Version(0, 1_000)))
 
     assert revocations.buffers()["revoked_tokens"].size < 1_100
+
+
+async def test_session_that_ends_while_it_is_refreshed_leaves_no_token(
+    pair: tuple[Server, Server], database_url: str
+) -> None:
+    people = pair[0].people
+    await people.users.add("u-1", "zoe@example.org", "Zoe", ["member"], None)
+    await people.sessions.begin("s-1", "u-1", 1, b"first", timedelta(days=1))
+    refresh = await asyncpg.connect(database_url)
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    try:
+        async with refresh.transaction():
+            await refresh.execute("SELECT FROM users WHERE id = 'u-1' FOR SHARE")
+            await refresh.execute("UPDATE refresh_tokens SET replaced_at = now()")
+            await refresh.execute(
+                "INSERT INTO refresh_tokens (hash, session_id, user_id, expires_at) "
+                "SELECT 'next', session_id, user_id, expires_at FROM refresh_tokens"
+            )
+            ending = asyncio.ensure_future(people.sessions.end("s-1", FAR))
+            await eventually(lambda: query(database_url, waits) == 1)
+            assert not ending.done()
+    finally:
+        await refresh.close()
+    await ending
+    assert query(database_url, "SELECT count(*) FROM refresh_tokens") == 0
