@@ -168,7 +168,8 @@ class Forwarder:
     def give_up(self, url: str) -> None:
         """Wait no longer for a server that is dead: what it was sent is of unknown outcome."""
         for waiting in self._under_way.get(url, ()):
-            waiting.reschedule(asyncio.get_running_loop().time())
+            if not waiting.expired():
+                waiting.reschedule(asyncio.get_running_loop().time())
 
     async def send(self, url: str, conversation_id: str, body: bytes) -> Receipt:
         """Return the owner's receipt.

@@ -117,5 +117,7 @@ class Way:
     def _turn_back(self) -> None:
         if not self._breaker.closed:
             for patience in self._under_way:
-                # In the past: the task is cancelled, and `timeout` makes an error of it.
-                patience.reschedule(0.0)
+                # One that was ended the last time may still be on its way out.
+                if not patience.expired():
+                    # In the past: the task is cancelled, and `timeout` makes an error of it.
+                    patience.reschedule(0.0)

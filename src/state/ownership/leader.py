@@ -109,8 +109,10 @@ class Leader:
             else:
                 log.info("duty.taken", duty=name, server=new.server_id, epoch=new.epoch)
             if name in self._under_way and self._under_way[name][0] != new:
-                # In the past: the run is cancelled, and `timeout` makes an error of it.
-                self._under_way[name][1].reschedule(0.0)
+                timeout = self._under_way[name][1]
+                if not timeout.expired():
+                    # In the past: the run is cancelled, and `timeout` makes an error of it.
+                    timeout.reschedule(0.0)
 
     async def _perform_for_ever(self, duty: Duty) -> None:
         while True:

@@ -125,6 +125,33 @@ async def test_leader_that_cannot_prove_its_life_stops_before_another_begins() -
 
 
 @virtual_time
+async def test_run_that_is_slow_to_end_may_be_ended_again() -> None:
+    cluster, cut = Cluster(), 0
+
+    async def run(_: Term) -> None:
+        nonlocal cut
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            cut += 1
+            await asyncio.sleep(60)
+
+    async with cluster.open("a") as [a]:
+        duties = MemoryDuties(cluster.database, trip=a.owner_link.trip)
+        leader = Leader(duties, a.membership, a.owned_lease, a.clock)
+        leader.add(Duty("sweep", timedelta(seconds=10), run))
+        async with leader.running():
+            await advance(5)
+            for _ in range(2):
+                a.beat_link.up = False
+                await advance(8)
+                a.beat_link.up = True
+                await advance(8)
+            await advance(60)
+    assert cut >= 1
+
+
+@virtual_time
 async def test_leader_keeps_its_duty_while_rows_cannot_be_asked() -> None:
     cluster, work = Cluster(), Work(takes_s=30)
     async with cluster.open("a") as [a], leading(cluster, [a], work):
