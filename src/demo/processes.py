@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 
 from src.demo.errors import PortTaken, ServerEnded
+from src.embedded.service import free_port
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
 _KEPT_PREFIXES = ("AWS_", "AZURE_")
@@ -151,12 +152,8 @@ def check_port(port: int) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Return ports that nobody listens on now, and that no outgoing connection is given."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import pytest
 
+from src.embedded.service import free_port
 from src.state.records.blobs import Blobs, open_blobs
 
 AZURITE = Path(__file__).parents[1] / "azurite"
@@ -181,9 +182,3 @@ def answers(port: int) -> bool:
     with socket.socket() as one:
         one.settimeout(1)
         return one.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port: int = one.getsockname()[1]
-        return port

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from src.embedded.service import free_port
+
 CONF = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text()
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 START_WITHIN_S = 20
@@ -34,13 +36,6 @@ def moved(folder: Path, port: int, *upstreams: int) -> Path:
     conf = folder / "nginx.conf"
     conf.write_text(text)
     return conf
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -24,11 +24,11 @@ from ruamel.yaml import YAML
 
 from src.api.problems import Problem
 from src.api.settings import ApiSettings
+from src.embedded.service import free_port
 from tests.support.nginx import (
     CONF,
     NGINX,
     START_WITHIN_S,
-    free_port,
     moved,
     needs_nginx,
     running,
