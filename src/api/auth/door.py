@@ -108,8 +108,11 @@ class Door:
             scheme, _, token = authorization.partition(b" ")
             if scheme.lower() != b"bearer":
                 raise Unauthorized("the Authorization header is not of the scheme Bearer")
-            caller = await self._verify(token.strip())
-            self.remember(authorization, caller)
+            token = token.strip()
+            caller = await self._verify(token)
+            if authorization == b"Bearer " + token:
+                # One spelling of each: with blanks one good token could fill the memory.
+                self.remember(authorization, caller)
         if self._revoked is not None:
             await self._revoked.make_certain()
         if not self.admits(caller):

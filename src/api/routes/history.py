@@ -21,10 +21,12 @@ from src.api.dependencies import (
     JsonBody,
     Service,
     WriteWish,
+    metered,
 )
 from src.api.export import MEDIA_TYPE, export
 from src.api.ids import id_of, new_id
 from src.api.lifespan import Drain
+from src.api.rate_limits import Metered
 from src.api.schemas.answers import BranchBegun, json_response
 from src.api.schemas.openapi import Responses, answer, body, problems
 from src.state.models import Entry, Where
@@ -103,6 +105,7 @@ async def read_at(
     "/{conversation_id}/branch",
     status_code=201,
     summary="Branch a conversation",
+    dependencies=[metered(Metered.BEGIN)],
     openapi_extra=body(_From, {"seq": 1, "id": "c-2"}),
     responses=answer(BranchBegun, "Begun", status=201, example=_BRANCHED) | problems(404, 409, 413),
 )

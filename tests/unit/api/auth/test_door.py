@@ -49,6 +49,16 @@ async def test_the_second_request_with_a_token_is_answered_from_memory() -> None
     assert await door.authenticate(shown) is first
 
 
+async def test_a_token_is_remembered_in_one_spelling() -> None:
+    door, shown = opened(), header("zoe")
+    others = [shown.replace(b" ", b" " * n) for n in (2, 9)] + [shown.replace(b"B", b"b", 1)]
+    for other in others:
+        assert (await door.authenticate(other)).id == "zoe"
+        assert door.known(other) is None
+    await door.authenticate(shown)
+    assert door.known(shown) is not None
+
+
 async def test_a_remembered_token_expires_like_any_other() -> None:
     clock = Clock()
     door, shown = opened(clock), header("zoe", minutes=1)
