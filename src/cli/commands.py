@@ -20,6 +20,7 @@ from src.api.logs import configure_logs
 from src.api.settings import ApiSettings
 from src.cli import dev as development
 from src.cli import erasing, quarantine, user
+from src.cli.database import DEFAULT_DATA_DIR
 from src.cli.doctor import examine, healthy, show
 from src.cli.failures import FAILED, check_settings, explained, fail, reaching
 from src.demo.cluster import (
@@ -40,7 +41,6 @@ from src.state.durations import parse_duration
 from src.state.settings import StateSettings
 from src.state.tiers.migrations import migrate as migrate_database
 
-_DEFAULT_DATA_DIR = Path(".swarmstate")
 _SETTINGS_HELP = (
     "Settings come from SWARMSTATE_*: SWARMSTATE_DATABASE_URL, SWARMSTATE_REDIS_URL and "
     "SWARMSTATE_API_JWT_SECRET are needed, all others have defaults."
@@ -88,7 +88,7 @@ Port = Annotated[int, typer.Option(min=1, max=65_535, help="Port of the first se
 def dev(
     servers: Annotated[int, typer.Option(min=1, max=16, help="How many servers.")] = 2,
     port: Port = 8080,
-    data_dir: DataDir = _DEFAULT_DATA_DIR,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Run a cluster on this machine: PostgreSQL and Redis unless their URLs are set, and servers.
 
@@ -173,7 +173,7 @@ def token(
     expires: Annotated[
         timedelta, typer.Option(parser=parse_duration, help="Such as 90s, 30m, 12h, 7d.")
     ] = "30m",  # type: ignore[assignment]  # typer parses defaults too
-    data_dir: DataDir = _DEFAULT_DATA_DIR,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Print a token for the API."""
     try:
@@ -197,7 +197,7 @@ def token(
         "Exit code 1 if a promise does not hold on these stores."
     )
 )
-def doctor(data_dir: DataDir = _DEFAULT_DATA_DIR) -> None:
+def doctor(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Examine PostgreSQL and Redis: versions, durability, eviction, isolation, schema, clocks."""
     database, redis = os.environ.get(DATABASE_URL), os.environ.get(REDIS_URL)
     with explained(), open_servers(data_dir, database_url=database, redis_url=redis) as servers:

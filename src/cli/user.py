@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
-from typing import Annotated, TypeVar
+from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 import typer
@@ -20,16 +17,12 @@ from src.api.auth.passwords import HASHER
 from src.api.auth.principals import Role
 from src.api.bodies import decoded
 from src.api.ids import new_id
-from src.cli.failures import explained, fail, reaching
-from src.demo.cluster import DATABASE_URL, REDIS_URL
-from src.embedded import open_servers
+from src.cli.database import DEFAULT_DATA_DIR, AsJson, DataDir, ask
+from src.cli.failures import fail
 from src.state.errors import Refused
 from src.state.records.people import People, open_people
 from src.state.records.users import User
 
-T = TypeVar("T")
-
-_DEFAULT_DATA_DIR = Path(".swarmstate")
 _PAGE = 200
 
 app = typer.Typer(
@@ -42,12 +35,6 @@ app = typer.Typer(
         "swarmstate user create --email ada@example.org --admin"
     ),
 )
-
-DataDir = Annotated[
-    Path,
-    typer.Option(envvar="SWARMSTATE_DATA_DIR", help="Folder of the embedded servers."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, nothing else.")]
 
 
 @app.command(
@@ -67,7 +54,7 @@ def create(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
-    data_dir: DataDir = _DEFAULT_DATA_DIR,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Make a user; the password (12 characters or more) is asked for. Prints the id."""
     roles = list(dict.fromkeys([*([Role.ADMIN] if admin else []), *(role or [])]))
@@ -82,17 +69,18 @@ def create(
         fail(f"{error.field}: {error.detail}")
     hash = HASHER.hash(password)
     names = [one.value for one in new.roles]
-    made = _ask(
+    made = ask(
         data_dir,
+        open_people,
         lambda people: people.users.add(new_id(), new.email.lower(), new.name, names, hash),
     )
     typer.echo(made.id)
 
 
 @app.command("list", epilog="[bold]Example[/bold]\n\nswarmstate user list --json | jq .")
-def list_(as_json: AsJson = False, data_dir: DataDir = _DEFAULT_DATA_DIR) -> None:
+def list_(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """List all users, in order of id."""
-    people = [person_of(user) for user in _ask(data_dir, _all)]
+    people = [person_of(user) for user in ask(data_dir, open_people, _all)]
     if as_json:
         typer.echo(msgspec.json.encode(people).decode())
     else:
@@ -102,7 +90,7 @@ def list_(as_json: AsJson = False, data_dir: DataDir = _DEFAULT_DATA_DIR) -> Non
 @app.command(epilog="[bold]Example[/bold]\n\nswarmstate user disable bea@example.org")
 def disable(
     user: Annotated[str, typer.Argument(help="Email or id.")],
-    data_dir: DataDir = _DEFAULT_DATA_DIR,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Shut a user out: no login any more, and no server takes its tokens after half a second."""
 
@@ -113,7 +101,7 @@ def disable(
         found = await people.users.by_email(user.lower())
         return await people.users.govern(user if found is None else found[0].id, disabled)
 
-    typer.echo(f"disabled {_ask(data_dir, work).id}")
+    typer.echo(f"disabled {ask(data_dir, open_people, work).id}")
 
 
 async def _all(people: People) -> Sequence[User]:
@@ -123,23 +111,6 @@ async def _all(people: People) -> Sequence[User]:
         found += page
         if len(page) < _PAGE:
             return found
-
-
-def _ask(data_dir: Path, work: Callable[[People], Awaitable[T]]) -> T:
-    async def ask(url: str) -> T:
-        async with open_people(url) as people:
-            return await work(people)
-
-    database, redis = os.environ.get(DATABASE_URL), os.environ.get(REDIS_URL)
-    # Redis is not needed, so a database of one's own is enough.
-    with (
-        explained(),
-        open_servers(
-            data_dir, database_url=database, redis_url=redis or (database and "redis://unused")
-        ) as servers,
-        reaching(servers.database_url),
-    ):
-        return asyncio.run(ask(servers.database_url))
 
 
 def _print(people: Sequence[Person]) -> None:
