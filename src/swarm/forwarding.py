@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import aiohttp
 import msgspec
 
+from src.state.cutting import cut_short
 from src.state.errors import (
     EventRefused,
     NotFound,
@@ -168,8 +169,7 @@ class Forwarder:
     def give_up(self, url: str) -> None:
         """Wait no longer for a server that is dead: what it was sent is of unknown outcome."""
         for waiting in self._under_way.get(url, ()):
-            if not waiting.expired():
-                waiting.reschedule(asyncio.get_running_loop().time())
+            cut_short(waiting)
 
     async def send(self, url: str, conversation_id: str, body: bytes) -> Receipt:
         """Return the owner's receipt.

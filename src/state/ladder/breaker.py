@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from src.state.cutting import cut_short
 from src.state.errors import StateError, TierUnavailable
 from src.state.protocols import Clock
 
@@ -117,7 +118,4 @@ class Way:
     def _turn_back(self) -> None:
         if not self._breaker.closed:
             for patience in self._under_way:
-                # One that was ended the last time may still be on its way out.
-                if not patience.expired():
-                    # In the past: the task is cancelled, and `timeout` makes an error of it.
-                    patience.reschedule(0.0)
+                cut_short(patience)

@@ -17,6 +17,7 @@ from datetime import timedelta
 import structlog
 
 from src.state.background import background
+from src.state.cutting import cut_short
 from src.state.errors import DurableTierUnavailable, StateError
 from src.state.models import Term
 from src.state.ownership.membership import Membership
@@ -109,10 +110,7 @@ class Leader:
             else:
                 log.info("duty.taken", duty=name, server=new.server_id, epoch=new.epoch)
             if name in self._under_way and self._under_way[name][0] != new:
-                timeout = self._under_way[name][1]
-                if not timeout.expired():
-                    # In the past: the run is cancelled, and `timeout` makes an error of it.
-                    timeout.reschedule(0.0)
+                cut_short(self._under_way[name][1])
 
     async def _perform_for_ever(self, duty: Duty) -> None:
         while True:
