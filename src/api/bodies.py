@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from src.state.errors import Refused
-from src.swarm import free_json
-from src.swarm.codec import decode_command
-from src.swarm.commands import Command
 from src.swarm.errors import InvalidCommand
+from src.swarm.shapes import free_json
+from src.swarm.shapes.codec import decode_command
+from src.swarm.shapes.commands import Command
 
 T = TypeVar("T")
 

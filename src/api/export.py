@@ -17,8 +17,8 @@ from src.api.lifespan import Drain
 from src.api.schemas.answers import EventItem, encode, event
 from src.state.errors import StateError
 from src.state.models import Entry
-from src.swarm.models import ConversationState
 from src.swarm.service import SwarmService
+from src.swarm.shapes.models import ConversationState
 
 log = structlog.get_logger(__name__)
 

@@ -32,12 +32,12 @@ from src.api.settings import ApiSettings
 from src.api.writing import say, submit
 from src.state.errors import Refused, StateError
 from src.state.models import Event, event_id
-from src.swarm.bounds import Id
-from src.swarm.codec import decode_command
 from src.swarm.errors import SwarmError
 from src.swarm.forwarding import Receipt
 from src.swarm.pending import PendingEvent
 from src.swarm.service import SwarmService
+from src.swarm.shapes.bounds import Id
+from src.swarm.shapes.codec import decode_command
 
 GOING_AWAY = 1001
 TOO_SLOW = 1013

@@ -10,13 +10,13 @@ from src.api.auth.rules import check_command, check_right, speaker
 from src.api.bodies import Body, command
 from src.api.dependencies import Wish
 from src.state.models import Durability, Version
-from src.swarm.commands import Command, Delete, SaveSession
+from src.swarm.configs.inheritance import in_effect
 from src.swarm.erasing import Erasing
 from src.swarm.forwarding import Receipt
-from src.swarm.inheritance import in_effect
-from src.swarm.models import ConversationState
+from src.swarm.rules.sessions import authored, unlogged, with_members
 from src.swarm.service import SwarmService
-from src.swarm.sessions import authored, unlogged, with_members
+from src.swarm.shapes.commands import Command, Delete, SaveSession
+from src.swarm.shapes.models import ConversationState
 
 _PAGE = 1000
 

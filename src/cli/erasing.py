@@ -19,8 +19,8 @@ from src.state.records.blobs import open_blobs
 from src.state.records.files import Files
 from src.state.settings import StateSettings
 from src.state.tiers.postgres import open_engine
-from src.swarm.commands import Delete
 from src.swarm.files import FileService, Swept
+from src.swarm.shapes.commands import Delete
 
 ERASE_EXAMPLE = "[bold]Example[/bold]\n\nswarmstate erase c-1 --yes"
 SWEEP_EXAMPLE = "[bold]Example[/bold]\n\nSWARMSTATE_BLOBS_URL=s3://bucket/files swarmstate sweep"

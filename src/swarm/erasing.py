@@ -16,7 +16,7 @@ from src.state.errors import NotFound, Refused, SharedTierUnavailable
 from src.state.models import Entry, Version
 from src.state.protocols import Eraser, EventLog, SharedTier
 from src.swarm.files import FileService
-from src.swarm.models import ConversationState
+from src.swarm.shapes.models import ConversationState
 
 log = structlog.get_logger(__name__)
 

@@ -17,8 +17,8 @@ from src.state.errors import DurableTierUnavailable
 from src.state.models import Entry, Event, Version
 from src.state.protocols import EventLog
 from src.state.reads.single_flight import SingleFlight
-from src.swarm.models import ConversationState
 from src.swarm.pending import PendingCommand, PendingEvent, PendingRooms
+from src.swarm.shapes.models import ConversationState
 
 _RING_EVENTS = 256
 _RING_BYTES = 1 << 20

@@ -26,7 +26,7 @@ from src.state.records.blobs import Blobs
 from src.state.records.files import File, Files
 from src.state.settings import StateSettings
 from src.swarm.errors import UploadTooSlow
-from src.swarm.models import ConversationState
+from src.swarm.shapes.models import ConversationState
 
 log = structlog.get_logger(__name__)
 

@@ -25,9 +25,9 @@ from src.state.errors import (
     VersionConflict,
 )
 from src.state.models import Durability, Version
-from src.swarm.codec import decode_command, encode_command
-from src.swarm.commands import Command
 from src.swarm.internal_tokens import InternalTokens
+from src.swarm.shapes.codec import decode_command, encode_command
+from src.swarm.shapes.commands import Command
 
 NOT_OWNER = 421
 _CONNECT_S = 1.0

@@ -17,10 +17,10 @@ from src.state.aggregates import Aggregates
 from src.state.errors import DurableTierUnavailable, NotOwner, OwnershipUnknown, Refused, StateError
 from src.state.ownership.membership import Membership
 from src.state.ownership.rendezvous import first
+from src.swarm.configs.inheritance import Asked
+from src.swarm.dialogue.host import Host
 from src.swarm.forwarding import Forwarder
-from src.swarm.host import Host
-from src.swarm.inheritance import Asked
-from src.swarm.models import ConversationState
+from src.swarm.shapes.models import ConversationState
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from src.state.errors import NotFound
 from src.state.models import Entry, Event
 from src.state.reads.source import LogSource
 from src.state.reads.turnstile import Turnstile
-from src.swarm.models import ConversationState
+from src.swarm.shapes.models import ConversationState
 
 _AT_ONCE = 2
 _IN_LINE = 50

@@ -13,15 +13,15 @@ from msgspec.structs import replace
 
 from src.state.configs import Record
 from src.state.errors import NotFound, TierUnavailable
-from src.swarm import inheritance
-from src.swarm.commands import Command, Create
-from src.swarm.config_service import ConfigService
+from src.swarm.configs import inheritance
 from src.swarm.configs.bots import BotConfig
+from src.swarm.configs.inheritance import RULED, Asked, Inherited, Layer, Origin, Ruled
+from src.swarm.configs.service import ConfigService
 from src.swarm.configs.settings import VALUES, value_of
 from src.swarm.configs.teams import TeamConfig
-from src.swarm.inheritance import RULED, Asked, Inherited, Layer, Origin, Ruled
-from src.swarm.models import ConversationState
 from src.swarm.outage import Outage
+from src.swarm.shapes.commands import Command, Create
+from src.swarm.shapes.models import ConversationState
 
 log = structlog.get_logger(__name__)
 

@@ -19,11 +19,11 @@ from src.state.buffers import Buffer
 from src.state.errors import EventRefused, ReadOnly, Refused, StateError
 from src.state.models import Durability, Entry, Read, event_id
 from src.state.protocols import Clock
-from src.swarm.commands import Command, PostMessage
+from src.swarm.configs.inheritance import Asked
 from src.swarm.forwarding import Receipt
-from src.swarm.inheritance import Asked
-from src.swarm.models import ConversationState
 from src.swarm.pending import Bounds, PendingCommand, PendingRoom, PendingRooms, RoomLane
+from src.swarm.shapes.commands import Command, PostMessage
+from src.swarm.shapes.models import ConversationState
 
 log = structlog.get_logger(__name__)
 

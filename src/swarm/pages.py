@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from src.state.errors import Refused
 from src.state.models import Version
-from src.swarm.codec import decode_event
-from src.swarm.conversations import MESSAGE_ADDED
-from src.swarm.events import MessageAdded
-from src.swarm.models import Message
+from src.swarm.rules.conversations import MESSAGE_ADDED
+from src.swarm.shapes.codec import decode_event
+from src.swarm.shapes.events import MessageAdded
+from src.swarm.shapes.models import Message
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -17,10 +17,10 @@ from msgspec.structs import replace
 from src.state.errors import ReadOnly, Refused
 from src.state.models import Event
 from src.state.writes.lane import Lane
-from src.swarm.commands import Command, PostMessage
-from src.swarm.events import MessageAdded
-from src.swarm.inheritance import Asked, plain
-from src.swarm.models import ConversationState, Message
+from src.swarm.configs.inheritance import Asked, plain
+from src.swarm.shapes.commands import Command, PostMessage
+from src.swarm.shapes.events import MessageAdded
+from src.swarm.shapes.models import ConversationState, Message
 
 RoomLane = Lane[ConversationState, Asked]
 

@@ -52,10 +52,11 @@ from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
 from src.state.tiers.redis import RedisTier, open_redis
 from src.state.tiers.redis_rates import RedisRates
-from src.swarm.approvals import Approvals
-from src.swarm.config_service import KINDS, ConfigService
-from src.swarm.conversations import CONVERSATIONS, DELETED, MESSAGE_ADDED
+from src.swarm.configs.inheritance import Asked
+from src.swarm.configs.service import KINDS, ConfigService
 from src.swarm.copies import Copies
+from src.swarm.dialogue.approvals import Approvals
+from src.swarm.dialogue.host import Host
 from src.swarm.erasing import Erasing
 from src.swarm.farewell import farewell
 from src.swarm.feed import Feed
@@ -63,17 +64,16 @@ from src.swarm.files import FileService
 from src.swarm.forwarding import open_forwarder
 from src.swarm.handover import Handover
 from src.swarm.history import History
-from src.swarm.host import Host
 from src.swarm.in_force import InForce
-from src.swarm.inheritance import Asked
 from src.swarm.internal_tokens import InternalTokens
-from src.swarm.models import ConversationState
 from src.swarm.opened import Runtime
 from src.swarm.outage import Outage
 from src.swarm.providers import Provider
 from src.swarm.providers.registry import Registry
+from src.swarm.rules.conversations import CONVERSATIONS, DELETED, MESSAGE_ADDED
 from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings
+from src.swarm.shapes.models import ConversationState
 from src.swarm.status import Status
 from src.swarm.webhooks.opening import open_webhooks
 

@@ -29,18 +29,18 @@ from src.state.models import Durability, Entry, Event, Read, Version
 from src.state.ownership.membership import Membership
 from src.state.protocols import EventLog
 from src.swarm import pages
-from src.swarm.commands import Command, PostMessage
-from src.swarm.config_service import ConfigService
-from src.swarm.conversations import CONVERSATIONS
+from src.swarm.configs.inheritance import Asked
+from src.swarm.configs.service import ConfigService
 from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder, Receipt, encode_forwarded
 from src.swarm.handover import Handover
 from src.swarm.history import History
 from src.swarm.in_force import InForce
-from src.swarm.inheritance import Asked
-from src.swarm.models import ConversationState
 from src.swarm.outage import Outage
 from src.swarm.pending import PendingEvent
+from src.swarm.rules.conversations import CONVERSATIONS
+from src.swarm.shapes.commands import Command, PostMessage
+from src.swarm.shapes.models import ConversationState
 
 _OWNER_HINTS = 50_000
 _RETRY_S = 0.1

@@ -13,10 +13,10 @@ from src.state.ladder.ladder import Ladder, Rung
 from src.state.ownership.membership import Membership
 from src.state.reads.store import Store
 from src.state.reads.turnstile import Turnstile
+from src.swarm.dialogue.host import Host
 from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder
 from src.swarm.handover import Handover
-from src.swarm.host import Host
 from src.swarm.outage import Outage
 
 

@@ -18,10 +18,10 @@ from redis.asyncio import Redis
 
 from src.state.models import Version
 from src.state.settings import StateSettings
-from src.swarm.commands import Create, NewParticipant, PostMessage, Speaker
 from src.swarm.runtime import open_runtime
 from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings, SwarmSettings
+from src.swarm.shapes.commands import Create, NewParticipant, PostMessage, Speaker
 from tests.support.cluster_processes import Cluster, open_cluster
 from tests.support.cluster_settings import eventually
 from tests.support.evidence import all_flushed

@@ -7,8 +7,15 @@ from collections.abc import Iterator
 
 from msgspec import Raw
 
-from src.swarm.commands import Assignment, Command, Create, NewParticipant, PostMessage, Speaker
-from src.swarm.models import Config, Policy, Tool
+from src.swarm.shapes.commands import (
+    Assignment,
+    Command,
+    Create,
+    NewParticipant,
+    PostMessage,
+    Speaker,
+)
+from src.swarm.shapes.models import Config, Policy, Tool
 
 _TEXT = """
 the a we you they bot room voice agent speaks next please summary turn plan meeting customer

@@ -18,12 +18,12 @@ from src.embedded import Servers
 from src.state.models import Durability, Event
 from src.state.settings import StateSettings
 from src.state.tiers.postgres import Connection
-from src.swarm.commands import Command
 from src.swarm.forwarding import Receipt
 from src.swarm.opened import Runtime
 from src.swarm.runtime import open_runtime
 from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings, SwarmSettings
+from src.swarm.shapes.commands import Command
 from tests.benchmarks import fixture
 from tests.benchmarks.cluster import Cluster, open_two
 

@@ -11,10 +11,10 @@ from src.state.errors import NotOwner, OutcomeUnknown, OwnershipLost, OwnershipU
 from src.state.models import Announcement, Version
 from src.state.tiers.keys import partition_of
 from src.state.tiers.redis import open_redis
-from src.swarm import lifecycle
-from src.swarm.commands import ChangeStatus, Create
-from src.swarm.models import Status
-from src.swarm.responder import who_answers
+from src.swarm.dialogue.responder import who_answers
+from src.swarm.rules import lifecycle
+from src.swarm.shapes.commands import ChangeStatus, Create
+from src.swarm.shapes.models import Status
 from tests.support.clock import advance, virtual_time
 from tests.support.cluster import Cluster
 from tests.support.cluster_runtimes import Member, open_members

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from src.state.errors import Refused, VersionConflict
-from src.swarm.commands import (
+from src.swarm.providers import Text, ToolCall
+from src.swarm.rules.conversations import CONVERSATIONS
+from src.swarm.shapes.commands import (
     AddParticipant,
     Assignment,
     ChangeStatus,
@@ -32,10 +34,8 @@ from src.swarm.commands import (
     Speaker,
     UpdateParticipant,
 )
-from src.swarm.conversations import CONVERSATIONS
-from src.swarm.limits import CAPS, Limits, effective
-from src.swarm.models import TeamRef, Tool
-from src.swarm.providers import Text, ToolCall
+from src.swarm.shapes.limits import CAPS, Limits, effective
+from src.swarm.shapes.models import TeamRef, Tool
 from tests.support.clock import advance, virtual_time
 from tests.support.cluster import Cluster
 from tests.support.rooms import ADA, SCOUT, TUTOR, Swarm, Voice

@@ -6,7 +6,7 @@ import pytest
 from msgspec import Raw
 
 from src.state.errors import NotFound
-from src.swarm.commands import (
+from src.swarm.shapes.commands import (
     AddParticipant,
     Assignment,
     ChangeStatus,
@@ -15,7 +15,7 @@ from src.swarm.commands import (
     SetTeam,
     SetTools,
 )
-from src.swarm.models import TeamRef, Tool
+from src.swarm.shapes.models import TeamRef, Tool
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster
 from tests.support.kinds import Write

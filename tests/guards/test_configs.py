@@ -11,8 +11,8 @@ from src.state.guards import ALL_ON, Guards
 from src.state.models import Announcement, Version
 from src.state.tiers.postgres import Line, open_engine
 from src.state.tiers.postgres_ownership import PostgresRegistry
-from src.swarm.config_service import KINDS
 from src.swarm.configs.bots import BotConfig
+from src.swarm.configs.service import KINDS
 from tests.guards.table import shows
 from tests.support.cluster_settings import settings
 from tests.support.history import Broken, Violation

@@ -40,7 +40,7 @@ TESTS = (
     "tests/guards",
     "tests/defects",
     "tests/unit/swarm/test_service.py",
-    "tests/unit/swarm/test_host.py",
+    "tests/unit/swarm/dialogue/test_host.py",
 )
 
 

@@ -11,12 +11,12 @@ from pydantic import SecretStr
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Durability, Read, Version
 from src.state.tiers.keys import body_key
-from src.swarm.commands import AddParticipant, Create, NewParticipant, PostMessage, Speaker
 from src.swarm.forwarding import Receipt
-from src.swarm.models import ConversationState
 from src.swarm.opened import Runtime
 from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
+from src.swarm.shapes.commands import AddParticipant, Create, NewParticipant, PostMessage, Speaker
+from src.swarm.shapes.models import ConversationState
 from tests.support.cluster_settings import settings
 
 ADA = Speaker("person", "ada")

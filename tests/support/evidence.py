@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 
 from src.state.models import Event, Version
 from src.state.tiers.keys import body_key, from_sortable
-from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
-from src.swarm.models import ConversationState
+from src.swarm.rules.conversations import CONVERSATIONS, MESSAGE_ADDED
+from src.swarm.shapes.models import ConversationState
 from tests.support.cluster_settings import eventually
 from tests.support.history import Logged
 from tests.support.ledger import digest

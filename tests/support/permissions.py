@@ -17,8 +17,8 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import WebSocketRoute
 
 from src.api.ids import new_id
-from src.swarm.commands import PostMessage, Speaker
 from src.swarm.forwarding import AskedFor, Given, encode_forwarded
+from src.swarm.shapes.commands import PostMessage, Speaker
 
 
 class Who(StrEnum):

@@ -23,13 +23,11 @@ from src.state.models import Entry, Event, Version
 from src.state.reads.source import LogSource
 from src.state.reads.store import Store
 from src.state.tiers.memory_log import MemoryLog
-from src.swarm.approvals import Approvals
-from src.swarm.codec import decode_event
-from src.swarm.commands import ChangeStatus, Command, Create, NewParticipant, PostMessage, Speaker
-from src.swarm.config_service import KINDS, ConfigService
 from src.swarm.configs.bots import BotConfig, ProviderNames
-from src.swarm.conversations import CONVERSATIONS, MESSAGE_ADDED
-from src.swarm.events import ConversationEvent, MessageAdded
+from src.swarm.configs.inheritance import Asked
+from src.swarm.configs.service import KINDS, ConfigService
+from src.swarm.dialogue.approvals import Approvals
+from src.swarm.dialogue.host import Host
 from src.swarm.feed import Feed
 from src.swarm.forwarding import (
     Forwarder,
@@ -41,15 +39,24 @@ from src.swarm.forwarding import (
 )
 from src.swarm.handover import Handover
 from src.swarm.history import History
-from src.swarm.host import Host
 from src.swarm.in_force import InForce
-from src.swarm.inheritance import Asked
-from src.swarm.models import Config, ConversationState, Message
 from src.swarm.outage import Outage
 from src.swarm.pending import Bounds
 from src.swarm.providers import Provider, ReplyPart, ReplyRequest, Text
 from src.swarm.providers.registry import Registry
+from src.swarm.rules.conversations import CONVERSATIONS, MESSAGE_ADDED
 from src.swarm.service import SwarmService
+from src.swarm.shapes.codec import decode_event
+from src.swarm.shapes.commands import (
+    ChangeStatus,
+    Command,
+    Create,
+    NewParticipant,
+    PostMessage,
+    Speaker,
+)
+from src.swarm.shapes.events import ConversationEvent, MessageAdded
+from src.swarm.shapes.models import Config, ConversationState, Message
 from tests.support.clock import BEGAN
 from tests.support.cluster import Cluster, Server
 from tests.support.cluster_settings import NOWHERE

@@ -26,7 +26,7 @@ from src.demo.processes import ServerProcess
 from src.embedded import Servers
 from src.state.models import Version
 from src.state.tiers.keys import body_key, from_sortable
-from src.swarm.conversations import CONVERSATIONS
+from src.swarm.rules.conversations import CONVERSATIONS
 from tests.support.cluster_processes import Cluster
 from tests.support.cluster_settings import eventually
 from tests.support.history import Logged

@@ -36,7 +36,7 @@ from src.state.errors import NotFound, Refused, VersionConflict
 from src.state.records.people import People
 from src.state.records.sessions import Begun
 from src.state.records.users import NO_PROFILE, User
-from src.swarm import free_json
+from src.swarm.shapes import free_json
 
 log = structlog.get_logger(__name__)
 

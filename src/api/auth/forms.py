@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta, Raw
 
 from src.api.auth.principals import Role
-from src.swarm import free_json
-from src.swarm.bounds import Id, Label, Moment
+from src.swarm.shapes import free_json
+from src.swarm.shapes.bounds import Id, Label, Moment
 
 Email = Annotated[
     str,

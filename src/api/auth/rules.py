@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from src.api.auth.principals import Principal, Right
 from src.api.errors import Forbidden
-from src.swarm.commands import (
+from src.swarm.shapes.commands import (
     AddParticipant,
     Command,
     CountUsage,
@@ -31,7 +31,7 @@ from src.swarm.commands import (
     Speaker,
     UpdateParticipant,
 )
-from src.swarm.models import ConversationState
+from src.swarm.shapes.models import ConversationState
 
 _CREATORS = (PatchConfig, SetTeam, SetTools, Delete)
 _WORKERS = (CountUsage, ReportConfigVersion, RequestToolCall, FinishToolCall, SaveSession)

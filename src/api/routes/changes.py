@@ -21,7 +21,7 @@ from src.api.schemas.answers import encode
 from src.api.schemas.openapi import event_stream, problems
 from src.invalidation.changes import ChangeFeed, Follower, Reset, Wanted
 from src.state.models import Change, Version
-from src.swarm.config_service import KindName
+from src.swarm.configs.service import KindName
 
 router = APIRouter(prefix="/changes", tags=["changes"])
 

@@ -32,9 +32,9 @@ from src.api.schemas.structs import patch_schema
 from src.state.configs import Record
 from src.state.errors import Refused
 from src.state.models import Version
-from src.swarm.bounds import Id
 from src.swarm.configs.decoding import decoded
 from src.swarm.configs.settings import VALUES
+from src.swarm.shapes.bounds import Id
 
 _ids = msgspec.json.Decoder(Id)
 _rollbacks = msgspec.json.Decoder(Rollback)

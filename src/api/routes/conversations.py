@@ -34,10 +34,10 @@ from src.api.schemas.structs import patch_schema
 from src.api.writing import submit
 from src.state.errors import Refused
 from src.state.models import Read, Where
-from src.swarm.codec import decode_command
-from src.swarm.commands import BEGINNINGS, Create, Delete, PatchConfig
 from src.swarm.forwarding import Receipt
-from src.swarm.models import Config, ConversationState
+from src.swarm.shapes.codec import decode_command
+from src.swarm.shapes.commands import BEGINNINGS, Create, Delete, PatchConfig
+from src.swarm.shapes.models import Config, ConversationState
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
 

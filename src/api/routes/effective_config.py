@@ -11,7 +11,7 @@ from src.api.dependencies import AtLeast, Caller, ConversationId, Service
 from src.api.schemas.answers import json_response
 from src.api.schemas.effective import EffectiveConfig, answer_of
 from src.api.schemas.openapi import answer, problems
-from src.swarm import inheritance
+from src.swarm.configs import inheritance
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
 

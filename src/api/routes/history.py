@@ -30,9 +30,9 @@ from src.api.rate_limits import Metered
 from src.api.schemas.answers import BranchBegun, json_response
 from src.api.schemas.openapi import Responses, answer, body, problems
 from src.state.models import Entry, Where
-from src.swarm.bounds import Id, Moment
-from src.swarm.branching import branch_of
-from src.swarm.models import ConversationState
+from src.swarm.rules.branching import branch_of
+from src.swarm.shapes.bounds import Id, Moment
+from src.swarm.shapes.models import ConversationState
 
 router = APIRouter(prefix="/conversations", tags=["history"])
 

@@ -15,7 +15,7 @@ from src.api.schemas.answers import SessionKept, json_response
 from src.api.schemas.openapi import answer, body, problems
 from src.api.schemas.requests import Session
 from src.api.writing import save_session
-from src.swarm.commands import NewParticipant, SaveSession
+from src.swarm.shapes.commands import NewParticipant, SaveSession
 
 router = APIRouter(prefix="/sessions", tags=["turns"])
 

@@ -29,8 +29,8 @@ from src.api.schemas.openapi import answer, body, problems
 from src.api.writing import save_turn, say
 from src.state.errors import Refused
 from src.state.models import Durability, event_id
-from src.swarm.bounds import Id
-from src.swarm.commands import PostMessage, SaveTurn
+from src.swarm.shapes.bounds import Id
+from src.swarm.shapes.commands import PostMessage, SaveTurn
 
 router = APIRouter(prefix="/conversations", tags=["turns"])
 

@@ -24,7 +24,7 @@ from src.api.schemas.webhooks import (
 )
 from src.state.errors import Refused
 from src.state.records.webhooks import Webhook
-from src.swarm.bounds import Id
+from src.swarm.shapes.bounds import Id
 from src.swarm.webhooks.service import WebhookConfig
 
 # Addresses often hold what must not be seen by who may only read.

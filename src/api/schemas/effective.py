@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from src.swarm.configs.bots import ProviderNames
-from src.swarm.inheritance import (
+from src.swarm.configs.inheritance import (
     Effective,
     EffectivePolicy,
     EffectiveResponder,
     EffectiveScheduling,
     EffectiveValue,
 )
-from src.swarm.limits import EffectiveLimits
+from src.swarm.shapes.limits import EffectiveLimits
 
 
 class EffectiveConfig(msgspec.Struct, frozen=True, gc=False):

@@ -15,9 +15,9 @@ from src.api.problems import MEDIA_TYPE, Problem
 from src.api.schemas import answers, configs, effective, requests, structs, webhooks
 from src.invalidation.changes import Reset
 from src.state.models import Change
-from src.swarm.commands import BEGINNINGS, Command
 from src.swarm.configs import settings
-from src.swarm.models import ConversationState
+from src.swarm.shapes.commands import BEGINNINGS, Command
+from src.swarm.shapes.models import ConversationState
 
 Responses = dict[int | str, dict[str, Any]]
 

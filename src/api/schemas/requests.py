@@ -7,10 +7,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from src.swarm import bounds
-from src.swarm.bounds import Id, Label, Name
-from src.swarm.commands import SavedMessage
-from src.swarm.models import ParticipantKind
+from src.swarm.shapes import bounds
+from src.swarm.shapes.bounds import Id, Label, Name
+from src.swarm.shapes.commands import SavedMessage
+from src.swarm.shapes.models import ParticipantKind
 
 
 class SessionMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

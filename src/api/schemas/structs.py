@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from src.swarm.free_json import EMPTY, PatchOf
+from src.swarm.shapes.free_json import EMPTY, PatchOf
 
 Schema = dict[str, Any]
 

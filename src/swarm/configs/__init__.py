@@ -1,1 +1,1 @@
-"""The kinds of config as clients edit them: one file per kind, every bound in its types."""
+"""What clients edit: each kind of config with its bounds, and what is inherited from it."""

@@ -9,11 +9,12 @@ from msgspec import Meta, Raw
 from msgspec.structs import replace
 
 from src.state.errors import Refused
-from src.swarm import bounds, free_json, script, topics
-from src.swarm.bounds import Label, LongText, Name, Note, Topic
+from src.swarm.configs import script
 from src.swarm.configs.decoding import SCHEMA, Part, Schema, decoded
-from src.swarm.free_json import EMPTY, Object, holds
-from src.swarm.models import Mode
+from src.swarm.shapes import bounds, free_json, topics
+from src.swarm.shapes.bounds import Label, LongText, Name, Note, Topic
+from src.swarm.shapes.free_json import EMPTY, Object, holds
+from src.swarm.shapes.models import Mode
 
 OPTIONS_BYTES = 65_536
 OFFLINE = "offline/rules"

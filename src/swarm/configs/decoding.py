@@ -7,8 +7,8 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from src.swarm import free_json
 from src.swarm.errors import InvalidCommand
+from src.swarm.shapes import free_json
 
 SCHEMA = 1
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from src.swarm.free_json import Json
+from src.swarm.shapes.free_json import Json
 
 
 class Difference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

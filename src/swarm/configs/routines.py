@@ -14,11 +14,11 @@ from msgspec import Meta, Raw
 from msgspec.structs import replace
 
 from src.state.errors import Refused
-from src.swarm import free_json, topics
-from src.swarm.bounds import Id, Label, LongText, Name, Note, Topic
 from src.swarm.configs.decoding import SCHEMA, Part, Schema, decoded
-from src.swarm.free_json import EMPTY, NULL
-from src.swarm.limits import Limits
+from src.swarm.shapes import free_json, topics
+from src.swarm.shapes.bounds import Id, Label, LongText, Name, Note, Topic
+from src.swarm.shapes.free_json import EMPTY, NULL
+from src.swarm.shapes.limits import Limits
 
 STEPS = 500
 """In a whole routine, at every depth."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from src.swarm.bounds import Count, Label, LongText, Name
 from src.swarm.configs.decoding import SCHEMA, Part, Schema, decoded
+from src.swarm.shapes.bounds import Count, Label, LongText, Name
 
 
 class SubtopicConfig(Part, frozen=True, gc=False):

@@ -8,13 +8,14 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from src.swarm import blackboard, bounds, configuring
-from src.swarm.bounds import Id, Label, LongText, Name, Note, Priority
-from src.swarm.commands import Assignment
 from src.swarm.configs.bots import ProviderNames, accepted_providers
 from src.swarm.configs.decoding import SCHEMA, Part, Schema, decoded
-from src.swarm.limits import Limits
-from src.swarm.models import Config, Policy, ResponderRules, Scheduling
+from src.swarm.shapes import bounds
+from src.swarm.shapes.accepting import accepted_config, accepted_values
+from src.swarm.shapes.bounds import Id, Label, LongText, Name, Note, Priority
+from src.swarm.shapes.commands import Assignment
+from src.swarm.shapes.limits import Limits
+from src.swarm.shapes.models import Config, Policy, ResponderRules, Scheduling
 
 
 class Membership(Part, frozen=True, gc=False):
@@ -66,10 +67,10 @@ def decode_team(body: bytes) -> TeamConfig:
     team = decoded(_teams, body)
     bounds.unique((member.bot for member in team.members), "members[{}].bot")
     given = team.defaults
-    config = configuring.accepted(
+    config = accepted_config(
         Config(scheduling=given.scheduling, responder=given.responder), "defaults"
     )
-    values = blackboard.from_assignments(given.blackboard, "defaults.blackboard")
+    values = accepted_values(given.blackboard, "defaults.blackboard")
     defaults = replace(
         given,
         scheduling=config.scheduling,

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Raw
 
 from src.swarm.configs.bots import BotConfig
-from src.swarm.free_json import EMPTY
-from src.swarm.models import ConversationState, Message, Tool
+from src.swarm.shapes.free_json import EMPTY
+from src.swarm.shapes.models import ConversationState, Message, Tool
 
 
 class ReplyRequest(msgspec.Struct, frozen=True, gc=False):

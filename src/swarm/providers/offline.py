@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from src.swarm import script
+from src.swarm.configs import script
 from src.swarm.configs.bots import OFFLINE, BotConfig, stage_options
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 

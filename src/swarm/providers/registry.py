@@ -7,9 +7,9 @@ from types import MappingProxyType
 
 from src.swarm.configs.bots import OFFLINE, BotConfig
 from src.swarm.errors import UnknownProvider
-from src.swarm.models import Config
 from src.swarm.providers import Provider
 from src.swarm.providers.offline import OfflineProvider
+from src.swarm.shapes.models import Config
 
 
 class Registry:

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from src.state.errors import NotFound, Refused, VersionConflict
 from src.state.protocols import Clock
 from src.state.records.webhooks import Delivery, Status, Try, Webhook, Webhooks
-from src.swarm import free_json
-from src.swarm.bounds import Id
-from src.swarm.config_service import KindName
+from src.swarm.configs.service import KindName
 from src.swarm.errors import InvalidCommand
+from src.swarm.shapes import free_json
+from src.swarm.shapes.bounds import Id
 from src.swarm.webhooks import messages
 from src.swarm.webhooks.addresses import URL, check_url
 from src.swarm.webhooks.sender import Outcome, Sender

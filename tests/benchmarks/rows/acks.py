@@ -10,7 +10,7 @@ from statistics import median
 from time import perf_counter
 
 from src.state.models import Durability
-from src.swarm.commands import CountUsage
+from src.swarm.shapes.commands import CountUsage
 from tests.benchmarks.duel import duel, seconds
 from tests.benchmarks.lab import WRITERS, Lab, crowd
 from tests.benchmarks.row import Round, Sample, Target, quantile, row

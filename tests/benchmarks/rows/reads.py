@@ -13,8 +13,8 @@ from cachetools import LRUCache
 
 from src.state.models import Where
 from src.state.tiers.keys import body_key
-from src.swarm.codec import decode_state
-from src.swarm.conversations import CONVERSATIONS
+from src.swarm.rules.conversations import CONVERSATIONS
+from src.swarm.shapes.codec import decode_state
 from tests.benchmarks.duel import eventually
 from tests.benchmarks.lab import Lab
 from tests.benchmarks.row import Round, Sample, Target, row

@@ -6,9 +6,9 @@ import httpx
 
 from src.api.auth.principals import Role
 from src.api.lifespan import internal_secret
-from src.swarm.commands import PostMessage, Speaker
 from src.swarm.forwarding import encode_forwarded
 from src.swarm.internal_tokens import InternalTokens
+from src.swarm.shapes.commands import PostMessage, Speaker
 from tests.integration.api.begun import begin
 from tests.support.api import SECRET, RunningServer, bearer
 

@@ -24,7 +24,7 @@ from src.state.models import Held
 from src.state.tiers.postgres import Line, open_pool
 from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
-from src.swarm.commands import ChangeStatus
+from src.swarm.shapes.commands import ChangeStatus
 from tests.support.cluster_runtimes import SHORT, Database, Member, open_database, open_members
 from tests.support.cluster_settings import eventually, settings
 from tests.support.kinds import NOTEBOOKS, claim

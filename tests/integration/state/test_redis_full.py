@@ -9,10 +9,10 @@ from redis.asyncio import Redis
 
 from src.state.models import Version
 from src.state.tiers.keys import body_key, sortable
-from src.swarm.commands import Create, NewParticipant, PostMessage, Speaker
 from src.swarm.opened import Runtime
 from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
+from src.swarm.shapes.commands import Create, NewParticipant, PostMessage, Speaker
 from tests.support.cluster_settings import eventually, settings
 
 SECRET = SecretStr("a secret of tests, at least thirty-two characters")

@@ -12,7 +12,7 @@ from src.state.models import Durability, Version, Where
 from src.state.reads.source import LogSource
 from src.state.tiers.keys import sortable
 from src.state.tiers.postgres_log import PostgresLog
-from src.swarm.conversations import CONVERSATIONS
+from src.swarm.rules.conversations import CONVERSATIONS
 from tests.support.cluster_runtimes import (
     Database,
     Member,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from src.api.auth.principals import Principal, Role, principal
 from src.state.models import Entry, Version
-from src.swarm.models import ConversationState, Participant
+from src.swarm.shapes.models import ConversationState, Participant
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

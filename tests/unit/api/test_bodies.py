@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from src.api.bodies import command, read_object
 from src.state.errors import Refused
-from src.swarm.commands import PostMessage, Speaker
+from src.swarm.shapes.commands import PostMessage, Speaker
 
 
 def refusal(body: bytes) -> Refused:

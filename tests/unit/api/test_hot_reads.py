@@ -17,8 +17,8 @@ from src.api.middleware import Traffic
 from src.api.rate_limits import RateLimits
 from src.api.settings import ApiSettings
 from src.state.models import Entry
-from src.swarm.codec import encode_state
-from src.swarm.models import ConversationState
+from src.swarm.shapes.codec import encode_state
+from src.swarm.shapes.models import ConversationState
 from tests.unit.api.given import Revoked, entry
 
 SECRET = "a secret of tests, at least thirty-two characters"

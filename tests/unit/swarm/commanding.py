@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from src.swarm.commands import (
+from src.swarm.shapes.commands import (
     AddParticipant,
     Assignment,
     ChangeStatus,
@@ -37,8 +37,8 @@ from src.swarm.commands import (
     Speaker,
     UpdateParticipant,
 )
-from src.swarm.free_json import NULL
-from src.swarm.models import TeamRef, Tool, ToolUse
+from src.swarm.shapes.free_json import NULL
+from src.swarm.shapes.models import TeamRef, Tool, ToolUse
 
 PEOPLE = st.sampled_from(["ada", "ben", "guest"])
 BOTS = st.sampled_from(["scout", "tutor", "critic", "stranger"])

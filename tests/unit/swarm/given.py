@@ -8,11 +8,11 @@ import msgspec
 from msgspec import Raw
 
 from src.state.models import Context, Meta, Version, event_id
-from src.swarm.commands import Command, Create, NewParticipant, PostMessage, Speaker
-from src.swarm.events import ConversationEvent
-from src.swarm.inheritance import Ruled
-from src.swarm.models import Config, ConversationState, Message
-from src.swarm.transitions import decide, fold
+from src.swarm.configs.inheritance import Ruled
+from src.swarm.rules.transitions import decide, fold
+from src.swarm.shapes.commands import Command, Create, NewParticipant, PostMessage, Speaker
+from src.swarm.shapes.events import ConversationEvent
+from src.swarm.shapes.models import Config, ConversationState, Message
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 

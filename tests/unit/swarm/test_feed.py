@@ -7,9 +7,9 @@ from src.state.errors import DurableTierUnavailable
 from src.state.models import Entry, Event, Version
 from src.state.tiers.memory_database import MemoryDatabase
 from src.state.tiers.memory_log import MemoryLog
-from src.swarm.conversations import CONVERSATIONS
 from src.swarm.feed import Feed
 from src.swarm.pending import Bounds, PendingEvent, PendingRooms
+from src.swarm.rules.conversations import CONVERSATIONS
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Link
 from tests.support.kinds import written

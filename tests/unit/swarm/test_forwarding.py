@@ -29,7 +29,6 @@ from src.state.errors import (
     VersionConflict,
 )
 from src.state.models import Durability, Version
-from src.swarm.commands import Command, EditBlackboard, Increment, PostMessage, Speaker
 from src.swarm.errors import InvalidCommand
 from src.swarm.forwarding import (
     NOT_OWNER,
@@ -43,6 +42,7 @@ from src.swarm.forwarding import (
     raise_refusal,
 )
 from src.swarm.internal_tokens import InternalTokens
+from src.swarm.shapes.commands import Command, EditBlackboard, Increment, PostMessage, Speaker
 from tests.support.cluster_settings import NOWHERE
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

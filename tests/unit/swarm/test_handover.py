@@ -7,7 +7,7 @@ import pytest
 from src.state.errors import NotFound, OwnershipUnknown, Refused
 from src.state.models import Durability
 from src.state.ownership.rendezvous import first
-from src.swarm.commands import Create, PostMessage, Speaker
+from src.swarm.shapes.commands import Create, PostMessage, Speaker
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.rooms import ADA, SCOUT, Swarm, SwarmServer, Voice
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from src.state.errors import NotFound
-from src.swarm.commands import Delete
+from src.swarm.shapes.commands import Delete
 from tests.support.clock import BEGAN, advance, virtual_time
 from tests.support.rooms import SCOUT, Swarm
 

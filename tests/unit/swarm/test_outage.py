@@ -10,12 +10,19 @@ from structlog.testing import capture_logs
 
 from src.state.errors import DurableTierUnavailable, OutcomeUnknown, Refused, StateError
 from src.state.models import Durability, Event
-from src.swarm import free_json
-from src.swarm.commands import ChangeStatus, Command, PassBaton, PostMessage, SaveTurn, Speaker
 from src.swarm.configs.settings import VALUES, SettingConfig
 from src.swarm.outage import Outage
 from src.swarm.pending import Bounds, PendingEvent
 from src.swarm.providers import ReplyRequest, Text, ToolCall
+from src.swarm.shapes import free_json
+from src.swarm.shapes.commands import (
+    ChangeStatus,
+    Command,
+    PassBaton,
+    PostMessage,
+    SaveTurn,
+    Speaker,
+)
 from tests.support.clock import BEGAN, advance, settle, virtual_time
 from tests.support.cluster_settings import settings
 from tests.support.rooms import SCOUT, TUTOR, Swarm, SwarmServer, Voice

@@ -7,9 +7,9 @@ import pytest
 from src.state.errors import ReadOnly, Refused
 from src.state.models import Entry, Version
 from src.state.writes.lane import Lane
-from src.swarm.commands import PassBaton, PostMessage, Speaker
-from src.swarm.conversations import CONVERSATIONS
 from src.swarm.pending import Bounds, PendingRooms, RoomLane
+from src.swarm.rules.conversations import CONVERSATIONS
+from src.swarm.shapes.commands import PassBaton, PostMessage, Speaker
 from tests.unit.swarm.given import START, Story
 
 WIDE = Bounds(100, 100, 1 << 20)

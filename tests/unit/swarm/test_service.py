@@ -13,8 +13,8 @@ from src.state.errors import (
     VersionConflict,
 )
 from src.state.models import Durability
-from src.swarm.commands import ChangeStatus, CountUsage, Delete, PostMessage, Speaker
-from src.swarm.events import UsageCounted
+from src.swarm.shapes.commands import ChangeStatus, CountUsage, Delete, PostMessage, Speaker
+from src.swarm.shapes.events import UsageCounted
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.rooms import SCOUT, Swarm, SwarmServer
 

@@ -8,7 +8,7 @@ import pytest
 from src.api.auth.principals import Role
 from src.api.auth.rules import check_command, check_read, may_read, speaker
 from src.api.errors import Forbidden
-from src.swarm.commands import (
+from src.swarm.shapes.commands import (
     AddParticipant,
     ChangeStatus,
     Command,

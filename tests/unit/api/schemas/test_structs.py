@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from src.api.schemas.structs import components, object_schema, patch_schema
-from src.swarm.free_json import EMPTY, PatchOf, holds
+from src.swarm.shapes.free_json import EMPTY, PatchOf, holds
 
 
 class Inner(msgspec.Struct, frozen=True):

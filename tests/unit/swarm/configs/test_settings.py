@@ -10,9 +10,9 @@ import pytest
 from src.state.errors import Refused
 from src.swarm.configs.bots import ProviderNames
 from src.swarm.configs.decoding import encode_config
+from src.swarm.configs.inheritance import SECTIONS
 from src.swarm.configs.settings import VALUES, decode_setting, value_of
-from src.swarm.inheritance import SECTIONS
-from src.swarm.limits import Limits
+from src.swarm.shapes.limits import Limits
 from tests.unit.swarm.given import raw
 
 

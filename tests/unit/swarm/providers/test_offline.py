@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from src.swarm.configs.bots import BotConfig, ProviderNames
-from src.swarm.models import Config, Tool
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.providers.offline import OfflineProvider
+from src.swarm.shapes.models import Config, Tool
 from tests.unit.swarm.given import Story, raw
 
 NOTE = Tool("blackboard_set")

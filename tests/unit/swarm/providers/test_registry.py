@@ -6,9 +6,9 @@ import pytest
 
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.errors import UnknownProvider
-from src.swarm.models import Config, LlmConfig
 from src.swarm.providers.offline import OfflineProvider
 from src.swarm.providers.registry import Registry
+from src.swarm.shapes.models import Config, LlmConfig
 
 
 def test_the_offline_provider_is_always_there() -> None:

@@ -1,0 +1,323 @@
+"""The text room: on the owner of a running conversation, bots answer turns.
+
+Who answers is `responder`'s to say, who may speak now `floor`'s, and what is said the provider's.
+A room is nothing but work in progress: everything it needs is in the state, so the next owner
+goes on where this one stopped. A reply's key is made of the turn and the bot, which is why a
+reply that two servers attempt is there once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
+
+import structlog
+
+from src.state.background import end
+from src.state.buffers import Buffer
+from src.state.configs import Record
+from src.state.errors import Refused, StateError
+from src.state.models import Entry, Event, Version
+from src.state.protocols import Clock
+from src.swarm.configs.bots import BotConfig
+from src.swarm.configs.dependents import Dependents
+from src.swarm.configs.inheritance import in_effect
+from src.swarm.dialogue import floor
+from src.swarm.dialogue.floor import Floor
+from src.swarm.dialogue.generating import generate
+from src.swarm.dialogue.reports import ConfigReports, command_key
+from src.swarm.dialogue.responder import who_answers
+from src.swarm.errors import SwarmError
+from src.swarm.in_force import InForce
+from src.swarm.outage import Outage, Submit
+from src.swarm.pending import PendingCommand
+from src.swarm.providers import ReplyRequest, Text, ToolCall
+from src.swarm.providers.registry import Registry
+from src.swarm.rules.conversations import MESSAGE_ADDED
+from src.swarm.rules.tool_calls import must_wait
+from src.swarm.rules.tools import BUILT_IN, command_for
+from src.swarm.rules.turns import open_turns
+from src.swarm.shapes.commands import PostMessage, RequestToolCall, Speaker
+from src.swarm.shapes.limits import effective
+from src.swarm.shapes.models import ConversationState, Message
+
+log = structlog.get_logger(__name__)
+
+_MAX_WAITING_TURNS = 100
+
+
+class _Room:
+    """The turns of one conversation that are still to be considered; it is gone when none is."""
+
+    __slots__ = ("changed", "floor", "turns")
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        """A config that it depends on has another version than the one it reported."""
+        self.turns: deque[Message] = deque(maxlen=_MAX_WAITING_TURNS)
+        self.floor = Floor()
+
+
+class Host:
+    """Rooms of the running conversations that this server owns."""
+
+    def __init__(
+        self,
+        outage: Outage,
+        submit: Submit,
+        in_force: InForce,
+        registry: Registry,
+        reply_timeout: timedelta,
+        first_part_timeout: timedelta,
+        clock: Clock,
+    ) -> None:
+        self._outage, self._submit = outage, submit
+        self._in_force, self._registry = in_force, registry
+        self._reports = ConfigReports(in_force, submit)
+        self._reply_timeout_s = reply_timeout.total_seconds()
+        self._first_part_s = first_part_timeout.total_seconds()
+        self._clock = clock
+        outage.rooms.said.append(self._said)
+        self._rooms: dict[str, _Room] = {}
+        self._dependents = Dependents()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self.replies = 0
+        self._turns_left_out = 0
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def hosts(self, conversation_id: str) -> bool:
+        """Whether bots are answering in a conversation here."""
+        return conversation_id in self._rooms
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return what is bounded here: the oldest turn of a room goes when too many wait."""
+        waiting = sum(len(room.turns) for room in self._rooms.values())
+        bound = len(self._rooms) * _MAX_WAITING_TURNS
+        return {"room_turns": Buffer(waiting, bound, self._turns_left_out)}
+
+    # -- what wakes a room -----------------------------------------------------------------------
+
+    def owned(self, entry: Entry[ConversationState]) -> None:
+        """Go on with a conversation that another server hosted: turns of it may be open."""
+        if entry.state.status == "running":
+            self._dependents.note(entry.state)
+            self._consider(entry.id, open_turns(entry.state))
+
+    def logged(self, entry: Entry[ConversationState], events: Sequence[Event]) -> None:
+        """Consider the turns that were just logged."""
+        if entry.state.status == "running":
+            self._dependents.note(entry.state)
+        else:
+            self._dependents.forget(entry.id)
+            room = self._rooms.get(entry.id)
+            if room is not None:
+                # Its reply under way ends by itself, and so does the room then.
+                room.turns.clear()
+            return
+        seqs = {event.version.seq for event in events if event.type == MESSAGE_ADDED}
+        # What was pending was heard when it was said.
+        fresh = [
+            turn
+            for turn in entry.state.messages
+            if turn.seq in seqs
+            and turn.seq > entry.state.started_seq
+            and not self._outage.holds(entry.id, turn.id)
+        ]
+        # An exchange that a client saved whole brings its own answer.
+        answered = {turn.reply_to for turn in fresh}
+        self._consider(entry.id, [turn for turn in fresh if turn.id not in answered])
+
+    def gone(self, conversation_id: str) -> None:
+        """Forget a conversation that this server does not own any more."""
+        self._dependents.forget(conversation_id)
+
+    def heard(self, kind: str, id: str, version: Version) -> None:
+        """Have each running conversation that depends on a config apply it between two turns."""
+        for conversation_id in self._dependents.of(kind, id):
+            self._open(conversation_id).changed.set()
+
+    def _said(self, conversation_id: str, pending: PendingCommand) -> None:
+        """Consider turns that are pending: PostgreSQL is away."""
+        self._consider(conversation_id, pending.turns)
+
+    def _consider(self, conversation_id: str, turns: Sequence[Message]) -> None:
+        if turns:
+            room = self._open(conversation_id)
+            self._turns_left_out += max(0, len(room.turns) + len(turns) - _MAX_WAITING_TURNS)
+            room.turns.extend(turns)
+
+    def _open(self, conversation_id: str) -> _Room:
+        room = self._rooms.get(conversation_id)
+        if room is None:
+            room = _Room()
+            if self._tasks is not None:
+                self._rooms[conversation_id] = room
+                task = self._tasks.create_task(self._run(conversation_id, room))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+        return room
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Host rooms for the length of the block; replies under way at its end are given up."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                yield
+            finally:
+                self._tasks = None
+                await end(self._running)
+
+    # -- one room --------------------------------------------------------------------------------
+
+    async def _run(self, conversation_id: str, room: _Room) -> None:
+        try:
+            while room.turns or room.changed.is_set():
+                if not self._outage.owns(conversation_id):
+                    break
+                if room.changed.is_set():
+                    room.changed.clear()
+                    await self._apply(conversation_id)
+                    continue
+                rest_s = await self._answer(conversation_id, room, room.turns.popleft())
+                if rest_s:
+                    await self._rest(conversation_id, room, rest_s)
+        except (StateError, SwarmError) as error:
+            log.warning("room.stopped", conversation_id=conversation_id, error=str(error))
+        except Exception:
+            # A defect in one room, or in a plugin that it uses, is not the other rooms' affair.
+            log.exception("room.failed", conversation_id=conversation_id)
+        finally:
+            del self._rooms[conversation_id]
+
+    async def _answer(self, conversation_id: str, room: _Room, turn: Message) -> float:
+        """Let the bots answer that should; return how long all rest before the next turn."""
+        state = await self._state(conversation_id)
+        if state is None:
+            return 0.0
+        rest_s = 0.0
+        records = await self._in_force.bots(state)
+        configs = {bot: record.body for bot, record in records.items() if record is not None}
+        choice = who_answers(state, turn, configs=configs)
+        for bot_id in choice.bots:
+            # Read anew for each: the bots hear each other.
+            state = await self._state(conversation_id)
+            if state is None:
+                return 0.0
+            if bot_id in records and records[bot_id] is None:
+                # Nobody may speak in its name and not know who it is.
+                continue
+            verdict = floor.ask(room.floor, state, bot_id, configs.get(bot_id))
+            if not verdict.granted or _answered(state, turn, bot_id):
+                log.debug("floor.refused", bot=bot_id, reason=verdict.reason)
+                continue
+            room.floor = floor.grant(room.floor, bot_id)
+            try:
+                await self._reply(state, turn, bot_id, records.get(bot_id))
+                rest_s = effective(state.config.limits).cycle_delay_s
+            except Exception as error:
+                # Whatever a provider's library raises: that one bot says nothing, the others do.
+                log.warning(
+                    "reply.failed", conversation_id=conversation_id, bot=bot_id, error=repr(error)
+                )
+            finally:
+                room.floor = floor.release(room.floor, bot_id)
+        return rest_s
+
+    async def _state(self, conversation_id: str) -> ConversationState | None:
+        """Return a running conversation as its rules see it: with all that it inherits."""
+        state = await self._outage.read(conversation_id)
+        if state is None or state.status != "running":
+            return None
+        return in_effect(state, await self._in_force.inherited(state))
+
+    async def _reply(
+        self,
+        state: ConversationState,
+        turn: Message,
+        bot_id: str,
+        record: Record[BotConfig] | None,
+    ) -> None:
+        member = state.participant(bot_id)
+        assert member is not None
+        await self._reports.bot(state, member, record)
+        bot = BotConfig(name=member.name or bot_id) if record is None else record.body
+        request = ReplyRequest(bot_id, bot, state, turn, (*BUILT_IN, *state.available_tools))
+        spoken: list[str] = []
+        calls = 0
+        limits = effective(state.config.limits)
+        reply_s = min(self._reply_timeout_s, limits.response_s)
+        began = self._clock.monotonic()
+        parts = generate(self._registry, request, reply_s=reply_s, first_part_s=self._first_part_s)
+        async with asyncio.timeout(reply_s), aclosing(parts):
+            async for part in parts:
+                if isinstance(part, Text):
+                    spoken.append(part.text)
+                elif calls < limits.tool_calls_per_response:
+                    calls += 1
+                    await self._call(state, turn, bot_id, part, calls)
+                else:
+                    code = "limit_tool_calls_per_response"
+                    log.info("tool.refused", bot=bot_id, tool=part.name, code=code)
+        text = "".join(spoken)
+        if text:
+            # Both at once, so that a clock that was set back meanwhile cannot cross them.
+            ended = self._clock.now()
+            took = timedelta(seconds=self._clock.monotonic() - began)
+            said = PostMessage(
+                Speaker("bot", bot_id, member.name),
+                text,
+                reply_to=turn.id,
+                started_at=ended - took,
+                ended_at=ended,
+                config_version=None if record is None else record.version,
+            )
+            await self._submit(state.id, said, command_key("reply", turn.id, bot_id), bot_id)
+            self.replies += 1
+
+    async def _call(
+        self, state: ConversationState, turn: Message, bot_id: str, call: ToolCall, index: int
+    ) -> None:
+        try:
+            command = None if must_wait(state, call.name) else command_for(state, call)
+            if command is None:
+                command = RequestToolCall(call.name, bot_id, call.arguments)
+            key = command_key(f"tool-{index}", turn.id, bot_id)
+            await self._submit(state.id, command, key, bot_id)
+        except Refused as refusal:
+            log.info("tool.refused", bot=bot_id, tool=call.name, code=refusal.code)
+
+    async def _rest(self, conversation_id: str, room: _Room, rest_s: float) -> None:
+        """Let the bots rest, and apply meanwhile what is edited."""
+        until = self._clock.monotonic() + rest_s
+        while (left_s := until - self._clock.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(left_s):
+                    await room.changed.wait()
+            except TimeoutError:
+                return
+            room.changed.clear()
+            await self._apply(conversation_id)
+
+    async def _apply(self, conversation_id: str) -> None:
+        """Report what the next reply will obey. Nothing is spoken now: this is the safe point."""
+        state = await self._state(conversation_id)
+        if state is None:
+            return
+        try:
+            await self._reports.all(state)
+        except (StateError, SwarmError) as error:
+            # The turns that wait are answered all the same, and each reply reports anew.
+            log.warning("config.unreported", conversation_id=conversation_id, error=str(error))
+
+
+def _answered(state: ConversationState, turn: Message, bot_id: str) -> bool:
+    return any(
+        message.reply_to == turn.id and message.author.id == bot_id for message in state.messages
+    )
