@@ -25,7 +25,6 @@ from swarmstate_client.configs import Configs
 
 from src.api.app import create_app
 from src.api.settings import ApiSettings
-from src.swarm.runtime import open_runtime
 from tests.support.api import SECRET
 from tests.support.standing_in import Hasty
 
@@ -125,7 +124,7 @@ CALLS: list[Call] = [
 @cache
 def contract() -> Json:
     settings = ApiSettings(jwt_secret=SecretStr(SECRET))
-    return create_app(settings, open_runtime).openapi()
+    return create_app(settings).openapi()
 
 
 def resolved(schema: Json) -> Json:
