@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted((ROOT / "src").rglob("*.py"))
+SOURCES = sorted(path for root in ("src", "clients") for path in (ROOT / root).rglob("*.py"))
 ROOMS = sorted(path.parent for path in (ROOT / "src").glob("*/__init__.py"))
 REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -7,16 +7,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import aiohttp
 import asyncpg
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from swarmstate_client import Client
 
-from src.state.models import Version
 from src.state.settings import StateSettings
 from src.swarm.runtime import open_runtime
 from src.swarm.service import SwarmService
@@ -31,39 +30,26 @@ ADA = {"id": "ada", "kind": "person", "name": "Ada"}
 
 
 @asynccontextmanager
-async def client_of(cluster: Cluster) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
-        headers={"Authorization": f"Bearer {cluster.token}", "Content-Type": "application/json"},
-        raise_for_status=True,
-    ) as session:
-        yield session
+async def clients_of(cluster: Cluster) -> AsyncIterator[list[Client]]:
+    """Give a client of each server; none knows what another one was told."""
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(Client(url, cluster.token, connections=1000))
+            for url in cluster.urls
+        ]
 
 
-async def begin(session: aiohttp.ClientSession, url: str, conversation: str) -> None:
-    body = {"id": conversation, "participants": [ADA]}
-    async with session.post(f"{url}/api/v1/conversations", json=body):
-        return
-
-
-async def say(session: aiohttp.ClientSession, url: str, conversation: str, text: str) -> str:
+async def say(swarm: Client, text: str) -> str:
     """Add a turn; return the acked version."""
-    body = {"author": {"kind": "person", "id": "ada"}, "text": text}
-    path = f"{url}/api/v1/conversations/{conversation}/messages"
-    async with session.post(path, json=body) as response:
-        return response.headers["X-Swarm-Version"]
+    author = {"kind": "person", "id": "ada"}
+    return (await swarm.conversations.say("c-1", text, author=author)).version
 
 
-async def last_text(
-    session: aiohttp.ClientSession, url: str, conversation: str, at_least: str | None = None
-) -> tuple[str, Version]:
+async def last_text(swarm: Client) -> tuple[str, str]:
     """Return the newest message and the version that a server shows, which it says is fresh."""
-    headers = {} if at_least is None else {"X-Swarm-Version": at_least}
-    async with session.get(f"{url}/api/v1/conversations/{conversation}", headers=headers) as answer:
-        state = await answer.json()
-        assert answer.headers["X-Swarm-Freshness"] == "fresh"
-        newest = state["messages"][-1]["text"] if state["messages"] else ""
-        return newest, Version.parse(answer.headers["X-Swarm-Version"])
+    state = await swarm.conversations.get("c-1")
+    assert state.freshness == "fresh"
+    return state.messages[-1].text if state.messages else "", state.version.token
 
 
 async def test_a_turn_posted_on_one_server_is_read_on_the_other(
@@ -71,21 +57,22 @@ async def test_a_turn_posted_on_one_server_is_read_on_the_other(
 ) -> None:
     async with (
         open_cluster(database_url, redis_url, tmp_path) as cluster,
-        client_of(cluster) as session,
+        clients_of(cluster) as clients,
     ):
-        await begin(session, cluster.urls[0], "c-1")
+        await clients[0].conversations.create("c-1", participants=[ADA])
         for number in range(40):
-            here, there = cluster.urls[number % 2], cluster.urls[1 - number % 2]
+            here, there = clients[number % 2], clients[1 - number % 2]
 
             text = f"with the acked version, {number}"
-            version = await say(session, here, "c-1", text)
-            assert await last_text(session, there, "c-1", version) == (text, Version.parse(version))
+            version = await say(here, text)
+            there.conversations.saw("c-1", version)
+            assert await last_text(there) == (text, version)
 
             text = f"without it, {number}"
-            version = await say(session, here, "c-1", text)
+            version = await say(here, text)
 
-            async def is_shown(url: str = there, expected: str = text) -> bool:
-                return (await last_text(session, url, "c-1"))[0] == expected
+            async def is_shown(reader: Client = there, expected: str = text) -> bool:
+                return (await last_text(reader))[0] == expected
 
             await eventually(is_shown, 2.0, what=f"turn {version} is read without its version")
 
@@ -122,10 +109,10 @@ async def test_a_thousand_reads_of_a_cold_conversation_are_one_read_of_the_datab
 ) -> None:
     async with (
         open_cluster(database_url, redis_url, tmp_path, count=1) as cluster,
-        client_of(cluster) as session,
+        clients_of(cluster) as (swarm,),
     ):
-        await begin(session, cluster.urls[0], "c-1")
-        await say(session, cluster.urls[0], "c-1", "hello")
+        await swarm.conversations.create("c-1", participants=[ADA])
+        await say(swarm, "hello")
         await all_flushed(cluster.database)
     async with Redis.from_url(redis_url) as redis:
         await redis.flushall()
@@ -133,9 +120,9 @@ async def test_a_thousand_reads_of_a_cold_conversation_are_one_read_of_the_datab
 
     async with (
         open_cluster(database_url, redis_url, tmp_path, count=1) as cluster,
-        client_of(cluster) as session,
+        clients_of(cluster) as (swarm,),
     ):
-        reads = [last_text(session, cluster.urls[0], "c-1") for _ in range(1000)]
+        reads = [last_text(swarm) for _ in range(1000)]
         assert {text for text, _ in await asyncio.gather(*reads)} == {"hello"}
     assert await counted(database_url, *LOADS) - before == 1
 
@@ -145,12 +132,11 @@ async def test_fifty_updates_within_two_seconds_are_one_write_of_the_snapshot(
 ) -> None:
     async with (
         open_cluster(database_url, redis_url, tmp_path, count=1) as cluster,
-        client_of(cluster) as session,
+        clients_of(cluster) as (swarm,),
     ):
-        (url,) = cluster.urls
-        await begin(session, url, "c-1")
+        await swarm.conversations.create("c-1", participants=[ADA])
         await all_flushed(cluster.database)
-        await asyncio.gather(*(say(session, url, "c-1", f"update {n}") for n in range(50)))
+        await asyncio.gather(*(say(swarm, f"update {n}") for n in range(50)))
         await all_flushed(cluster.database)
     assert await counted(database_url, "n_tup_ins", "snapshots") == 1, "the beginning"
     assert await counted(database_url, "n_tup_upd", "snapshots") == 1, "the fifty updates"

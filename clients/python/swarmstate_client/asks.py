@@ -18,7 +18,7 @@ class Ask:
     method: str
     path: str
     query: Query = ()
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
     parts: Callable[[], AsyncIterator[bytes]] | None = None
     """Instead of a body its bytes; called for each try."""
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -81,6 +81,10 @@ class Conversations:
                 raise
         return await self.get(id)
 
+    def saw(self, id: str, version: str) -> None:
+        """Let no later answer be older than this version, of which another process was told."""
+        self._transport.versions.saw(_thing(id), version)
+
     async def get(self, id: str) -> Conversation:
         """Return the whole state."""
         return _state(await self._read(at("/conversations/{}", id), id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from swarmstate_client.asks import Ask, Send, at
@@ -62,16 +62,16 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    access_token: str
-    refresh_token: str | None
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
     renew_at: float
     ends_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LoggedIn:
-    access_token: str
-    refresh_token: str
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
     expires_in: int
 
 

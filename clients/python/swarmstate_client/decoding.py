@@ -1,7 +1,8 @@
 """JSON into the classes of `answers.py`: what a class names has to be there, all else is ignored.
 
-So an answer of a newer server is read by an older client. Only the types that these classes use
-are known here: texts, numbers, times, tuples, `X | None`, other such classes, and JSON as it is.
+So an answer of a newer server is read by an older client. It is written here so that the package
+needs nothing but aiohttp, and knows only the types that these classes use: texts, numbers, times,
+tuples, `X | None`, other such classes, and JSON as it is.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from swarmstate_client import (
     SwarmstateError,
     Unavailable,
 )
+from swarmstate_client.asks import Ask
 
 from tests.support.standing_in import Answer, Hasty, breaks, done, refuses, says, sends, standing_in
 
@@ -248,6 +249,7 @@ def test_what_cannot_work_is_refused_at_once(wrong: Callable[[], object]) -> Non
 
 def test_no_secret_is_in_a_repr() -> None:
     assert repr(Client("http://one", "secret")) == "Client(http://one)"
+    assert "secret" not in repr(Ask(method="POST", path="/", body={"password": "secret"}))
 
 
 def test_pauses_grow_and_stay_within_their_bound() -> None:
