@@ -51,7 +51,7 @@ from src.state.errors import (
 )
 from src.state.records.first_answers import KeyInUse, KeyReused
 from src.state.records.users import UserExists
-from src.swarm.errors import NotAServer, SwarmError, UploadTooSlow
+from src.swarm.errors import NotAServer, RulesUnknown, SwarmError, UploadTooSlow
 from src.swarm.forwarding import NOT_OWNER, encode_refusal
 
 MEDIA_TYPE = "application/problem+json"
@@ -106,6 +106,7 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     UploadTooSlow: (408, "too_slow"),
     UnsupportedType: (415, "unsupported_type"),
     RangeNotSatisfiable: (416, "range_not_satisfiable"),
+    RulesUnknown: (503, "rules_unknown"),
     DurableTierUnavailable: (503, "read_only"),
     TierUnavailable: (503, "tier_unavailable"),
     StateError: (500, "internal"),
@@ -158,7 +159,7 @@ def describe(error: Exception, *, if_match: bool = False) -> Problem:
         return _problem(status, code, error.detail, errors)
     if isinstance(error, MalformedVersion):
         return _problem(status, code, str(error), (_field("X-Swarm-Version", error),))
-    if isinstance(error, TierUnavailable):
+    if isinstance(error, TierUnavailable) and not isinstance(error, RulesUnknown):
         # The message has the driver's own words, with addresses in them: not for clients.
         # Only a refusal ahead of every try is sure of its outcome; a config may be committed.
         sure = isinstance(error, ReadOnly)

@@ -70,8 +70,9 @@ class ReadModel(Generic[S]):
 class Kind(Generic[S, C]):
     """What is particular to one kind of aggregate; all mechanisms are shared.
 
-    `decide` and `fold` are pure. `decide` raises `Refused`; `fold` accepts every event that was
-    ever decided. The state before the first event is None.
+    `decide` and `fold` are pure. `decide` raises `Refused`, or `DurableTierUnavailable` when it is
+    given something to look at that is not at hand; `fold` accepts every event that was ever
+    decided. The state before the first event is None.
     """
 
     name: str

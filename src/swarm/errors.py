@@ -1,8 +1,10 @@
 """What can go wrong in the swarm room, beside what `src.state.errors` names.
 
 StateError
-└── Refused
-    └── InvalidCommand    bytes from outside that are no command; `field` is the place in them
+├── Refused
+│   └── InvalidCommand    bytes from outside that are no command; `field` is the place in them
+└── DurableTierUnavailable
+    └── RulesUnknown      what a conversation inherits cannot be read now; nothing was changed
 SwarmError
 ├── UploadTooSlow         a file that came too slowly, or not on at all
 ├── UnknownProvider       a bot's config names a provider that is not installed
@@ -11,7 +13,9 @@ SwarmError
 
 from __future__ import annotations
 
-from src.state.errors import Refused
+from collections.abc import Sequence
+
+from src.state.errors import DurableTierUnavailable, Refused
 
 
 class InvalidCommand(Refused):
@@ -19,6 +23,22 @@ class InvalidCommand(Refused):
 
     def __init__(self, detail: str, *, field: str | None = None) -> None:
         super().__init__("invalid", detail, field=field)
+
+
+class RulesUnknown(DurableTierUnavailable):
+    """A config that rules a conversation is not at hand; nothing was changed.
+
+    Raised where a command is decided, it says what to read first; raised to a caller, what cannot
+    be read now. `wanted` has (kind, id) of each.
+    """
+
+    def __init__(self, conversation_id: str, wanted: Sequence[tuple[str, str]]) -> None:
+        names = ", ".join(f"{kind} {id!r}" for kind, id in wanted)
+        super().__init__(
+            f"{names} cannot be read now, and conversation {conversation_id} inherits from it; "
+            "nothing was changed, try again"
+        )
+        self.conversation_id, self.wanted = conversation_id, tuple(wanted)
 
 
 class SwarmError(Exception):

@@ -25,6 +25,7 @@ from src.state.errors import (
     VersionConflict,
 )
 from src.state.models import Durability, Version
+from src.swarm.errors import RulesUnknown
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.shapes.codec import decode_command, encode_command
 from src.swarm.shapes.commands import Command
@@ -77,6 +78,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     retry_after_s: float | None = None
     expected: int | None = None
     found: int | None = None
+    wanted: tuple[tuple[str, str], ...] = ()
 
 
 _encoder = msgspec.json.Encoder()
@@ -118,6 +120,8 @@ def encode_refusal(error: StateError) -> bytes:
         return _encoder.encode(conflict)
     if isinstance(error, Refused):
         return _encoder.encode(Refusal(error.code, error.detail, error.field))
+    if isinstance(error, RulesUnknown):
+        return _encoder.encode(Refusal("rules_unknown", str(error), wanted=error.wanted))
     if isinstance(error, Overloaded):
         return _encoder.encode(Refusal("overloaded", str(error), retry_after_s=error.retry_after_s))
     codes = {
@@ -136,6 +140,8 @@ def raise_refusal(conversation_id: str, no: Refusal, status: int) -> NoReturn:
         raise VersionConflict(conversation_id, no.expected or 0, no.found or 0)
     if no.code == "not_found":
         raise NotFound("conversation", conversation_id)
+    if no.code == "rules_unknown":
+        raise RulesUnknown(conversation_id, no.wanted)
     if no.code == "overloaded":
         raise Overloaded(no.detail, no.retry_after_s or 1.0)
     if no.code == "outcome_unknown":

@@ -17,9 +17,9 @@ from src.state.aggregates import Aggregates
 from src.state.errors import DurableTierUnavailable, NotOwner, OwnershipUnknown, Refused, StateError
 from src.state.ownership.membership import Membership
 from src.state.ownership.rendezvous import first
-from src.swarm.configs.inheritance import Asked
 from src.swarm.dialogue.host import Host
 from src.swarm.forwarding import Forwarder
+from src.swarm.shapes.commands import Command
 from src.swarm.shapes.models import ConversationState
 
 log = structlog.get_logger(__name__)
@@ -34,7 +34,7 @@ class Handover:
 
     def __init__(
         self,
-        conversations: Aggregates[ConversationState, Asked],
+        conversations: Aggregates[ConversationState, Command],
         forwarder: Forwarder,
         membership: Membership,
         host: Host,

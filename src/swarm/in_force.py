@@ -1,41 +1,81 @@
-"""What configs hold in a conversation on this server, read through the tiers at every use.
+"""What configs hold in a conversation on this server, looked at wherever they are obeyed.
 
-So an edit is obeyed by the very next reply and the very next command, wherever it was made.
+So an edit is obeyed by the very next reply and the very next command, wherever it was made. What
+cannot be read is never taken for absent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
-from cachetools import LRUCache
 from msgspec.structs import replace
 
 from src.state.configs import Record
-from src.state.errors import NotFound, TierUnavailable
+from src.state.errors import TierUnavailable
+from src.state.models import Context
 from src.swarm.configs import inheritance
 from src.swarm.configs.bots import BotConfig
-from src.swarm.configs.inheritance import RULED, Asked, Inherited, Layer, Origin, Ruled
-from src.swarm.configs.service import ConfigService
+from src.swarm.configs.inheritance import Inherited, Layer, Origin
+from src.swarm.configs.seen import Name, SeenConfigs
 from src.swarm.configs.settings import VALUES, value_of
 from src.swarm.configs.teams import TeamConfig
-from src.swarm.outage import Outage
+from src.swarm.errors import RulesUnknown
+from src.swarm.rules import transitions
 from src.swarm.shapes.commands import Command, Create
+from src.swarm.shapes.events import ConversationEvent
 from src.swarm.shapes.models import ConversationState
 
 log = structlog.get_logger(__name__)
 
-_KNOWN = 4096
+AtHand = Callable[[str, str], tuple[bool, Record[Any] | None]]
+"""(kind, id) -> whether it is known, and the living config; no waiting."""
 
 
 class InForce:
     """The configs of bots, teams and settings, as they apply to conversations here."""
 
-    def __init__(self, configs: ConfigService, outage: Outage) -> None:
-        self._configs = configs
-        self._outage = outage
-        self._known: LRUCache[tuple[str, str], Record[Any] | None] = LRUCache(_KNOWN)
-        """Configs as they were last seen, for outages; None: there was none."""
+    def __init__(self, seen: SeenConfigs) -> None:
+        self._seen = seen
+
+    # -- deciding --------------------------------------------------------------------------------
+
+    def decide(
+        self, state: ConversationState | None, command: Command, context: Context
+    ) -> tuple[ConversationEvent, ...]:
+        """Decide a command, for the log, under what its conversation inherits in this moment.
+
+        Raises:
+            RulesUnknown: it looks at configs that are not certain now; `look` at them first.
+            and what `transitions.decide` raises.
+        """
+        return _decide(state, command, context, self._seen.certain)
+
+    def decide_pending(
+        self, state: ConversationState | None, command: Command, context: Context
+    ) -> tuple[ConversationEvent, ...]:
+        """Decide a command that waits for PostgreSQL, under what was last seen.
+
+        Raises:
+            RulesUnknown: it looks at configs that were never read here.
+            and what `transitions.decide` raises.
+        """
+        return _decide(state, command, context, self._seen.last)
+
+    async def look(self, unknown: RulesUnknown) -> None:
+        """Read what a decision lacked.
+
+        Raises:
+            RulesUnknown: something cannot be read now; it is named.
+        """
+        for kind, id in unknown.wanted:
+            try:
+                await self._seen.read(kind, id)
+            except TierUnavailable as error:
+                raise RulesUnknown(unknown.conversation_id, [(kind, id)]) from error
+
+    # -- reading ---------------------------------------------------------------------------------
 
     async def bots(self, state: ConversationState) -> dict[str, Record[BotConfig] | None]:
         """Return the configs of the bots.
@@ -45,7 +85,7 @@ class InForce:
         records: dict[str, Record[BotConfig] | None] = {}
         for bot in state.bots:
             try:
-                record = await self._record("bot", bot.id)
+                record = await self._seen.read("bot", bot.id)
             except TierUnavailable as error:
                 log.warning("config.unreadable", kind="bot", id=bot.id, error=str(error))
                 records[bot.id] = None
@@ -61,16 +101,21 @@ class InForce:
             DurableTierUnavailable: it cannot be read now.
         """
         team = inheritance.team_of(state)
-        return None if team is None else await self._record("team", team)
+        return None if team is None else await self._seen.read("team", team)
 
     async def begun(self, create: Create) -> Create:
         """Return the command with what its team has for the blackboard of a new conversation.
 
         Raises:
-            DurableTierUnavailable: the team cannot be read now.
+            RulesUnknown: the team cannot be read now.
         """
         team = create.config.team_id or (create.team.id if create.team is not None else None)
-        record = None if team is None else await self._record("team", team)
+        if team is None:
+            return create
+        try:
+            record = await self._seen.read("team", team)
+        except TierUnavailable as error:
+            raise RulesUnknown(create.id, [("team", team)]) from error
         if record is None:
             return create
         given = {value.id for value in create.blackboard}
@@ -78,63 +123,62 @@ class InForce:
         return replace(create, blackboard=(*create.blackboard, *more))
 
     async def inherited(self, state: ConversationState, *, exact: bool = False) -> Inherited:
-        """Return what stands above a conversation.
-
-        What cannot be read now counts as it was last seen here, and as not set if it never was.
+        """Return what stands above a conversation; what cannot be read now, as it was last seen.
 
         Raises:
-            DurableTierUnavailable: `exact`, and something cannot be read now.
+            RulesUnknown: something cannot be read now and never was; with `exact`, cannot be read.
         """
+        read = self._seen.read if exact else self._seen.read_or_last
         layers = []
-        for key in VALUES:
-            setting = await self._last("setting", key, exact=exact)
-            if setting is not None:
-                origin = Origin("global", key, setting.version)
-                layers.append(Layer(origin, **{key: value_of(key, setting.body)}))
-        team = inheritance.team_of(state)
-        record = None if team is None else await self._last("team", team, exact=exact)
-        if record is not None:
-            given = record.body.defaults
-            layers.append(
-                Layer(
-                    Origin("team", record.id, record.version),
-                    given.limits,
-                    given.scheduling,
-                    given.policy,
-                    given.responder,
-                    given.providers,
-                )
-            )
+        for kind, id in _above(state):
+            try:
+                record = await read(kind, id)
+            except TierUnavailable as error:
+                raise RulesUnknown(state.id, [(kind, id)]) from error
+            if record is not None:
+                layers.append(_layer(record))
         return tuple(layers)
 
-    async def ruled(self, conversation_id: str, command: Command) -> Asked:
-        """Return the command, with what is inherited if deciding it looks at that."""
-        if not isinstance(command, RULED):
-            return command
-        state = await self._outage.read(conversation_id)
-        if state is None or not inheritance.is_ruled(command, state):
-            return command
-        inherited = await self.inherited(state)
-        return Ruled(command, inherited) if inherited else command
 
-    async def _last(self, kind: str, id: str, *, exact: bool) -> Record[Any] | None:
-        try:
-            return await self._record(kind, id)
-        except TierUnavailable as error:
-            if exact:
-                raise
-            log.warning("config.unreadable", kind=kind, id=id, error=str(error))
-            # Kept, so that an outage asks for it once.
-            known: Record[Any] | None = self._known.setdefault((kind, id), None)
-            return known
+def _decide(
+    state: ConversationState | None, command: Command, context: Context, at_hand: AtHand
+) -> tuple[ConversationEvent, ...]:
+    """Judge on the state that the command is decided on which configs it looks at, if at any."""
+    if state is None or not inheritance.is_ruled(command, state):
+        return transitions.decide(state, command, context)
+    layers: list[Layer] = []
+    wanted: list[Name] = []
+    for kind, id in _above(state):
+        known, record = at_hand(kind, id)
+        if not known:
+            wanted.append((kind, id))
+        elif record is not None:
+            layers.append(_layer(record))
+    if wanted:
+        raise RulesUnknown(state.id, wanted)
+    return transitions.decide(state, command, context, tuple(layers))
 
-    async def _record(self, kind: str, id: str) -> Record[Any] | None:
-        if self._outage.is_on and (kind, id) in self._known:
-            # As it was last: to ask who cannot answer would take long, for each turn again.
-            return self._known[kind, id]
-        try:
-            record: Record[Any] | None = await self._configs.get(kind, id)
-        except NotFound:
-            record = None
-        self._known[kind, id] = record
-        return record
+
+def _above(state: ConversationState) -> Iterator[Name]:
+    """Name what a conversation inherits from, the most general first."""
+    for key in VALUES:
+        yield "setting", key
+    team = inheritance.team_of(state)
+    if team is not None:
+        yield "team", team
+
+
+def _layer(record: Record[Any]) -> Layer:
+    """Return what one setting or one team sets."""
+    if record.kind == "setting":
+        value = value_of(record.id, record.body)
+        return Layer(Origin("global", record.id, record.version), **{record.id: value})
+    given = record.body.defaults
+    return Layer(
+        Origin("team", record.id, record.version),
+        given.limits,
+        given.scheduling,
+        given.policy,
+        given.responder,
+        given.providers,
+    )

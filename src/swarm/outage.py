@@ -19,9 +19,8 @@ from src.state.buffers import Buffer
 from src.state.errors import EventRefused, ReadOnly, Refused, StateError
 from src.state.models import Durability, Entry, Read, event_id
 from src.state.protocols import Clock
-from src.swarm.configs.inheritance import Asked
 from src.swarm.forwarding import Receipt
-from src.swarm.pending import Bounds, PendingCommand, PendingRoom, PendingRooms, RoomLane
+from src.swarm.pending import Bounds, PendingCommand, PendingRoom, PendingRooms, RoomKind, RoomLane
 from src.swarm.shapes.commands import Command, PostMessage
 from src.swarm.shapes.models import ConversationState
 
@@ -37,17 +36,21 @@ _LAST_S = 5.0
 
 
 class Outage:
-    """Takes what rooms say while the log is away, and logs it when the log is back."""
+    """Takes what rooms say while the log is away, and logs it when the log is back.
+
+    `kind` is that of the conversations, but decides under the rules that were last seen.
+    """
 
     def __init__(
         self,
-        conversations: Aggregates[ConversationState, Asked],
+        conversations: Aggregates[ConversationState, Command],
+        kind: RoomKind,
         bounds: Bounds,
         clock: Clock,
     ) -> None:
         self._conversations = conversations
         self._clock = clock
-        self.rooms = PendingRooms(bounds)
+        self.rooms = PendingRooms(kind, bounds)
         self.rooms.said.append(self._wake_up)
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
@@ -117,6 +120,7 @@ class Outage:
 
         Raises:
             Refused: a room's own command does not fit the tentative state.
+            RulesUnknown: it would be decided under rules that were never read here.
             ReadOnly: the bounds are reached; or it would be refused, and PostgreSQL
                 cannot be asked whether this key was taken before.
         """

@@ -16,13 +16,15 @@ from msgspec.structs import replace
 
 from src.state.errors import ReadOnly, Refused
 from src.state.models import Event
+from src.state.protocols import Kind
 from src.state.writes.lane import Lane
-from src.swarm.configs.inheritance import Asked, plain
+from src.swarm.errors import RulesUnknown
 from src.swarm.shapes.commands import Command, PostMessage
 from src.swarm.shapes.events import MessageAdded
 from src.swarm.shapes.models import ConversationState, Message
 
-RoomLane = Lane[ConversationState, Asked]
+RoomLane = Lane[ConversationState, Command]
+RoomKind = Kind[ConversationState, Command]
 
 _OVERHEAD_BYTES = 1_500
 """What a pending command costs beside its text, which is there twice: as such, and in its event.
@@ -63,12 +65,12 @@ class PendingRoom:
 
     __slots__ = ("_keys", "_tip", "id", "opened", "waiting")
 
-    def __init__(self, lane: RoomLane, opened: float) -> None:
+    def __init__(self, kind: RoomKind, lane: RoomLane, opened: float) -> None:
         entry = lane.entry
         assert entry is not None, "only what exists has a room"
         self.id = lane.id
         # Events that are only buffered are in the state, and stay the lane's own to log.
-        self._tip: RoomLane = Lane(lane.kind, lane.id, lane.epoch, entry, opened)
+        self._tip: RoomLane = Lane(kind, lane.id, lane.epoch, entry, opened)
         self._tip.at = lane.at
         self._keys: set[str] = set()
         self.opened = opened
@@ -97,6 +99,7 @@ class PendingRoom:
 
         Raises:
             Refused: the tentative state does not allow it.
+            RulesUnknown: what it depends on was never read here.
         """
         tip = self._tip
         tip.buffer(command, key, actor, now)
@@ -126,9 +129,13 @@ class PendingRoom:
 
 
 class PendingRooms:
-    """The pending rooms of a server, by conversation, within bounds."""
+    """The pending rooms of a server, by conversation, within bounds.
 
-    def __init__(self, bounds: Bounds) -> None:
+    `kind` decides as well as can be told while PostgreSQL is away.
+    """
+
+    def __init__(self, kind: RoomKind, bounds: Bounds) -> None:
+        self._kind = kind
         self.bounds = bounds
         self._rooms: dict[str, PendingRoom] = {}
         self._number = 0
@@ -180,11 +187,12 @@ class PendingRooms:
 
         Raises:
             Refused: the tentative state does not allow it.
+            RulesUnknown: what it depends on was never read here.
             ReadOnly: the bounds are reached.
         """
         room = self._rooms.get(lane.id)
         if room is None:
-            room = self._rooms[lane.id] = PendingRoom(lane, opened)
+            room = self._rooms[lane.id] = PendingRoom(self._kind, lane, opened)
             self._take_what_was_begun(room, lane, now)
         try:
             if room.knows(key):
@@ -201,8 +209,8 @@ class PendingRooms:
         for one in lane.unanswered:
             if one.command is not None and not room.knows(one.key):
                 try:
-                    self._add(room, plain(one.command), one.key, one.actor, now)
-                except Refused:
+                    self._add(room, one.command, one.key, one.actor, now)
+                except (Refused, RulesUnknown):
                     # Its caller hears so from the log.
                     continue
 

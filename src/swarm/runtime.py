@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
@@ -52,7 +53,7 @@ from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
 from src.state.tiers.redis import RedisTier, open_redis
 from src.state.tiers.redis_rates import RedisRates
-from src.swarm.configs.inheritance import Asked
+from src.swarm.configs.seen import SeenConfigs
 from src.swarm.configs.service import KINDS, ConfigService
 from src.swarm.copies import Copies
 from src.swarm.dialogue.approvals import Approvals
@@ -73,6 +74,7 @@ from src.swarm.providers.registry import Registry
 from src.swarm.rules.conversations import CONVERSATIONS, DELETED, MESSAGE_ADDED
 from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings
+from src.swarm.shapes.commands import Command
 from src.swarm.shapes.models import ConversationState
 from src.swarm.status import Status
 from src.swarm.webhooks.opening import open_webhooks
@@ -143,6 +145,22 @@ async def open_runtime(
                 timeline=lambda: membership.timeline,
             )
 
+        config_stores: dict[str, Store[Record[Any]]] = {
+            name: store_of(kind, ConfigSource(kind, engine, way=database))
+            for name, kind in KINDS.items()
+        }
+
+        configs = ConfigService(
+            {
+                name: Configs(kind, engine, announcer, clock, way=database, guards=guards)
+                for name, kind in KINDS.items()
+            },
+            config_stores,
+        )
+        seen = SeenConfigs(configs, told, lambda: not ladder.durable.closed, clock)
+        in_force = InForce(seen)
+        for name in ("bot", "team", "setting"):
+            config_stores[name].listeners.append(partial(seen.heard, name))
         event_log = PostgresLog(
             CONVERSATIONS,
             pool,
@@ -152,8 +170,8 @@ async def open_runtime(
         )
         source = LogSource(CONVERSATIONS, event_log, guards=guards)
         store: Store[ConversationState] = store_of(CONVERSATIONS, source)
-        conversations: Aggregates[ConversationState, Asked] = Aggregates(
-            CONVERSATIONS,
+        conversations: Aggregates[ConversationState, Command] = Aggregates(
+            replace(CONVERSATIONS, decide=in_force.decide),
             event_log,
             PostgresOwnership(CONVERSATIONS, pool, guards=guards),
             shared,
@@ -167,29 +185,23 @@ async def open_runtime(
             guards=guards,
         )
         membership.on_deposed = conversations.holdings.deposed
-        config_stores: dict[str, Store[Record[Any]]] = {
-            name: store_of(kind, ConfigSource(kind, engine, way=database))
-            for name, kind in KINDS.items()
-        }
 
         async def branched() -> None:
             for one in config_stores.values():
                 one.branched()
+            seen.branched()
             await conversations.branched()
             feed.branched()
 
         membership.on_branch = branched
-        configs = ConfigService(
-            {
-                name: Configs(kind, engine, announcer, clock, way=database, guards=guards)
-                for name, kind in KINDS.items()
-            },
-            config_stores,
-        )
         people = People(engine, announcer, clock, told, state, way=database)
         stack.push_async_callback(people.aclose)
-        outage = Outage(conversations, settings.swarm.pending_bounds, clock)
-        in_force = InForce(configs, outage)
+        outage = Outage(
+            conversations,
+            replace(CONVERSATIONS, decide=in_force.decide_pending),
+            settings.swarm.pending_bounds,
+            clock,
+        )
         feed = Feed(event_log, outage.rooms)
         stack.push_async_callback(feed.aclose)
         store.listeners.append(feed.heard)
@@ -296,7 +308,7 @@ async def open_runtime(
         )
         status.counted += [leader.counts, changes.counts]
         status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]
-        status.bounded += [history.buffers, configs.buffers]
+        status.bounded += [history.buffers, configs.buffers, seen.buffers]
         if files is not None:
             status.bounded.append(files.buffers)
             leader.add(Duty("files-sweep", _SWEEP, files.sweep_as_duty))
@@ -320,7 +332,7 @@ async def open_runtime(
         await stack.enter_async_context(outage.running(service.submit_pending))
         await stack.enter_async_context(host.running())
         status.bounded.append(approvals.buffers)
-        await stack.enter_async_context(background(approvals.run()))
+        await stack.enter_async_context(background(approvals.run(), seen.run()))
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
         yield Runtime(

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from cachetools import LRUCache
 
@@ -29,8 +29,8 @@ from src.state.models import Durability, Entry, Event, Read, Version
 from src.state.ownership.membership import Membership
 from src.state.protocols import EventLog
 from src.swarm import pages
-from src.swarm.configs.inheritance import Asked
 from src.swarm.configs.service import ConfigService
+from src.swarm.errors import RulesUnknown
 from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder, Receipt, encode_forwarded
 from src.swarm.handover import Handover
@@ -44,6 +44,8 @@ from src.swarm.shapes.models import ConversationState
 
 _OWNER_HINTS = 50_000
 _RETRY_S = 0.1
+_LOOKS = 5
+"""How often a command is decided anew because a config was edited under it meanwhile."""
 
 
 class SwarmService:
@@ -51,7 +53,7 @@ class SwarmService:
 
     def __init__(
         self,
-        conversations: Aggregates[ConversationState, Asked],
+        conversations: Aggregates[ConversationState, Command],
         event_log: EventLog,
         lists: ConversationLists,
         feed: Feed,
@@ -252,6 +254,7 @@ class SwarmService:
 
         Raises:
             NotOwner: another server owns the conversation; it is named.
+            RulesUnknown: what the command is decided under cannot be read now.
             and what `Aggregates.submit` raises.
         """
         outage = self._outage
@@ -265,16 +268,15 @@ class SwarmService:
         failure: StateError | None = None
         if not (may_wait and outage.hosts(conversation_id)):
             try:
-                ack = await self._conversations.submit(
+                return await self._decided(
                     conversation_id,
-                    await self.in_force.ruled(conversation_id, command),
+                    command,
                     key=key,
                     actor=actor,
                     if_seq=if_seq,
                     durability=durability or self._by_default or command.durability,
                     create=create,
                 )
-                return Receipt(ack.version, ack.durability, ack.repeated)
             except (DurableTierUnavailable, OwnershipUnknown, OutcomeUnknown) as error:
                 if not (may_wait and outage.hosts(conversation_id)):
                     raise
@@ -286,3 +288,17 @@ class SwarmService:
                 # It may be in the log: nobody may be told that nothing changed.
                 raise failure from None
             raise
+
+    async def _decided(self, conversation_id: str, command: Command, **given: Any) -> Receipt:
+        """Have the lane decide; read first what that lacks, as long as edits go on."""
+        looks = 0
+        while True:
+            try:
+                ack = await self._conversations.submit(conversation_id, command, **given)
+            except RulesUnknown as unknown:
+                # Nothing was changed; the key may be sent again.
+                if (looks := looks + 1) > _LOOKS:
+                    raise
+                await self.in_force.look(unknown)
+            else:
+                return Receipt(ack.version, ack.durability, ack.repeated)

@@ -126,6 +126,7 @@ class Server:
         self.read_trip = through(durable, self.read_link)
         self.loads = Turnstile("reads of states", given.max_loads, given.max_waiting_loads)
         self.owned_lease, self.heard_lease = open_lease(clock, guards), open_lease(clock, guards)
+        self.told_lease = open_lease(clock, guards)
         self.incarnations = Incarnations()
         self.shared = MemoryShared(
             space,
@@ -199,6 +200,7 @@ class Server:
             clock,
             heard=self.heard_lease,
             ladder=self.ladder,
+            told=self.told_lease,
             guards=guards,
         )
 

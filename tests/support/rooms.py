@@ -7,6 +7,7 @@ the same bytes as over HTTP, only without a socket, so all of it runs in virtual
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, cast
@@ -24,7 +25,7 @@ from src.state.reads.source import LogSource
 from src.state.reads.store import Store
 from src.state.tiers.memory_log import MemoryLog
 from src.swarm.configs.bots import BotConfig, ProviderNames
-from src.swarm.configs.inheritance import Asked
+from src.swarm.configs.seen import SeenConfigs
 from src.swarm.configs.service import KINDS, ConfigService
 from src.swarm.dialogue.approvals import Approvals
 from src.swarm.dialogue.host import Host
@@ -73,6 +74,9 @@ class Rows:
         self._kind = kind
         self._rows: dict[str, Entry[Record[Any]]] = {}
         self.unreadable: set[str] = set()
+        self.away = False
+        """Whether PostgreSQL is away from them."""
+        self.loads = 0
 
     def put(self, id: str, config: msgspec.Struct) -> Version:
         """Commit the next version."""
@@ -83,8 +87,9 @@ class Rows:
         return version
 
     async def load(self, id: str, base: Entry[Record[Any]] | None) -> Entry[Record[Any]] | None:
+        self.loads += 1
         await asyncio.sleep(0)
-        if id in self.unreadable:
+        if self.away or id in self.unreadable:
             raise DurableTierUnavailable("the row cannot be read")
         return self._rows.get(id)
 
@@ -198,7 +203,7 @@ class SwarmServer:
         """Commands that other servers sent here."""
         self.wire = Wire(swarm)
         # A `Server` is written for notebooks and holds whatever kind it was given.
-        conversations = cast("Aggregates[ConversationState, Asked]", state.notebooks)
+        conversations = cast("Aggregates[ConversationState, Command]", state.notebooks)
         read_log = MemoryLog(CONVERSATIONS, swarm.cluster.database, trip=state.read_trip)
         self.configs: dict[str, Store[Record[Any]]] = {
             kind: Store(
@@ -215,8 +220,18 @@ class SwarmServer:
             for kind, rows in swarm.configs.items()
         }
         configs = ConfigService({}, self.configs)
-        self.outage = Outage(conversations, swarm.bounds, state.clock)
-        in_force = InForce(configs, self.outage)
+        self.seen = SeenConfigs(
+            configs, state.told_lease, lambda: not state.ladder.durable.closed, state.clock
+        )
+        for name, store in self.configs.items():
+            store.listeners.append(partial(self.seen.heard, name))
+        self.in_force = in_force = InForce(self.seen)
+        self.outage = Outage(
+            conversations,
+            replace(CONVERSATIONS, decide=in_force.decide_pending),
+            swarm.bounds,
+            state.clock,
+        )
         self.feed = Feed(read_log, self.outage.rooms)
         # Never connected: lists are SQL and have their tests on the real thing.
         nowhere = create_async_engine(f"postgresql+asyncpg://nobody@{NOWHERE}/none")
@@ -299,7 +314,7 @@ class SwarmServer:
             await stack.enter_async_context(self.state.running())
             await stack.enter_async_context(self.outage.running(self.service.submit_pending))
             await stack.enter_async_context(self.host.running())
-            await stack.enter_async_context(background(self.approvals.run()))
+            await stack.enter_async_context(background(self.approvals.run(), self.seen.run()))
             yield
 
 
@@ -351,13 +366,16 @@ class Swarm:
         known = {f"test/{name}": provider for name, provider in providers.items()}
         async with AsyncExitStack() as stack:
             for place, name in enumerate(names):
-                state = self.cluster.server(
-                    name, offset_s=100.0 * place, kind=cast("Any", CONVERSATIONS)
-                )
-                server = SwarmServer(self, state, known, self._ack)
+                server = self._server(name, 100.0 * place, known)
                 self._servers.append(server)
                 await stack.enter_async_context(server.running())
             yield self._servers
+
+    def _server(self, name: str, offset_s: float, providers: Mapping[str, Provider]) -> SwarmServer:
+        kind = replace(CONVERSATIONS, decide=lambda *given: server.in_force.decide(*given))
+        state = self.cluster.server(name, offset_s=offset_s, kind=cast("Any", kind))
+        server = SwarmServer(self, state, providers, self._ack)
+        return server
 
     def log(self) -> list[Event]:
         """What the log has of the conversation "c"."""

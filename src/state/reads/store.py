@@ -275,6 +275,8 @@ class Store(Generic[S]):
         self._generation += 1
         self._l1.drop(id)
         self._missing.discard(id)
+        for listener in self.listeners:
+            listener(id, version)
 
     def clear(self, concerns: Callable[[str], bool]) -> None:
         """Doubt everything that is not ours and that `concerns` picks: messages were missed."""

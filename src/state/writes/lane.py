@@ -11,7 +11,13 @@ from typing import Any, Generic, TypeVar
 import structlog
 from msgspec.structs import replace
 
-from src.state.errors import EventRefused, Refused, VersionConflict
+from src.state.errors import (
+    DurableTierUnavailable,
+    EventRefused,
+    Refused,
+    StateError,
+    VersionConflict,
+)
 from src.state.models import (
     ZERO,
     Ack,
@@ -69,7 +75,7 @@ class Pending(Generic[S, C]):
         """The first answer to this key, once the log was asked and had one."""
         self.version: Version = ZERO
         self.repeated = False
-        self.refusal: Refused | EventRefused | None = None
+        self.refusal: StateError | None = None
 
 
 class Decided(Generic[S, C]):
@@ -191,7 +197,7 @@ class Lane(Generic[S, C]):
                 continue
             try:
                 state, made = self._take(pending, state, version.seq, at)
-            except Refused as refusal:
+            except (Refused, DurableTierUnavailable) as refusal:
                 pending.refusal = refusal
                 continue
             except Exception as error:
@@ -267,6 +273,7 @@ class Lane(Generic[S, C]):
 
         Raises:
             Refused: the tip does not allow it.
+            DurableTierUnavailable: what it is decided with is not at hand.
         """
         context = Context(key, actor, self.time(now))
         for index, typed in enumerate(self.kind.decide(self.tip, command, context)):

@@ -81,21 +81,6 @@ Inherited = tuple[Layer, ...]
 SECTIONS = ("limits", "scheduling", "policy", "responder", "providers")
 
 
-class Ruled(msgspec.Struct, frozen=True, gc=False):
-    """A command with what its conversation inherited when the owner took it.
-
-    Deciding stays pure that way: what it depends on is in its arguments.
-    """
-
-    command: Command
-    inherited: Inherited
-
-
-Asked = Command | Ruled
-RULED = (PostMessage, SaveTurn, SaveSession, RequestToolCall)
-"""Commands that may look at what is inherited; `is_ruled` says whether one does."""
-
-
 class EffectiveValue(msgspec.Struct, frozen=True, gc=False):
     """Where one effective value comes from."""
 
@@ -117,11 +102,6 @@ class Effective(msgspec.Struct, frozen=True, gc=False):
     providers: ProviderNames
 
 
-def plain(asked: Asked) -> Command:
-    """Return the command without what was inherited then: whoever decides it again looks anew."""
-    return asked.command if isinstance(asked, Ruled) else asked
-
-
 def team_of(state: ConversationState) -> str | None:
     """Return the id of the team that a conversation inherits from: its config's, else its team."""
     return state.config.team_id or (state.team.id if state.team is not None else None)
@@ -131,7 +111,7 @@ def is_ruled(command: Command, state: ConversationState) -> bool:
     """Say whether deciding this command looks at anything that can be inherited."""
     if isinstance(command, PostMessage):
         return state.participant(command.author.id) is None
-    return isinstance(command, RULED)
+    return isinstance(command, SaveTurn | SaveSession | RequestToolCall)
 
 
 def in_effect(state: ConversationState, inherited: Inherited) -> ConversationState:

@@ -82,9 +82,15 @@ class ConfigService:
         """Return what is bounded here."""
         return {"waiting_edits": self._edits.buffer}
 
-    async def read(self, kind: str, id: str) -> Read[Record[Any]] | None:
-        """Return the record, deleted ones included, with tier and freshness; None: never made."""
-        return await self._stores[kind].get(id)
+    async def read(
+        self, kind: str, id: str, *, at_least: Version | None = None
+    ) -> Read[Record[Any]] | None:
+        """Return the record, deleted ones included, with tier and freshness; None: never made.
+
+        Raises:
+            Behind: `at_least` is ahead of what is written.
+        """
+        return await self._stores[kind].get(id, at_least=at_least)
 
     async def find(
         self, kind: str, id: str, *, at_least: Version | None = None
@@ -94,7 +100,7 @@ class ConfigService:
         Raises:
             NotFound: never made, or deleted. Behind: `at_least` is ahead of what is written.
         """
-        read = await self._stores[kind].get(id, at_least=at_least)
+        read = await self.read(kind, id, at_least=at_least)
         if read is None:
             raise NotFound(kind, id)
         living(kind, id, read.entry.state)

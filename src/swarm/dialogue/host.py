@@ -230,12 +230,18 @@ class Host:
                 room.floor = floor.release(room.floor, bot_id)
         return rest_s
 
-    async def _state(self, conversation_id: str) -> ConversationState | None:
-        """Return a running conversation as its rules see it: with all that it inherits."""
+    async def _state(
+        self, conversation_id: str, *, exact: bool = False
+    ) -> ConversationState | None:
+        """Return a running conversation as its rules see it: with all that it inherits.
+
+        Raises:
+            RulesUnknown: that cannot be read now; without `exact`, and never was.
+        """
         state = await self._outage.read(conversation_id)
         if state is None or state.status != "running":
             return None
-        return in_effect(state, await self._in_force.inherited(state))
+        return in_effect(state, await self._in_force.inherited(state, exact=exact))
 
     async def _reply(
         self,
@@ -261,7 +267,7 @@ class Host:
                     spoken.append(part.text)
                 elif calls < limits.tool_calls_per_response:
                     calls += 1
-                    await self._call(state, turn, bot_id, part, calls)
+                    await self._call(state.id, turn, bot_id, part, calls)
                 else:
                     code = "limit_tool_calls_per_response"
                     log.info("tool.refused", bot=bot_id, tool=part.name, code=code)
@@ -281,15 +287,17 @@ class Host:
             await self._submit(state.id, said, command_key("reply", turn.id, bot_id), bot_id)
             self.replies += 1
 
-    async def _call(
-        self, state: ConversationState, turn: Message, bot_id: str, call: ToolCall, index: int
-    ) -> None:
+    async def _call(self, id: str, turn: Message, bot_id: str, call: ToolCall, index: int) -> None:
+        # As it is now: the reply may have begun a long time ago.
+        state = await self._state(id, exact=True)
+        if state is None:
+            return
         try:
             command = None if must_wait(state, call.name) else command_for(state, call)
             if command is None:
                 command = RequestToolCall(call.name, bot_id, call.arguments)
             key = command_key(f"tool-{index}", turn.id, bot_id)
-            await self._submit(state.id, command, key, bot_id)
+            await self._submit(id, command, key, bot_id)
         except Refused as refusal:
             log.info("tool.refused", bot=bot_id, tool=call.name, code=refusal.code)
 
@@ -307,11 +315,10 @@ class Host:
 
     async def _apply(self, conversation_id: str) -> None:
         """Report what the next reply will obey. Nothing is spoken now: this is the safe point."""
-        state = await self._state(conversation_id)
-        if state is None:
-            return
         try:
-            await self._reports.all(state)
+            state = await self._state(conversation_id)
+            if state is not None:
+                await self._reports.all(state)
         except (StateError, SwarmError) as error:
             # The turns that wait are answered all the same, and each reply reports anew.
             log.warning("config.unreported", conversation_id=conversation_id, error=str(error))

@@ -6,10 +6,10 @@ from typing import Any
 
 from src.state.models import Entry
 from src.state.protocols import Kind, ReadModel
-from src.swarm.configs.inheritance import Asked
 from src.swarm.rules.tool_calls import awaited
 from src.swarm.rules.transitions import decide, fold
 from src.swarm.shapes.codec import decode_event, decode_state, describe, encode_event, encode_state
+from src.swarm.shapes.commands import Command
 from src.swarm.shapes.models import SCHEMA, ConversationState
 
 MESSAGE_ADDED = "message_added"
@@ -43,7 +43,7 @@ def _awaits(state: ConversationState) -> bool:
     return bool(state.pending_tool_calls) and bool(awaited(state))
 
 
-CONVERSATIONS: Kind[ConversationState, Asked] = Kind(
+CONVERSATIONS: Kind[ConversationState, Command] = Kind(
     name="conversation",
     heads="conversations",
     events="events",

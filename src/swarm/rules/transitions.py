@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from src.state.errors import NotFound, Refused, Undecodable
 from src.state.models import ZERO, Context, Meta, event_id
-from src.swarm.configs.inheritance import Asked, Inherited, Ruled, in_effect
+from src.swarm.configs.inheritance import Inherited, in_effect
 from src.swarm.rules import (
     blackboard,
     branching,
@@ -117,20 +117,20 @@ _Bounded = (
 
 
 def decide(
-    state: ConversationState | None, command: Asked, context: Context
+    state: ConversationState | None,
+    command: Command,
+    context: Context,
+    inherited: Inherited = (),
 ) -> tuple[ConversationEvent, ...]:
     """Return the events that the command means here; none if all is so already.
 
-    Event n gets the id `<context.key>:<n>`.
+    Event n gets the id `<context.key>:<n>`. `inherited` stands above the conversation; only what
+    `inheritance.is_ruled` looks at it.
 
     Raises:
         NotFound: no such conversation, or it was deleted.
         Refused: not allowed in this state; `field` names the place in the command.
     """
-    inherited: Inherited = ()
-    if isinstance(command, Ruled):
-        inherited = command.inherited
-        command = command.command
     if state is None:
         begun = _begun(command, context)
         _check_size(None, begun, context)

@@ -21,6 +21,7 @@ from src.state.models import Event, Version
 from src.state.protocols import EventLog
 from src.swarm.feed import Feed
 from src.swarm.pending import Bounds, PendingEvent, PendingRooms
+from src.swarm.rules.conversations import CONVERSATIONS
 from src.swarm.service import SwarmService
 from tests.unit.api.given import AT, Revoked, caller
 
@@ -111,7 +112,7 @@ async def test_what_is_pending_has_no_number_and_comes_again_with_one_under_the_
 
 async def test_a_client_that_does_not_read_is_sent_away_with_a_bounded_queue() -> None:
     socket, log = DeafSocket(), Log()
-    feed = Feed(cast("EventLog", log), PendingRooms(Bounds(0, 0, 0)))
+    feed = Feed(cast("EventLog", log), PendingRooms(CONVERSATIONS, Bounds(0, 0, 0)))
     session = _session(socket, feed)
 
     async with asyncio.timeout(10):

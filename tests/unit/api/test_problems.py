@@ -26,7 +26,7 @@ from src.state.errors import (
     Undecodable,
     VersionConflict,
 )
-from src.swarm.errors import InvalidCommand, NotAServer, SwarmError
+from src.swarm.errors import InvalidCommand, NotAServer, RulesUnknown, SwarmError
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,7 @@ from src.swarm.errors import InvalidCommand, NotAServer, SwarmError
         (Unavailable("going"), 503, "draining"),
         (DurableTierUnavailable("down"), 503, "read_only"),
         (ReadOnly("c-1"), 503, "read_only"),
+        (RulesUnknown("c-1", [("team", "crew")]), 503, "rules_unknown"),
         (SharedTierUnavailable("down"), 503, "tier_unavailable"),
         (Undecodable("state", "broken"), 500, "internal"),
         (ValueError("secret details"), 500, "internal"),
@@ -89,6 +90,12 @@ def test_a_refusal_names_its_field() -> None:
     problem = describe(InvalidCommand("Expected `str`, got `int`", field="author.name"))
 
     assert [one.field for one in problem.errors] == ["author.name"]
+
+
+def test_rules_that_cannot_be_read_are_named() -> None:
+    problem = describe(RulesUnknown("c-1", [("team", "crew"), ("setting", "limits")]))
+
+    assert "team 'crew', setting 'limits' cannot be read" in problem.detail
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from src.state.models import Context, Meta, Version, event_id
-from src.swarm.configs.inheritance import Ruled
+from src.swarm.configs.inheritance import Inherited
 from src.swarm.rules.transitions import decide, fold
 from src.swarm.shapes.commands import Command, Create, NewParticipant, PostMessage, Speaker
 from src.swarm.shapes.events import ConversationEvent
@@ -53,12 +53,12 @@ class Story:
         return START + timedelta(seconds=self.told - 1)
 
     def tell(
-        self, command: Command | Ruled, actor: str = "somebody"
+        self, command: Command, actor: str = "somebody", inherited: Inherited = ()
     ) -> tuple[ConversationEvent, ...]:
         """Decide and fold; nothing of a refused command stays."""
         at = START + timedelta(seconds=self.told)
         context = Context(f"key-{self.told}", actor, at)
-        events = decide(self.now, command, context)
+        events = decide(self.now, command, context, inherited)
         self.told += 1
         for index, event in enumerate(events):
             version = Version(1, len(self.log) + 1)

@@ -26,7 +26,7 @@ class Lab:
         self.database = MemoryDatabase()
         self.link = Link(self.database.trip, DurableTierUnavailable)
         event_log = MemoryLog(CONVERSATIONS, self.database, trip=self.link.trip)
-        self.feed = Feed(event_log, PendingRooms(Bounds(0, 0, 0)))
+        self.feed = Feed(event_log, PendingRooms(CONVERSATIONS, Bounds(0, 0, 0)))
 
     def log(self, *seqs: int) -> list[Event]:
         """Have events logged, by whoever owns the conversation."""

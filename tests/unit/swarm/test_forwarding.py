@@ -29,7 +29,7 @@ from src.state.errors import (
     VersionConflict,
 )
 from src.state.models import Durability, Version
-from src.swarm.errors import InvalidCommand
+from src.swarm.errors import InvalidCommand, RulesUnknown
 from src.swarm.forwarding import (
     NOT_OWNER,
     Forwarder,
@@ -115,6 +115,7 @@ def raised_here(error: StateError, status: int = 409) -> StateError:
         EventRefused("c", "half of a surrogate pair"),
         OwnershipUnknown("c", "the beat is too old"),
         ReadOnly("c"),
+        RulesUnknown("c", [("team", "crew"), ("setting", "limits")]),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -122,7 +123,7 @@ def test_no_of_the_owner_is_the_same_no_here(error: StateError) -> None:
     raised = raised_here(error)
     # What was wrong with a command is told by code and field; the class behind it is the edge's.
     assert isinstance(error, type(raised))
-    told = ("code", "detail", "field", "server_id", "expected", "found", "retry_after_s")
+    told = ("code", "detail", "field", "server_id", "expected", "found", "retry_after_s", "wanted")
     for name in told:
         assert getattr(raised, name, None) == getattr(error, name, None), name
 

@@ -28,7 +28,7 @@ def say(rooms: PendingRooms, held: RoomLane, text: str, *, after_s: float = 1.0)
 
 
 def test_turns_are_folded_on_each_other_and_the_lane_stays_as_it_is() -> None:
-    rooms, held = PendingRooms(WIDE), lane()
+    rooms, held = PendingRooms(CONVERSATIONS, WIDE), lane()
     assert say(rooms, held, "one")
     assert say(rooms, held, "two", after_s=2)
     room = rooms.find("c-1")
@@ -38,7 +38,7 @@ def test_turns_are_folded_on_each_other_and_the_lane_stays_as_it_is() -> None:
 
 
 def test_pending_events_have_the_last_logged_version_and_a_number_of_their_own() -> None:
-    rooms, held = PendingRooms(WIDE), lane()
+    rooms, held = PendingRooms(CONVERSATIONS, WIDE), lane()
     for text in ("one", "two", "three"):
         say(rooms, held, text)
     events = rooms.after("c-1", 0)
@@ -50,7 +50,7 @@ def test_pending_events_have_the_last_logged_version_and_a_number_of_their_own()
 
 
 def test_numbers_go_on_where_a_room_was_closed_and_opened_again() -> None:
-    rooms, held = PendingRooms(WIDE), lane()
+    rooms, held = PendingRooms(CONVERSATIONS, WIDE), lane()
     say(rooms, held, "one")
     rooms.answered("c-1")
     assert "c-1" not in rooms
@@ -60,7 +60,7 @@ def test_numbers_go_on_where_a_room_was_closed_and_opened_again() -> None:
 
 
 def test_turn_that_is_logged_later_keeps_the_time_when_it_was_said() -> None:
-    rooms, held = PendingRooms(WIDE), lane()
+    rooms, held = PendingRooms(CONVERSATIONS, WIDE), lane()
     say(rooms, held, "one", after_s=60)
     room = rooms.find("c-1")
     assert room is not None
@@ -70,14 +70,14 @@ def test_turn_that_is_logged_later_keeps_the_time_when_it_was_said() -> None:
 
 
 def test_key_that_is_pending_is_not_taken_again() -> None:
-    rooms, held = PendingRooms(WIDE), lane()
+    rooms, held = PendingRooms(CONVERSATIONS, WIDE), lane()
     assert say(rooms, held, "one")
     assert not say(rooms, held, "one")
     assert rooms.pending("c-1") == 1
 
 
 def test_refused_command_opens_no_room() -> None:
-    rooms, held = PendingRooms(WIDE), lane()
+    rooms, held = PendingRooms(CONVERSATIONS, WIDE), lane()
     with pytest.raises(Refused):
         rooms.take(held, PassBaton("nobody there"), "k", "ada", START, 0.0)
     assert len(rooms) == rooms.count == rooms.bytes == 0
@@ -87,7 +87,7 @@ def test_refused_command_opens_no_room() -> None:
     "bounds", [Bounds(2, 100, 1 << 20), Bounds(100, 2, 1 << 20), Bounds(100, 100, 3_000)]
 )
 def test_bounds_hold_and_room_is_made_by_what_is_logged(bounds: Bounds) -> None:
-    rooms, held = PendingRooms(bounds), lane()
+    rooms, held = PendingRooms(CONVERSATIONS, bounds), lane()
     say(rooms, held, "one")
     say(rooms, held, "two")
     with pytest.raises(ReadOnly, match="SWARMSTATE_PENDING"):

@@ -558,7 +558,8 @@ async def test_listeners_hear_of_every_version() -> None:
         heard: list[tuple[str, Version]] = []
         lab.store.listeners.append(lambda *told: heard.append(told))
         lab.store.invalidate("n", Version(1, 2))
-        assert heard == [("n", Version(1, 2))]
+        lab.store.written("n", Version(1, 3))
+        assert heard == [("n", Version(1, 2)), ("n", Version(1, 3))]
 
 
 # -- bounds and values ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from src.state.errors import Refused
 from src.swarm.configs import inheritance
 from src.swarm.configs.bots import ProviderNames
-from src.swarm.configs.inheritance import EffectiveValue, Layer, Origin, Ruled, effective, in_effect
+from src.swarm.configs.inheritance import EffectiveValue, Layer, Origin, effective, in_effect
 from src.swarm.dialogue import floor
 from src.swarm.dialogue.responder import who_answers
 from src.swarm.shapes.commands import (
@@ -130,7 +130,7 @@ def test_command_is_decided_under_what_its_conversation_inherits() -> None:
     story = Story()
     above = (Layer(TEAM, scheduling=Scheduling(requires_approval="all")),)
 
-    story.tell(Ruled(RequestToolCall("pay", "scout"), above))
+    story.tell(RequestToolCall("pay", "scout"), inherited=above)
     story.tell(RequestToolCall("pay", "scout"))
 
     inherited, own = story.state.pending_tool_calls
@@ -143,7 +143,7 @@ def test_stranger_is_refused_where_the_team_closes_the_door() -> None:
     stranger = PostMessage(Speaker("person", "zoe"), "Hello?")
 
     with pytest.raises(Refused) as refused:
-        story.tell(Ruled(stranger, (Layer(TEAM, policy=Policy("restricted")),)))
+        story.tell(stranger, inherited=(Layer(TEAM, policy=Policy("restricted")),))
 
     assert refused.value.code == "not_a_participant"
     story.tell(stranger)
