@@ -116,7 +116,7 @@ class Clock(Protocol):
     """Time, so that tests and the simulation can own it."""
 
     def now(self) -> datetime:
-        """Wall time, UTC-aware. Never compared between machines."""
+        """Wall time, UTC-aware. Nothing of the protocol compares it between machines."""
 
     def monotonic(self) -> float:
         """Seconds that also pass while the machine sleeps; only differences mean something."""

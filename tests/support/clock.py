@@ -54,13 +54,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """`Clock` of the loop that runs now, with its own offset: no two servers' clocks agree."""
+    """`Clock` of the loop that runs now, with its own offset: no two servers' clocks agree.
 
-    def __init__(self, offset_s: float = 0.0) -> None:
+    Unless `ahead_s` says by how much the time of day is ahead, it is by the same offset.
+    """
+
+    def __init__(self, offset_s: float = 0.0, ahead_s: float | None = None) -> None:
         self._offset_s = offset_s
+        self._ahead_s = offset_s if ahead_s is None else ahead_s
 
     def now(self) -> datetime:
-        return BEGAN + timedelta(seconds=self.monotonic() - 1000.0)
+        passed_s = asyncio.get_running_loop().time() - 1000.0
+        return BEGAN + timedelta(seconds=passed_s + self._ahead_s)
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time() + self._offset_s

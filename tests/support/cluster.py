@@ -311,12 +311,12 @@ class Cluster:
         *,
         guards: Guards = ALL_ON,
         offset_s: float = 0.0,
+        ahead_s: float | None = None,
         kind: Kind[Notebook, Command] = NOTEBOOKS,
     ) -> Server:
         """Make a server that does not run yet."""
-        return Server(
-            name, self.database, self.space, self.settings, VirtualClock(offset_s), guards, kind
-        )
+        clock = VirtualClock(offset_s, ahead_s)
+        return Server(name, self.database, self.space, self.settings, clock, guards, kind)
 
     @asynccontextmanager
     async def open(

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import msgspec
@@ -319,7 +320,10 @@ class SwarmServer:
 
 
 class Swarm:
-    """Servers on one database and one space, the bots' configs, and what the log says."""
+    """Servers on one database and one space, the bots' configs, and what the log says.
+
+    Their times of day agree, but for those of which `ahead_s` says otherwise, by name.
+    """
 
     def __init__(
         self,
@@ -329,8 +333,10 @@ class Swarm:
         first_part_s: float = 10.0,
         bounds: Bounds = Bounds(1000, 1000, 1 << 24),
         ack: Literal["logged", "buffered"] = "logged",
+        ahead_s: Mapping[str, float] = MappingProxyType({}),
         **changes: Any,
     ) -> None:
+        self._ahead_s = ahead_s
         self.cluster = Cluster(**changes)
         self.configs = {kind: Rows(kind) for kind in ("bot", "team", "setting")}
         self.patience = timedelta(seconds=patience_s)
@@ -373,7 +379,12 @@ class Swarm:
 
     def _server(self, name: str, offset_s: float, providers: Mapping[str, Provider]) -> SwarmServer:
         kind = replace(CONVERSATIONS, decide=lambda *given: server.in_force.decide(*given))
-        state = self.cluster.server(name, offset_s=offset_s, kind=cast("Any", kind))
+        state = self.cluster.server(
+            name,
+            offset_s=offset_s,
+            ahead_s=self._ahead_s.get(name, 0.0),
+            kind=cast("Any", kind),
+        )
         server = SwarmServer(self, state, providers, self._ack)
         return server
 

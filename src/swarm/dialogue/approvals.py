@@ -1,15 +1,17 @@
 """What a conversation's owner does about tool calls by itself: it rejects one that nobody decided
 in time, and runs one of a built-in tool when it is due.
 
-How long that is from now is counted from the conversation's newest event on, for both times are
-of its own log, and runs on this server's clock: no two machines' clocks are compared. So a new
-owner never acts too early, and too late by no longer than the conversation was silent before.
+When that is stands in the state, and is so whoever owns it. The owner that logged a call counts on
+its own clock alone. One that takes the call over compares its time of day with another machine's,
+and waits as much longer as they may be apart; nor does it take the time to be before that of the
+newest event, so where they are apart more it acts late by no longer than the log was silent.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -21,7 +23,7 @@ from src.state.models import Entry, Event
 from src.state.protocols import Clock
 from src.state.writes.lane import Lane
 from src.swarm.providers import ToolCall
-from src.swarm.rules.tool_calls import awaited
+from src.swarm.rules.tool_calls import CLOCKS_AGREE_S, awaited
 from src.swarm.rules.tools import command_for
 from src.swarm.shapes import bounds
 from src.swarm.shapes.commands import Command, DecideToolCall, FinishToolCall
@@ -64,26 +66,31 @@ class Approvals:
 
     def owned(self, entry: Entry[ConversationState]) -> None:
         """See to the calls of a conversation that this server owns from now on."""
-        self.logged(entry, ())
+        now = self._clock.now() - timedelta(seconds=CLOCKS_AGREE_S)
+        self._see_to(entry, max(now, entry.state.updated_at))
 
     def logged(self, entry: Entry[ConversationState], _: Sequence[Event]) -> None:
         """See to calls that wait from now on, and forget those that no longer do."""
+        self._see_to(entry, entry.state.updated_at)
+
+    def _see_to(self, entry: Entry[ConversationState], now: datetime) -> None:
+        """See to the calls that wait in a state; `now` is the time that their `due_at` means."""
         state = entry.state
         known = self._ends.pop(entry.id, {})
         calls = awaited(state) if state.pending_tool_calls else ()
         if not calls:
             return
         ends = {
-            (call.id, str(call.status)): known.get((call.id, call.status), self._end(state, call))
+            (call.id, str(call.status)): known.get((call.id, call.status), self._end(call, now))
             for call in calls
         }
         self._ends[entry.id] = ends
         if not known.keys() >= ends.keys():
             self._wake.set()
 
-    def _end(self, state: ConversationState, call: PendingToolCall) -> float:
+    def _end(self, call: PendingToolCall, now: datetime) -> float:
         assert call.due_at is not None
-        left_s = (call.due_at - state.updated_at).total_seconds()
+        left_s = (call.due_at - now).total_seconds()
         return self._clock.monotonic() + max(0.0, left_s)
 
     async def run(self) -> None:

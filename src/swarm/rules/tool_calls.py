@@ -37,6 +37,10 @@ from src.swarm.shapes.models import (
     ToolCallStatus,
 )
 
+CLOCKS_AGREE_S = 5.0
+"""How far the times of day of two servers may be apart. A server that goes on with a call of
+another one takes so much longer for it, and acts too early only where they are apart more."""
+
 OPEN: frozenset[ToolCallStatus] = frozenset(
     ("pending_approval", "scheduled", "approved", "executing")
 )
@@ -112,7 +116,12 @@ def awaited(state: ConversationState) -> tuple[PendingToolCall, ...]:
 def decide_call(
     state: ConversationState, command: DecideToolCall, context: Context
 ) -> tuple[ToolCallDecided, ...]:
-    """Decide an approval or rejection; the same decision again changes nothing."""
+    """Decide an approval or rejection; the same decision again changes nothing.
+
+    Raises:
+        Refused: no such call, it waits for no decision, or `timed_out`: nobody owned it when its
+            time was over, and an approval comes too late.
+    """
     call, status = _known(state, command.id), _DECISIONS[command.decision]
     if call.status == status:
         return ()
@@ -121,6 +130,7 @@ def decide_call(
         raise Refused("wrong_status", detail, field="decision")
     due_at = None
     if status == "approved":
+        _check_in_time(call, context)
         due_at = context.at + timedelta(milliseconds=call.delay_ms)
     return (ToolCallDecided(call.id, status, command.reason, due_at),)
 
@@ -149,6 +159,13 @@ def finish(
     # A call may outlive its caller: then its cost is the conversation's alone.
     caller = None if state.participant(call.caller) is None else call.caller
     return progressed, UsageCounted(credits=cost, bot=caller)
+
+
+def _check_in_time(call: PendingToolCall, context: Context) -> None:
+    # Where the two times may be of two machines a person gets the benefit of the doubt.
+    if call.due_at is not None and context.at > call.due_at + timedelta(seconds=CLOCKS_AGREE_S):
+        detail = f"tool call {call.id} waited until {call.due_at:%H:%M:%S} UTC; ask for it again"
+        raise Refused("timed_out", detail, field="decision")
 
 
 def _check_due(call: PendingToolCall, context: Context) -> None:

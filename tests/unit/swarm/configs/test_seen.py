@@ -15,8 +15,10 @@ from src.state.tiers.memory import Lease
 from src.swarm.configs.seen import SeenConfigs
 from src.swarm.configs.service import ConfigService
 from src.swarm.configs.settings import VALUES
+from src.swarm.configs.teams import decode_team
 from tests.support.clock import BEGAN, VirtualClock, advance, settle, virtual_time
 
+CREW = decode_team(b'{"name": "Crew"}')
 UNKNOWN = (False, None)
 NONE = (True, None)
 
@@ -49,7 +51,7 @@ class Lab:
             raise self.error
         if id != "crew" or version == 0:
             return None
-        record = Record(kind, id, version, None, deleted, "ada", BEGAN)
+        record = Record(kind, id, version, CREW, deleted, "ada", BEGAN)
         return Read(Entry(id, Version(0, version), record), Where.L3, self.stale_s)
 
     def edit(self, *, deleted: bool = False) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from datetime import timedelta
 
+import pytest
+
 from src.swarm.dialogue.approvals import ACTOR
+from src.swarm.rules.tool_calls import CLOCKS_AGREE_S
 from src.swarm.shapes.commands import ChangeStatus, DecideToolCall, RequestToolCall
 from src.swarm.shapes.events import BatonPassed, ToolCallDecided
 from src.swarm.shapes.models import Config, PendingToolCall, Scheduling
@@ -107,19 +110,56 @@ async def test_owner_does_not_give_up_a_conversation_whose_call_waits() -> None:
 
 
 @virtual_time
-async def test_server_that_takes_over_from_a_dead_one_rejects_it_never_too_early() -> None:
+async def test_server_that_takes_over_from_a_dead_one_rejects_it_when_it_is_due() -> None:
     swarm = Swarm()
     async with swarm.open("a", "b") as [a, b]:
         await asked(a)
         await a.submit(ChangeStatus("stop"), key="stop")
         await advance(10)
         a.freeze()
-        await advance(19)
+        await advance(19.5)
         assert (await call(b)).status == "pending_approval"
-        await advance(30)
+        await advance(CLOCKS_AGREE_S + 1)
         assert (await call(b)).status == "rejected_by_timeout"
         assert b.state.notebooks.holdings.ids() == ["c"]
     assert sum(isinstance(fact, ToolCallDecided) for fact in swarm.facts()) == 1
+
+
+@virtual_time
+async def test_call_is_due_when_it_is_however_often_its_owner_dies() -> None:
+    swarm = Swarm()
+    async with swarm.open("a", "b", "c") as [a, b, c]:
+        await asked(a)
+        await a.submit(ChangeStatus("stop"), key="stop")
+        a.freeze()
+        await advance(12)
+        first, second = (b, c) if b.state.notebooks.holdings.ids() else (c, b)
+        assert first.state.notebooks.holdings.ids() == ["c"]
+        first.freeze()
+        await advance(17.5)
+        assert (await call(second)).status == "pending_approval"
+        await advance(CLOCKS_AGREE_S + 1)
+        assert (await call(second)).status == "rejected_by_timeout"
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "late_s"),
+    [(CLOCKS_AGREE_S - 0.1, 0.1), (1 - CLOCKS_AGREE_S, 2 * CLOCKS_AGREE_S - 1), (-3600, 20)],
+    ids=["ahead", "behind", "an hour behind"],
+)
+@virtual_time
+async def test_new_owner_is_never_early_and_late_by_no_more_than_its_clock(
+    ahead_s: float, late_s: float
+) -> None:
+    swarm = Swarm(ahead_s={"b": ahead_s})
+    async with swarm.open("a", "b") as [a, b]:
+        await asked(a)
+        await a.submit(ChangeStatus("stop"), key="stop")
+        a.freeze()
+        await advance(29.9)
+        assert (await call(b)).status == "pending_approval"
+        await advance(late_s + 1)
+        assert (await call(b)).status == "rejected_by_timeout"
 
 
 @virtual_time

@@ -9,7 +9,9 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from src.state.errors import Refused
-from src.swarm.rules.tool_calls import awaited
+from src.state.models import Context
+from src.swarm.rules.tool_calls import CLOCKS_AGREE_S, awaited
+from src.swarm.rules.transitions import decide
 from src.swarm.shapes import bounds
 from src.swarm.shapes.commands import (
     ChangeStatus,
@@ -109,6 +111,28 @@ def test_a_rejected_call_cannot_be_approved_after_all() -> None:
 
     assert refusal(story, DecideToolCall("call", "approve")) == ("wrong_status", "decision")
     assert refusal(story, FinishToolCall("call", "executing")) == ("wrong_status", "outcome")
+
+
+@pytest.mark.parametrize(("late_s", "code"), [(CLOCKS_AGREE_S, None), (6, "timed_out")])
+def test_an_approval_that_comes_after_the_time_out_comes_too_late(
+    late_s: float, code: str | None
+) -> None:
+    story = waiting()
+    (call,) = story.state.pending_tool_calls
+    assert call.due_at is not None
+    context = Context("late", "ada", call.due_at + timedelta(seconds=late_s))
+
+    def approve() -> None:
+        decide(story.state, DecideToolCall("call", "approve"), context)
+
+    if code is None:
+        approve()
+    else:
+        with pytest.raises(Refused) as refused:
+            approve()
+        assert (refused.value.code, refused.value.field) == (code, "decision")
+    assert decide(story.state, DecideToolCall("call", "time_out"), context)
+    assert decide(story.state, DecideToolCall("call", "reject"), context)
 
 
 def test_an_approved_call_runs_and_leaves_its_result_and_cost() -> None:
