@@ -92,10 +92,13 @@ class Kind(Generic[S, C]):
     read_models: tuple[ReadModel[S], ...] = ()
     awaits: Callable[[S], bool] = _never
     """Whether its owner has something to do later, even if nobody writes: no owner gives it up for
-    being idle, nor when it leaves alone. A read model has to show it as live."""
+    being idle. A read model has to show it as live."""
 
     def is_live(self, entry: Entry[S]) -> bool:
-        """Whether work is in progress that needs an owner even while nobody writes."""
+        """Whether work is in progress that needs an owner even while nobody writes.
+
+        Others take it from an owner that is gone, and an owner that leaves alone leaves it to them.
+        """
         return any(model.shows_live(model.row(entry)) for model in self.read_models)
 
 

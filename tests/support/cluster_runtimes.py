@@ -1,8 +1,9 @@
 """Whole servers below their edges, several in one process, on real stores."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -13,6 +14,7 @@ from src.state.models import Durability, Read, Version
 from src.state.tiers.keys import body_key
 from src.swarm.forwarding import Receipt
 from src.swarm.opened import Runtime
+from src.swarm.providers import Provider
 from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 from src.swarm.shapes.commands import AddParticipant, Create, NewParticipant, PostMessage, Speaker
@@ -89,6 +91,7 @@ async def open_members(
     number: int = 2,
     *,
     guards: Guards = ALL_ON,
+    providers: Mapping[str, Provider] = MappingProxyType({}),
     **changes: Any,
 ) -> AsyncIterator[Sequence[Member]]:
     """Open servers that share their stores; they do not reach each other by HTTP."""
@@ -101,7 +104,9 @@ async def open_members(
                     server_url=f"http://127.0.0.1:{place}", internal_secret=SecretStr("x" * 32)
                 ),
             )
-            runtime = await stack.enter_async_context(open_runtime(given, guards=guards))
+            runtime = await stack.enter_async_context(
+                open_runtime(given, guards=guards, providers=providers)
+            )
             members.append(Member(runtime))
         yield members
 

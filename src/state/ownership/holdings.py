@@ -224,10 +224,19 @@ class Holdings(Generic[S, C]):
     async def release_all(self) -> None:
         """Give up everything that nothing waits for.
 
+        What is live keeps this server's name: in rows of a server that is gone others look for
+        what has to go on, be it the one that starts next.
+
         Raises:
             DurableTierUnavailable: PostgreSQL did not answer; the rows still name this server.
         """
-        await self._release(list(self._lanes.values()))
+        await self._release(
+            [
+                lane
+                for lane in self._lanes.values()
+                if lane.entry is None or not self._kind.is_live(lane.entry)
+            ]
+        )
 
     async def caught_up(self, lanes: Sequence[Lane[S, C]]) -> None:
         """Return when all that these lanes hold now, buffered or queued, was logged or refused."""

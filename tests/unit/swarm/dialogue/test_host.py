@@ -213,6 +213,61 @@ async def test_next_owner_goes_on_with_the_open_turn() -> None:
 
 
 @virtual_time
+async def test_survivor_goes_on_with_a_turn_that_was_flushed_though_nobody_uses_the_room() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", "b", voice=voice) as [a, b]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await advance(6)
+        assert a.state.notebooks.buffers()["unwritten_bytes"].size == 0, "all is flushed"
+        a.freeze()
+        await advance(12)
+        voice.release()
+        await advance(1)
+        assert b.host.replies == 1
+    assert swarm.said()[-1] == ("scout", "scout on hello")
+
+
+@virtual_time
+async def test_server_that_starts_after_all_others_died_goes_on_with_their_rooms() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await advance(6)
+        a.freeze()
+        await advance(60)
+        async with swarm.open("b", voice=Voice(says=echo)) as servers:
+            await advance(12)
+            assert servers[-1].host.replies == 1
+    assert swarm.said()[-1] == ("scout", "scout on hello")
+
+
+@virtual_time
+async def test_server_that_stops_alone_leaves_its_open_turns_to_the_next_one() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    voice = Voice(says=echo)
+    voice.hold()
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await advance(1)
+        await a.state.notebooks.drain()
+        await a.state.membership.leave()
+    async with swarm.open("b", voice=Voice(says=echo)) as servers:
+        await advance(12)
+        assert servers[-1].host.replies == 1
+    assert swarm.said()[-1] == ("scout", "scout on hello")
+
+
+@virtual_time
 async def test_next_owner_does_not_answer_what_was_answered() -> None:
     swarm = Swarm()
     swarm.edit("scout", "test/voice")
