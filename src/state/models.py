@@ -120,6 +120,8 @@ class Meta(msgspec.Struct, frozen=True, gc=False):
     event_id: str
     actor: str
     at: datetime
+    aggregate_id: str = ""
+    """Empty while a command is being decided."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -140,7 +142,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def meta(self) -> Meta:
-        return Meta(self.version, self.event_id, self.actor, self.at)
+        return Meta(self.version, self.event_id, self.actor, self.at, self.aggregate_id)
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):

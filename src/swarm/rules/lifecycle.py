@@ -90,7 +90,7 @@ def deleted() -> dict[str, object]:
 def erased(event: Deleted, meta: Meta) -> ConversationState:
     """Return what is left of a conversation whose earlier events were erased: the same."""
     return ConversationState(
-        id=event.id,
+        id=event.id or meta.aggregate_id,
         version=meta.version,
         created_at=event.created_at or meta.at,
         updated_at=meta.at,

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.state.errors import NotFound, Refused, Undecodable
-from src.state.models import Context, Meta, Version
+from src.state.models import Context, Event, Meta, Version
 from src.swarm.rules.transitions import decide, fold
 from src.swarm.shapes import bounds
 from src.swarm.shapes.codec import (
@@ -168,11 +168,12 @@ def test_the_tombstone_alone_folds_to_what_the_whole_log_does() -> None:
 
 
 def test_a_tombstone_of_an_older_release_folds_alone_too() -> None:
-    meta = Meta(Version(2, 9), "key:0", "somebody", START)
+    logged = Event("c-1", Version(2, 9), "key:0", "deleted", 1, b"{}", "somebody", START)
 
-    state = fold(None, Deleted(), meta)
+    state = fold(None, Deleted(), logged.meta)
 
-    assert (state.status, state.version, state.created_by) == ("deleted", meta.version, "somebody")
+    assert (state.id, state.status, state.version) == ("c-1", "deleted", logged.version)
+    assert state.created_by == "somebody"
 
 
 def test_a_team_is_named_and_the_same_again_changes_nothing() -> None:
