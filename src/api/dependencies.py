@@ -80,10 +80,15 @@ async def identified(connection: HTTPConnection, authorization: bytes | None) ->
     """
     door = cast("Door", connection.app.state.door)
     limits = cast("RateLimits", connection.app.state.rate_limits)
+    counted = door.is_new_key(authorization)
+    if counted:
+        # Before PostgreSQL is asked: guessed keys must not cost more than guessed tokens.
+        await limits.stranger(connection)
     try:
         caller = await door.authenticate(authorization)
     except Unauthorized:
-        await limits.stranger(connection)
+        if not counted:
+            await limits.stranger(connection)
         raise
     connection.state.caller = caller
     await limits.caller(connection, caller)

@@ -1,7 +1,7 @@
 """How often callers may ask: who is counted, under which names, and what they are told.
 
 routes with a token     per user and per address; not bots and workers (`Right.UNMETERED`)
-a token that is no good per address
+a token that is no good per address; a service's key that is new to a server too
 signing in              per address, whoever asks
 beginning, deleting     per user, beside the above
 health, the contract    never
@@ -54,7 +54,7 @@ class RateLimits:
         }
 
     async def stranger(self, connection: HTTPConnection) -> None:
-        """Count somebody whose token is no good.
+        """Count somebody whose token is no good, or whose key is yet to be looked up.
 
         Raises:
             RateLimited: too often.

@@ -95,6 +95,16 @@ class Door:
             caller.session, caller.id, caller.issued_at
         )
 
+    def is_new_key(self, authorization: bytes | None) -> bool:
+        """Say whether this is a service's key that PostgreSQL has to be asked about first."""
+        if authorization is None or self._verified(authorization) is not None:
+            return False
+        return self._keys is not None and _parts(authorization)[1].startswith(_KEY)
+
+    def _verified(self, authorization: bytes) -> Principal | None:
+        caller = self._known.get(authorization)
+        return None if caller is None or self._now() >= caller.expires_at else caller
+
     async def authenticate(self, authorization: bytes | None) -> Principal:
         """Return the caller of an `Authorization` header.
 
@@ -103,12 +113,11 @@ class Door:
         """
         if authorization is None:
             raise Unauthorized("there is no token")
-        caller = self._known.get(authorization)
-        if caller is None or self._now() >= caller.expires_at:
-            scheme, _, token = authorization.partition(b" ")
-            if scheme.lower() != b"bearer":
+        caller = self._verified(authorization)
+        if caller is None:
+            scheme, token = _parts(authorization)
+            if scheme != b"bearer":
                 raise Unauthorized("the Authorization header is not of the scheme Bearer")
-            token = token.strip()
             caller = await self._verify(token)
             if authorization == b"Bearer " + token:
                 # One spelling of each: with blanks one good token could fill the memory.
@@ -137,3 +146,9 @@ class Door:
                 # The oldest first: dicts keep the order of arrival.
                 del self._known[next(iter(self._known))]
         self._known[authorization] = caller
+
+
+def _parts(authorization: bytes) -> tuple[bytes, bytes]:
+    """Return the scheme, in lower case, and the token."""
+    scheme, _, token = authorization.partition(b" ")
+    return scheme.lower(), token.strip()

@@ -16,6 +16,7 @@ from src.api.auth.principals import Role
 from tests.integration.api.begun import ROOM, begin
 from tests.support.api import RunningServer, bearer, running_server
 from tests.support.cluster_settings import eventually
+from tests.support.embedding import query
 
 LIST = "/api/v1/conversations"
 
@@ -76,6 +77,23 @@ async def test_bad_tokens_and_live_sessions_count_too(database_url: str, redis_u
 
     assert guesses == [401, 401, 401, 429]
     assert live == [429, 429], "the address has used up its own"
+
+
+async def test_guessed_keys_are_counted_before_anybody_looks_them_up(
+    database_url: str, redis_url: str
+) -> None:
+    async with limited(database_url, redis_url, rate_address="3/1h") as (one,):
+        async with httpx.AsyncClient(base_url=one.url) as nobody:
+            guesses = [
+                (await nobody.get(LIST, headers={"Authorization": f"Bearer ssk_{n}"})).status_code
+                for n in range(3)
+            ]
+            # Whoever looks one up from now on fails.
+            query(database_url, "ALTER TABLE api_keys RENAME TO hidden", "SELECT 1")
+            late = await nobody.get(LIST, headers={"Authorization": "Bearer ssk_late"})
+
+    assert guesses == [401, 401, 401]
+    assert (late.status_code, late.json()["code"]) == (429, "rate_limited")
 
 
 async def test_beginning_and_deleting_have_rates_of_their_own(
