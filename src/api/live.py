@@ -27,6 +27,7 @@ from src.api.following import follow
 from src.api.ids import new_id
 from src.api.lifespan import Drain
 from src.api.problems import describe
+from src.api.rate_limits import RateLimits
 from src.api.schemas.answers import EventItem, PendingItem, encode, event, pending
 from src.api.settings import ApiSettings
 from src.api.writing import say, submit
@@ -106,8 +107,10 @@ class Session:
         conversation_id: str,
         settings: ApiSettings,
         drain: Drain,
+        limits: RateLimits,
     ) -> None:
         self._socket = socket
+        self._limits = limits
         self._service = service
         self._door = door
         self._caller = caller
@@ -211,6 +214,7 @@ class Session:
         if kind == "ping":
             _check_empty(frame)
             return Pong(ref)
+        await self._limits.caller(self._socket, self._caller)
         wish = Wish(_take_key(frame, self._caller))
         if kind == "say":
             message_id = frame.get("id") or event_id(wish.key, 0)
@@ -220,6 +224,7 @@ class Session:
             asked = frame.pop("command", None)
             _check_empty(frame)
             command = decode_command(msgspec.json.encode(asked))
+            await self._limits.command(self._socket, self._caller, command)
             return _ack(await submit(self._service, self._caller, self._id, command, wish), ref)
         detail = "type must be one of say, command, ping"
         raise Refused("invalid", detail, field="type")

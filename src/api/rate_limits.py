@@ -3,6 +3,8 @@
 routes with a token     per user and per address; not bots and workers (`Right.UNMETERED`)
 a token that is no good per address; a service's key that is new to a server too
 signing in              per address, whoever asks
+what a live session     as a request
+  says or commands
 beginning, deleting     per user, beside the above
 health, the contract    never
 
@@ -28,6 +30,7 @@ from src.api.errors import RateLimited
 from src.api.headers import Headers
 from src.api.settings import ApiSettings
 from src.state.rates import Rate, Rates, Verdict
+from src.swarm.shapes.commands import Command, Delete
 
 
 class Metered(StrEnum):
@@ -63,7 +66,7 @@ class RateLimits:
             await self._take(connection.scope, [self._of_address(connection.scope)])
 
     async def caller(self, connection: HTTPConnection, caller: Principal) -> None:
-        """Count a caller whose token is good, unless nobody counts it.
+        """Count a request or frame of a caller whose token is good, unless nobody counts it.
 
         Raises:
             RateLimited: too often.
@@ -83,6 +86,17 @@ class RateLimits:
             return
         who = _address(connection.scope) if caller is None else f"user:{caller.id}"
         await self._take(connection.scope, [(f"{metered}:{who}", self._rates[metered])])
+
+    async def command(
+        self, connection: HTTPConnection, caller: Principal, command: Command
+    ) -> None:
+        """Count a command that has a rate of its own, by whichever way it came.
+
+        Raises:
+            RateLimited: too often.
+        """
+        if isinstance(command, Delete):
+            await self.one(connection, Metered.DELETE, caller)
 
     def at_once(self, scope: Scope, caller: Principal) -> Headers | None:
         """Count a read without waiting; None: it is not clear here whether there is room."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from src.api import headers, writing
@@ -27,7 +27,7 @@ from src.api.dependencies import (
 )
 from src.api.errors import Forbidden
 from src.api.ids import id_of, new_id
-from src.api.rate_limits import Metered
+from src.api.rate_limits import Metered, RateLimits
 from src.api.schemas.answers import ConversationList, Written, json_response
 from src.api.schemas.openapi import ANY_COMMAND, answer, body, json_body, problems
 from src.api.schemas.structs import patch_schema
@@ -202,6 +202,7 @@ async def patch_config(
     responses=answer(Written, "Taken", example=_WRITTEN) | problems(404, 409, 412, 413),
 )
 async def submit_command(
+    request: Request,
     conversation_id: ConversationId,
     service: Service,
     caller: Caller,
@@ -213,6 +214,8 @@ async def submit_command(
     if isinstance(asked, BEGINNINGS):
         detail = "that begins a conversation; POST /api/v1/conversations or .../{id}/branch does"
         raise Refused("invalid", detail, field="type")
+    limits = cast("RateLimits", request.app.state.rate_limits)
+    await limits.command(request, caller, asked)
     receipt = await submit(service, caller, conversation_id, asked, wish)
     return _written(conversation_id, receipt)
 

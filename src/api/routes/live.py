@@ -14,6 +14,7 @@ from src.api.errors import Unavailable
 from src.api.lifespan import Drain
 from src.api.live import Session
 from src.api.middleware import Traffic
+from src.api.rate_limits import RateLimits
 
 router = APIRouter(tags=["live"])
 
@@ -44,7 +45,10 @@ async def live(
     traffic.live_sessions += 1
     try:
         door = cast("Door", state.door)
-        session = Session(websocket, service, door, caller, conversation_id, settings, drain)
+        limits = cast("RateLimits", state.rate_limits)
+        session = Session(
+            websocket, service, door, caller, conversation_id, settings, drain, limits
+        )
         seen = entry.version.seq if after is None else after
         await session.run(entry.version.token, seen)
     finally:

@@ -82,15 +82,17 @@ async def test_bad_tokens_and_live_sessions_count_too(database_url: str, redis_u
 async def test_guessed_keys_are_counted_before_anybody_looks_them_up(
     database_url: str, redis_url: str
 ) -> None:
-    async with limited(database_url, redis_url, rate_address="3/1h") as (one,):
-        async with httpx.AsyncClient(base_url=one.url) as nobody:
-            guesses = [
-                (await nobody.get(LIST, headers={"Authorization": f"Bearer ssk_{n}"})).status_code
-                for n in range(3)
-            ]
-            # Whoever looks one up from now on fails.
-            query(database_url, "ALTER TABLE api_keys RENAME TO hidden", "SELECT 1")
-            late = await nobody.get(LIST, headers={"Authorization": "Bearer ssk_late"})
+    async with (
+        limited(database_url, redis_url, rate_address="3/1h") as (one,),
+        httpx.AsyncClient(base_url=one.url) as nobody,
+    ):
+        guesses = [
+            (await nobody.get(LIST, headers={"Authorization": f"Bearer ssk_{n}"})).status_code
+            for n in range(3)
+        ]
+        # Whoever looks one up from now on fails.
+        query(database_url, "ALTER TABLE api_keys RENAME TO hidden", "SELECT 1")
+        late = await nobody.get(LIST, headers={"Authorization": "Bearer ssk_late"})
 
     assert guesses == [401, 401, 401]
     assert (late.status_code, late.json()["code"]) == (429, "rate_limited")
@@ -110,6 +112,64 @@ async def test_beginning_and_deleting_have_rates_of_their_own(
 
     assert [answer.status_code for answer in begun] == [201, 201, 201, 429]
     assert [answer.status_code for answer in deleted] == [204, 429]
+
+
+async def test_a_deletion_counts_as_one_by_whichever_way_it_comes(
+    database_url: str, redis_url: str
+) -> None:
+    rates: dict[str, Any] = {"rate_user": "100/1h", "rate_delete": "2/1h"}
+    deletion = {"type": "delete"}
+    async with limited(database_url, redis_url, **rates) as (one,), one.as_("zoe") as zoe:
+        for n in range(4):
+            assert (await zoe.post(LIST, json={"id": f"c-{n}"})).status_code == 201
+        plain = await zoe.delete(f"{LIST}/c-0")
+        commands = [await zoe.post(f"{LIST}/c-{n}/commands", json=deletion) for n in (1, 2)]
+        live = f"{one.url}/ws/live?conversation_id=c-3"
+        async with (
+            aiohttp.ClientSession(headers=bearer("zoe")) as http,
+            http.ws_connect(live) as socket,
+            asyncio.timeout(20),
+        ):
+            await socket.send_json({"type": "command", "command": deletion})
+            while (frame := await socket.receive_json())["type"] == "ready":
+                pass
+        left = [(await zoe.get(f"{LIST}/c-{n}")).status_code for n in range(4)]
+
+    assert plain.status_code == 204
+    assert [answer.status_code for answer in commands] == [200, 429]
+    assert frame["type"] == "error"
+    assert "`delete` is 2 in 3600 s" in frame["problem"]["detail"]
+    assert frame["problem"]["retry_after"] > 60
+    assert left == [404, 404, 200, 200]
+
+
+async def test_what_is_said_in_a_live_session_counts_as_a_request_does(
+    database_url: str, redis_url: str
+) -> None:
+    async with limited(database_url, redis_url, rate_user="4/1h") as (one,), one.as_("zoe") as zoe:
+        assert (await zoe.post(LIST, json={"id": "c-1"})).status_code == 201
+        member = {"id": "zoe", "kind": "person", "name": "Zoe", "user_id": "zoe"}
+        joining = {"type": "add_participant", "participant": member}
+        frames: list[dict[str, Any]] = [
+            {"type": "command", "command": joining, "ref": "0"},
+            {"type": "say", "text": "hello", "ref": "1"},
+            {"type": "say", "text": "hello again", "ref": "2"},
+            {"type": "ping", "ref": "3"},
+        ]
+        answers: dict[str, str] = {}
+        async with (
+            aiohttp.ClientSession(headers=bearer("zoe")) as http,
+            http.ws_connect(f"{one.url}/ws/live?conversation_id=c-1") as socket,
+            asyncio.timeout(20),
+        ):
+            for frame in frames:
+                await socket.send_json(frame)
+            while len(answers) < len(frames):
+                answer = await socket.receive_json()
+                if "ref" in answer:
+                    answers[answer["ref"]] = answer["type"]
+
+    assert answers == {"0": "ack", "1": "ack", "2": "error", "3": "pong"}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from src.api.auth.door import Door
 from src.api.auth.tokens import Tokens
 from src.api.lifespan import Drain
 from src.api.live import TOO_SLOW, Session
+from src.api.rate_limits import RateLimits
 from src.api.settings import ApiSettings
 from src.state.models import Event, Version
 from src.state.protocols import EventLog
@@ -131,12 +132,14 @@ def _door() -> Door:
 
 
 def _session(socket: object, service: object) -> Session:
+    settings = ApiSettings(jwt_secret=SecretStr("x" * 32), live_queue=QUEUE)
     return Session(
         cast("WebSocket", socket),
         cast("SwarmService", service),
         _door(),
         caller("zoe"),
         "c-1",
-        ApiSettings(jwt_secret=SecretStr("x" * 32), live_queue=QUEUE),
+        settings,
         Drain(),
+        RateLimits(settings),
     )
