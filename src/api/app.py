@@ -46,6 +46,7 @@ from src.api.routes import (
 )
 from src.api.schemas import openapi
 from src.api.settings import ApiSettings
+from src.api.streams import Streams
 from src.swarm.status import Status
 
 _SENT = [
@@ -162,6 +163,7 @@ def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | 
     )
     app.state.settings, app.state.door = settings, door
     app.state.drain, app.state.traffic = drain, traffic
+    app.state.streams = Streams(traffic, settings.streams_per_caller)
     limits = app.state.rate_limits = RateLimits(settings)
     app.state.metrics = metrics.registry(
         metrics.ServerMetrics(traffic, lambda: status[0] if status else None)

@@ -6,6 +6,7 @@ ApiError
 ├── IdentityProviderAway  a token of the identity provider, and no key yet to check it with
 ├── Forbidden             a valid token without the right to this
 ├── RateLimited           asked more often than it may
+│   └── TooManyStreams    has more streams open than it may
 ├── CutShort              a body that ended before it was whole
 ├── UnsupportedType       a file of a media type that is not taken here
 ├── RangeNotSatisfiable   a range that begins beyond the end of the file
@@ -54,6 +55,19 @@ class RateLimited(ApiError):
             "token of the role service if you are a bot or a worker"
         )
         self.retry_after_s = retry_after_s
+
+
+class TooManyStreams(RateLimited):
+    """More streams and live sessions at once than one caller may have."""
+
+    def __init__(self, most: int) -> None:
+        ApiError.__init__(
+            self,
+            f"{most} streams and live sessions of yours are open on this server, as many as "
+            "SWARMSTATE_API_STREAMS_PER_CALLER allows; close one, or follow several conversations "
+            "with a token of the role service if you are a bot or a worker",
+        )
+        self.retry_after_s = 5.0
 
 
 class Unavailable(ApiError):

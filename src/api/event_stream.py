@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from typing import Generic, TypeVar
 
 import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from src.api.middleware import Traffic
 from src.api.schemas.answers import encode, event, pending
 from src.state.models import Event
 from src.swarm.pending import PendingEvent
@@ -30,7 +29,8 @@ _STALLED_S = 30.0
 class EventStream(Response, Generic[T]):
     """Sends events until they end, the client goes away, or it takes nothing for too long.
 
-    `frame` writes one; None stands for a while without any.
+    `frame` writes one; None stands for a while without any. `place` is held from the beginning to
+    the end; one that it does not give is an answer of its own.
     """
 
     media_type = "text/event-stream"
@@ -39,7 +39,7 @@ class EventStream(Response, Generic[T]):
         self,
         events: AsyncGenerator[T | None, None],
         frame: Callable[[T | None], bytes],
-        traffic: Traffic,
+        place: AbstractContextManager[None],
         going_away: Callable[[], bool],
         status_code: int = 200,
     ) -> None:
@@ -47,23 +47,19 @@ class EventStream(Response, Generic[T]):
         self.background = None
         self._events = events
         self._frame = frame
-        self._traffic = traffic
+        self._place = place
         self._going_away = going_away
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
-        self._traffic.streams += 1
-        try:
+        start = {"status": self.status_code, "headers": self.raw_headers}
+        with self._place:
+            await send({"type": "http.response.start", **start})
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(self._send_events(send))
                 leaving = tasks.create_task(_until_gone(receive))
                 sending.add_done_callback(lambda _: leaving.cancel())
                 leaving.add_done_callback(lambda _: sending.cancel())
-        finally:
-            self._traffic.streams -= 1
 
     async def _send_events(self, send: Send) -> None:
         try:

@@ -139,6 +139,11 @@ class ServerMetrics(Collector):
             "swarmstate_live_sessions", "WebSocket sessions", traffic.live_sessions
         )
         yield GaugeMetricFamily("swarmstate_event_streams", "Event streams", traffic.streams)
+        yield CounterMetricFamily(
+            "swarmstate_event_streams_refused",
+            "Streams and live sessions refused to callers who had as many as they may",
+            traffic.streams_refused,
+        )
         below = 0
         buckets = []
         for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), traffic.buckets, strict=True):

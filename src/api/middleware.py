@@ -36,6 +36,7 @@ class Traffic:
         """Reads answered ahead of routing; they are in no other counter and not in the log."""
         self.live_sessions = 0
         self.streams = 0
+        self.streams_refused = 0
 
     def count(self, method: str, status: int, seconds: float) -> None:
         """Count one answer."""

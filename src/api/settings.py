@@ -75,6 +75,8 @@ class ApiSettings(BaseSettings):
     """A stream that has nothing to say sends a comment this often."""
     live_queue: int = Field(default=256, ge=1)
     """Frames that may wait for a slow WebSocket client before it is sent away."""
+    streams_per_caller: int = Field(default=20, ge=1)
+    """Event streams and live sessions that one caller may have open on a server."""
     allowed_hosts: tuple[str, ...] = ()
     """Names by which clients may call, as a JSON list without ports; none: any."""
     trusted_proxies: tuple[str, ...] = ()

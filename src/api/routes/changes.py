@@ -16,9 +16,9 @@ from src.api.errors import Unavailable
 from src.api.event_stream import EventStream
 from src.api.following import while_allowed
 from src.api.lifespan import Drain
-from src.api.middleware import Traffic
 from src.api.schemas.answers import encode
 from src.api.schemas.openapi import event_stream, problems
+from src.api.streams import Streams
 from src.invalidation.changes import ChangeFeed, Follower, Reset, Wanted
 from src.state.models import Change, Version
 from src.swarm.configs.service import KindName
@@ -79,8 +79,8 @@ async def follow_changes(
     follower = feed.follower(place, Wanted(frozenset(kind), frozenset(id)))
     door = cast("Door", request.app.state.door)
     events = _events(feed, follower, drain, door, caller, settings.keep_alive.total_seconds())
-    traffic = cast("Traffic", request.app.state.traffic)
-    return EventStream[Change | Reset](events, _framing(follower), traffic, lambda: drain.begun)
+    seat = cast("Streams", request.app.state.streams).stream(caller)
+    return EventStream[Change | Reset](events, _framing(follower), seat, lambda: drain.begun)
 
 
 async def _events(

@@ -14,9 +14,9 @@ from src.api.errors import Unavailable
 from src.api.event_stream import EventStream, frame
 from src.api.following import follow
 from src.api.lifespan import Drain
-from src.api.middleware import Traffic
 from src.api.schemas.answers import EventItem, EventList, PendingItem, events, json_response
 from src.api.schemas.openapi import answer, event_stream, problems
+from src.api.streams import Streams
 from src.state.models import Event
 from src.swarm.pending import PendingEvent
 
@@ -91,5 +91,5 @@ async def stream(
         after=seen,
         idle_s=settings.keep_alive.total_seconds(),
     )
-    traffic = cast("Traffic", request.app.state.traffic)
-    return EventStream[Event | PendingEvent](events, frame, traffic, lambda: drain.begun)
+    place = cast("Streams", request.app.state.streams).stream(caller)
+    return EventStream[Event | PendingEvent](events, frame, place, lambda: drain.begun)

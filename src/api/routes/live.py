@@ -13,8 +13,8 @@ from src.api.dependencies import ID, Service, Settings, identified
 from src.api.errors import Unavailable
 from src.api.lifespan import Drain
 from src.api.live import Session
-from src.api.middleware import Traffic
 from src.api.rate_limits import RateLimits
+from src.api.streams import Streams
 
 router = APIRouter(tags=["live"])
 
@@ -40,19 +40,15 @@ async def live(
     caller = await identified(websocket, _authorization(websocket, token, offered))
     entry = (await service.read(conversation_id)).entry
     check_read(caller, entry.state)
-    await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
-    traffic = cast("Traffic", state.traffic)
-    traffic.live_sessions += 1
-    try:
+    limits = cast("RateLimits", state.rate_limits)
+    with cast("Streams", state.streams).session(caller):
+        await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
         door = cast("Door", state.door)
-        limits = cast("RateLimits", state.rate_limits)
         session = Session(
             websocket, service, door, caller, conversation_id, settings, drain, limits
         )
         seen = entry.version.seq if after is None else after
         await session.run(entry.version.token, seen)
-    finally:
-        traffic.live_sessions -= 1
 
 
 def _authorization(websocket: WebSocket, token: str | None, offered: list[str]) -> bytes | None:

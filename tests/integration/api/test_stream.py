@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import aiohttp
 import httpx
+import pytest
 
 from src.api.auth.principals import Role
 from src.api.auth.tokens import issue_token
 from tests.integration.api.begun import ROOM, begin
-from tests.support.api import SECRET, RunningServer, running_server
+from tests.support.api import SECRET, RunningServer, bearer, running_server
+from tests.support.cluster_settings import eventually
 
 Events = AsyncIterator[tuple[int, str, dict[str, Any]]]
 
@@ -155,3 +158,32 @@ async def test_nobody_is_followed_after_the_client_went_away(server: RunningServ
                 if server.app.state.traffic.streams == 0:
                     break
                 await asyncio.sleep(0.01)
+
+
+async def test_one_more_than_a_caller_may_have_open_is_refused_by_name(
+    database_url: str, redis_url: str
+) -> None:
+    async with (
+        running_server(database_url, redis_url, streams_per_caller=2) as server,
+        server.as_("zoe") as zoe,
+        server.as_("yan") as yan,
+        aiohttp.ClientSession(headers=bearer("zoe")) as http,
+    ):
+        await begin(zoe)
+        live = f"{server.url}/ws/live?conversation_id=c-1"
+        async with following(zoe), http.ws_connect(live):
+            answer = await zoe.get(f"{ROOM}/stream")
+            with pytest.raises(aiohttp.WSServerHandshakeError) as denied:
+                await http.ws_connect(live)
+            async with following(yan):
+                traffic = server.app.state.traffic
+                assert (traffic.streams, traffic.live_sessions) == (2, 1)
+        await eventually(lambda: traffic.streams + traffic.live_sessions == 0)
+        async with following(zoe):
+            metrics = await yan.get("/metrics", headers=bearer("op", Role.VIEWER))
+
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_streams")
+    assert "SWARMSTATE_API_STREAMS_PER_CALLER" in answer.json()["detail"]
+    assert answer.headers["retry-after"] == "5"
+    assert (denied.value.status, traffic.streams_refused) == (429, 2)
+    assert "swarmstate_event_streams_refused_total 2.0" in metrics.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import nullcontext
 from typing import Any
 
 from msgspec.structs import replace
@@ -11,10 +12,11 @@ from structlog.testing import capture_logs
 
 from src.api.event_stream import EventStream, frame
 from src.api.middleware import Traffic
+from src.api.streams import Streams
 from src.state.models import Event, Version
 from src.swarm.pending import PendingEvent
 from tests.support.clock import virtual_time
-from tests.unit.api.given import AT
+from tests.unit.api.given import AT, caller
 
 SAID = Event("c-1", Version(1, 7), "k-1:0", "message_added", 1, b"{}", "zoe", AT)
 
@@ -35,7 +37,7 @@ async def test_client_that_comes_back_does_not_go_on_behind_what_was_never_logge
         await asyncio.Event().wait()
 
     async with asyncio.timeout(10):
-        stream = EventStream[Event | PendingEvent](told(), frame, Traffic(), lambda: False)
+        stream = EventStream[Event | PendingEvent](told(), frame, nullcontext(), lambda: False)
         await stream({"type": "http"}, receive, send)
 
     body = b"".join(message.get("body", b"") for message in sent)
@@ -71,7 +73,8 @@ async def test_client_that_takes_nothing_is_sent_away() -> None:
             closed.append(True)
 
     traffic = Traffic()
-    stream = EventStream[Event | PendingEvent](endless(), frame, traffic, lambda: False)
+    place = Streams(traffic, 1).stream(caller("zoe"))
+    stream = EventStream[Event | PendingEvent](endless(), frame, place, lambda: False)
     with capture_logs() as logs:
         await stream({"type": "http"}, receive, send)
     assert [line["event"] for line in logs] == ["stream.stalled"]
