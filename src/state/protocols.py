@@ -195,8 +195,13 @@ class EventLog(Protocol):
         Without a snapshot the events start at 1. At most PAGE events; read on with `tail`.
         """
 
-    async def tail(self, id: str, from_seq: int, limit: int = PAGE) -> Sequence[Event]:
-        """Return events with seq >= from_seq, in order."""
+    async def tail(
+        self, id: str, from_seq: int, limit: int = PAGE, max_bytes: int | None = None
+    ) -> Sequence[Event]:
+        """Return events with seq >= from_seq, in order.
+
+        The event whose body makes them more than `max_bytes` together is the last one.
+        """
 
     async def gone(
         self, known: Sequence[tuple[str, Version]]

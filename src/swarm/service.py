@@ -46,6 +46,8 @@ _OWNER_HINTS = 50_000
 _RETRY_S = 0.1
 _LOOKS = 5
 """How often a command is decided anew because a config was edited under it meanwhile."""
+_EVENTS_BYTES = 1 << 20
+"""Bodies in a page of events: a thousand long ones would take tens of MiB for each who asks."""
 
 
 class SwarmService:
@@ -123,9 +125,9 @@ class SwarmService:
         return pages.MessagePage(messages, more, read.entry.version)
 
     async def events(self, conversation_id: str, *, after: int, limit: int) -> Sequence[Event]:
-        """Return logged events with seq > `after`, in order."""
+        """Return logged events with seq > `after`, in order; those that pass 1 MiB are the last."""
         await self.read(conversation_id)
-        return await self._log.tail(conversation_id, after + 1, limit)
+        return await self._log.tail(conversation_id, after + 1, limit, _EVENTS_BYTES)
 
     async def list(
         self, *, member: str | None, cursor: str | None, limit: int

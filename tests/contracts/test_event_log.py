@@ -305,3 +305,22 @@ async def test_no_answer_is_an_error_and_never_a_miss(durable: Durable) -> None:
         await log.tail("n", 1)
     with pytest.raises(DurableTierUnavailable):
         await log.save([notebook("n", Version(1, 1), "x")])
+
+
+async def test_tail_ends_with_the_event_that_passes_the_bytes_asked_for(durable: Durable) -> None:
+    epoch = (await acquired(durable, "n")).epoch
+    sizes = (3, 70_000, 5, 2, 4)
+    bodies = [b"x" * size for size in sizes]
+    events = tuple(
+        replace(written("n", epoch, seq, key=f"k-{seq}"), body=body)
+        for seq, body in enumerate(bodies, 1)
+    )
+    log = durable.log()
+    await log.append(ME, [Claim("n", epoch, 0, events)])
+    asked = [(1, 9, 0), (1, 9, 2), (1, 9, 3), (2, 9, 70_000), (2, 9, 1 << 20), (3, 2, 7), (3, 3, 7)]
+    pages = [
+        [event.version.seq for event in await log.tail("n", start, limit, size)]
+        for start, limit, size in asked
+    ]
+    assert pages == [[1], [1], [1, 2], [2, 3], [2, 3, 4, 5], [3, 4], [3, 4, 5]]
+    assert [one.body for one in await log.tail("n", 1, 5, 1 << 20)] == bodies

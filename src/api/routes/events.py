@@ -45,11 +45,16 @@ async def read_events(
     after: Seq = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many at most")] = 100,
 ) -> Response:
-    """Read logged events with a sequence number above `after`."""
+    """Read logged events with a sequence number above `after`.
+
+    A page ends early with the event that passes 1 MiB; `next_cursor` says where to go on.
+    """
     found = await service.read(conversation_id, at_least=at_least)
     check_read(caller, found.entry.state)
     rows = await service.events(conversation_id, after=after, limit=limit)
-    following = rows[-1].version.seq if len(rows) == limit else None
+    following = None
+    if rows and (len(rows) == limit or rows[-1].version.seq < found.entry.version.seq):
+        following = rows[-1].version.seq
     return json_response(EventList(conversation_id, events(rows), following))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from src.state.errors import DuplicateEvent, DurableTierUnavailable, UnfitEvent
@@ -83,9 +84,15 @@ class MemoryLog:
             events = self._tail(id, 1 if snapshot is None else snapshot.version.seq, PAGE)
         return snapshot, events
 
-    async def tail(self, id: str, from_seq: int, limit: int = PAGE) -> Sequence[Event]:
+    async def tail(
+        self, id: str, from_seq: int, limit: int = PAGE, max_bytes: int | None = None
+    ) -> Sequence[Event]:
         async with self._trip():
-            return self._tail(id, from_seq, limit)
+            events = self._tail(id, from_seq, limit)
+        if max_bytes is None:
+            return events
+        before = accumulate((len(event.body) for event in events), initial=0)
+        return [event for event, size in zip(events, before, strict=False) if size <= max_bytes]
 
     def _tail(self, id: str, from_seq: int, limit: int) -> Sequence[Event]:
         events = self._events.get(id, [])

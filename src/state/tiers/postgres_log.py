@@ -60,6 +60,15 @@ SELECT {_COLUMNS} FROM {{events}}
 WHERE conversation_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3
 """
 
+# The same, up to the event that passes so many bytes. PostgreSQL knows the length of a long body
+# without reading it, so what is left out is not read.
+_TAIL_OF_BYTES = f"""
+SELECT {_COLUMNS} FROM (
+    SELECT *, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before
+    FROM {{events}} WHERE conversation_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3) page
+WHERE before <= $4 ORDER BY seq
+"""
+
 # One statement, so snapshot and tail are of one moment. The snapshot travels in the first row.
 _LOAD = f"""
 WITH base AS (SELECT epoch, seq, schema, body FROM {{snapshots}} WHERE conversation_id = $1)
@@ -174,6 +183,7 @@ class PostgresLog:
             fence=_fence(guards, epoch="$3", seq="$4"), conflicts=conflicts, **names
         )
         self._tail = _TAIL.format(**names)
+        self._tail_of_bytes = _TAIL_OF_BYTES.format(**names)
         self._load = _LOAD.format(**names)
         self._find = _FIND.format(**names)
         self._gone = _GONE.format(**names)
@@ -235,8 +245,13 @@ class PostgresLog:
             return snapshot, [_event(id, row) for row in rows[1:]]
         return None, [_event(id, row) for row in rows]
 
-    async def tail(self, id: str, from_seq: int, limit: int = PAGE) -> Sequence[Event]:
-        rows = await self._pool.fetch(self._tail, id, from_seq, limit)
+    async def tail(
+        self, id: str, from_seq: int, limit: int = PAGE, max_bytes: int | None = None
+    ) -> Sequence[Event]:
+        if max_bytes is None:
+            rows = await self._pool.fetch(self._tail, id, from_seq, limit)
+        else:
+            rows = await self._pool.fetch(self._tail_of_bytes, id, from_seq, limit, max_bytes)
         return [_event(id, row) for row in rows]
 
     async def gone(

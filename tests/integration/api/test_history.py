@@ -120,3 +120,21 @@ async def test_a_branch_is_begun_by_no_command(server: RunningServer) -> None:
         answer = await zoe.post(f"{ROOM}/commands", json=body)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "type")
+
+
+async def test_page_of_events_ends_early_when_it_is_large_enough(server: RunningServer) -> None:
+    async with server.as_("zoe") as zoe:
+        await begin(zoe)
+        for _ in range(20):
+            said = await zoe.post(f"{ROOM}/messages", json={"text": "ö" * 32_768})
+            assert said.status_code == 201
+        pages: list[list[int]] = []
+        after: int | None = 0
+        while after is not None:
+            answer = await zoe.get(f"{ROOM}/events", params={"after": after, "limit": 1000})
+            assert len(answer.content) < 1.2 * 2**20
+            pages.append([event["seq"] for event in answer.json()["events"]])
+            after = answer.json().get("next_cursor")
+
+    assert [seq for page in pages for seq in page] == list(range(1, 22))
+    assert len(pages) == 2
