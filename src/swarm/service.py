@@ -28,6 +28,7 @@ from src.state.lists import ConversationLists
 from src.state.models import Durability, Entry, Event, Read, Version
 from src.state.ownership.membership import Membership
 from src.state.protocols import EventLog
+from src.state.reads.source import is_dense
 from src.swarm import pages
 from src.swarm.configs.service import ConfigService
 from src.swarm.errors import RulesUnknown
@@ -125,9 +126,16 @@ class SwarmService:
         return pages.MessagePage(messages, more, read.entry.version)
 
     async def events(self, conversation_id: str, *, after: int, limit: int) -> Sequence[Event]:
-        """Return logged events with seq > `after`, in order; those that pass 1 MiB are the last."""
+        """Return logged events with seq > `after`, in order; those that pass 1 MiB are the last.
+
+        Raises:
+            NotFound: never created, deleted, or being erased while it is read.
+        """
         await self.read(conversation_id)
-        return await self._log.tail(conversation_id, after + 1, limit, _EVENTS_BYTES)
+        events = await self._log.tail(conversation_id, after + 1, limit, _EVENTS_BYTES)
+        if not is_dense(events, after):
+            raise NotFound("conversation", conversation_id)
+        return events
 
     async def list(
         self, *, member: str | None, cursor: str | None, limit: int

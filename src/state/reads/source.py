@@ -79,7 +79,8 @@ class LogSource(Generic[S]):
         """Return the state after the last event that is `within`; None when not even the first is.
 
         `within` is true of a beginning of the history. Memory for one page of it is needed, and
-        time for all that lies between the snapshot, if that is within, and the end wanted.
+        time for all that lies between the snapshot, if that is within, and the end wanted. A
+        history with a gap, which is being erased, has no past any more: None as well.
 
         Raises:
             DurableTierUnavailable: PostgreSQL did not answer.
@@ -87,6 +88,8 @@ class LogSource(Generic[S]):
         entry, events = await self._begin(id, within)
         fresh = events if entry is None else events[1:]
         while True:
+            if not is_dense(fresh, 0 if entry is None else entry.version.seq):
+                return None
             wanted = [event for event in fresh if within(event)]
             entry = fold_events(self._kind, id, entry, wanted)
             if len(wanted) < len(fresh) or len(events) < PAGE:
@@ -137,6 +140,11 @@ class LogSource(Generic[S]):
             entry = fold_events(self._kind, id, entry, events)
             last = events[-1] if events else last
         return entry, last
+
+
+def is_dense(events: Sequence[Event], after: int) -> bool:
+    """Whether these are the events next to number `after`, none left out: erasing makes gaps."""
+    return all(event.version.seq == seq for seq, event in enumerate(events, after + 1))
 
 
 def fold_events(

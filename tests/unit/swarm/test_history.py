@@ -77,3 +77,18 @@ async def test_what_never_was_is_not_found() -> None:
         await a.submit(Delete(), key="delete")
         with pytest.raises(NotFound):
             await a.service.history.at("c", seq=3)
+
+
+@virtual_time
+async def test_page_of_events_with_a_gap_is_no_page() -> None:
+    swarm = Swarm()
+    async with swarm.open("a") as [a]:
+        await a.begin()
+        for text in ("one", "two", "three"):
+            await a.say(text)
+        events = swarm.cluster.database.events["events"]
+        events["c"] = [*events["c"][:2], events["c"][-1]]
+
+        with pytest.raises(NotFound):
+            await a.service.events("c", after=0, limit=10)
+        assert [event.version.seq for event in await a.service.events("c", after=4, limit=9)] == [5]

@@ -178,3 +178,29 @@ async def test_snapshot_of_a_lost_branch_is_no_base_of_a_past_state() -> None:
     snapshot(database, Version(4, 2), b'{"lines":["another history"]}')
     found = await source(database).load_until("n", until(2))
     assert found == notebook("n", Version(5, 2), "one", "two")
+
+
+async def erased_down_to(kept: int, length: int) -> MemoryDatabase:
+    """A history of which all between `kept` and the last event is gone, as while it is erased."""
+    database = await history(*(f"line {n}" for n in range(1, length + 1)))
+    events = database.events["events"]["n"]
+    database.events["events"]["n"] = [*events[:kept], events[-1]]
+    return database
+
+
+@pytest.mark.parametrize(
+    ("kept", "length", "until"),
+    [(2, 6, 4), (2, 6, 2), (PAGE, PAGE + 5, PAGE + 3), (0, 6, 4), (0, 6, 6)],
+)
+@virtual_time
+async def test_history_that_is_being_erased_has_no_past(kept: int, length: int, until: int) -> None:
+    database = await erased_down_to(kept, length)
+    past = await source(database).load_until("n", lambda event: event.version.seq <= until)
+    assert past is None
+
+
+@virtual_time
+async def test_past_before_the_gap_of_an_erasure_under_way_is_whole() -> None:
+    database = await erased_down_to(PAGE + 2, PAGE + 9)
+    past = await source(database).load_until("n", lambda event: event.version.seq <= 7)
+    assert past == notebook("n", Version(5, 7), *(f"line {n}" for n in range(1, 8)))
