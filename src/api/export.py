@@ -1,30 +1,36 @@
 """A conversation as JSON Lines: its state, then every event up to that state, then the end.
 
-The log is read page by page and sent as fast as the client takes it. Without the last line it was
-cut (a server that goes away, a store that does not answer): ask again after the last event seen.
+The log is read page by page and sent as fast as the client takes it, with the bounds of a download.
+Without the last line it was cut (a server that goes away, a store that does not answer, a client
+that takes nothing, an access that ended): ask again after the last event seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Literal
 
 import msgspec
 import structlog
 from msgspec import Raw
 
+from src.api.auth.door import Door
+from src.api.auth.principals import Principal
+from src.api.auth.rules import may_read
 from src.api.lifespan import Drain
 from src.api.schemas.answers import EventItem, encode, event
 from src.state.errors import StateError
 from src.state.models import Entry
 from src.swarm.service import SwarmService
 from src.swarm.shapes.models import ConversationState
+from src.swarm.transfers import Transfers
 
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/x-ndjson"
 _PAGE = 200
-"""Events in memory at a time, of 64 KiB each at the most."""
+"""Events in memory at a time; a page of them ends early at 1 MiB."""
 _CHUNK_BYTES = 64 << 10
 
 
@@ -52,34 +58,64 @@ class EndLine(msgspec.Struct, frozen=True, gc=False):
 
 
 async def export(
-    service: SwarmService, drain: Drain, entry: Entry[ConversationState], *, after: int
+    service: SwarmService,
+    drain: Drain,
+    door: Door,
+    caller: Principal,
+    downloads: Transfers,
+    entry: Entry[ConversationState],
+    *,
+    after: int,
 ) -> AsyncGenerator[bytes, None]:
-    """Give the lines in chunks: the state and all events, or only the events with seq > `after`."""
-    until = entry.version.seq
+    """Give the lines in chunks: the state and all events, or only the events with seq > `after`.
+
+    Before each chunk it is asked anew whether the caller may read this: what is deleted, and who
+    is logged out or no member any more, ends it.
+
+    Raises:
+        Overloaded: as many downloads as this server serves are under way.
+    """
+    lines = _lines(service, entry, after)
+    with downloads.turn():
+        async with aclosing(lines):
+            try:
+                async for chunk in _chunks(lines):
+                    if drain.begun or not door.admits(caller):
+                        return
+                    if not may_read(caller, (await service.read(entry.id)).entry.state):
+                        return
+                    yield chunk
+            except StateError as error:
+                log.warning("export.cut", conversation_id=entry.id, error=str(error))
+
+
+async def _chunks(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     waiting: list[bytes] = []
     size = 0
+    async for line in lines:
+        waiting.append(line)
+        size += len(line)
+        if size >= _CHUNK_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    yield b"".join(waiting)
+
+
+async def _lines(
+    service: SwarmService, entry: Entry[ConversationState], after: int
+) -> AsyncGenerator[bytes, None]:
+    until = entry.version.seq
     if after == 0:
         yield _line(StateLine(entry.id, entry.version.token, Raw(service.body(entry))))
     while after < until:
-        if drain.begun:
-            return
-        try:
-            page = await service.events(entry.id, after=after, limit=min(_PAGE, until - after))
-        except StateError as error:
-            log.warning("export.cut", conversation_id=entry.id, after=after, error=str(error))
-            return
+        page = await service.events(entry.id, after=after, limit=min(_PAGE, until - after))
         if not page:
             # PostgreSQL is on a branch of its history that does not reach so far.
             return
         for one in page:
-            waiting.append(_line(EventLine(*msgspec.structs.astuple(event(one)))))
-            size += len(waiting[-1])
-            if size >= _CHUNK_BYTES:
-                yield b"".join(waiting)
-                waiting, size = [], 0
+            yield _line(EventLine(*msgspec.structs.astuple(event(one))))
         after = page[-1].version.seq
-    waiting.append(_line(EndLine(until)))
-    yield b"".join(waiting)
+    yield _line(EndLine(until))
 
 
 def _line(value: object) -> bytes:

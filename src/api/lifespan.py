@@ -31,6 +31,7 @@ from src.swarm.runtime import open_runtime
 from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 from src.swarm.status import Status
+from src.swarm.transfers import Transfers
 from src.swarm.webhooks.service import WebhookService
 
 
@@ -47,6 +48,7 @@ class Opened(Protocol):
     webhooks: WebhookService
     people: People
     erasing: Erasing
+    downloads: Transfers
 
 
 OpenRuntime = Callable[[], AbstractAsyncContextManager[Opened]]
@@ -100,6 +102,7 @@ class State(TypedDict):
     webhooks: WebhookService
     accounts: Accounts
     erasing: Erasing
+    downloads: Transfers
     keys: ServiceKeys
 
 
@@ -156,6 +159,7 @@ def lifespan(
                     "files": runtime.files,
                     "webhooks": runtime.webhooks,
                     "erasing": runtime.erasing,
+                    "downloads": runtime.downloads,
                     "accounts": Accounts(people, passwords, settings),
                     "keys": keys,
                 }

@@ -21,6 +21,7 @@ from src.state.settings import StateSettings
 from src.state.tiers.postgres import open_engine
 from src.swarm.files import FileService, Swept
 from src.swarm.shapes.commands import Delete
+from src.swarm.transfers import Transfers
 
 ERASE_EXAMPLE = "[bold]Example[/bold]\n\nswarmstate erase c-1 --yes"
 SWEEP_EXAMPLE = "[bold]Example[/bold]\n\nSWARMSTATE_BLOBS_URL=s3://bucket/files swarmstate sweep"
@@ -76,5 +77,6 @@ def sweep() -> None:
 
 async def _sweep(settings: StateSettings, url: str) -> Swept:
     async with open_engine(settings) as engine:
-        files = FileService(Files(engine), open_blobs(url), settings, SystemClock())
+        downloads = Transfers("downloads", settings.downloads)
+        files = FileService(Files(engine), open_blobs(url), settings, SystemClock(), downloads)
         return await files.sweep()

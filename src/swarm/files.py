@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from hashlib import sha256
 
@@ -19,7 +19,7 @@ import structlog
 
 from src.state.background import background
 from src.state.buffers import Buffer
-from src.state.errors import NotFound, Overloaded, Refused, TierUnavailable
+from src.state.errors import NotFound, Refused, TierUnavailable
 from src.state.models import Entry, Event, Term
 from src.state.protocols import Clock
 from src.state.records.blobs import Blobs
@@ -27,6 +27,7 @@ from src.state.records.files import File, Files
 from src.state.settings import StateSettings
 from src.swarm.errors import UploadTooSlow
 from src.swarm.shapes.models import ConversationState
+from src.swarm.transfers import Transfers
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,6 @@ _FOLDER = "files/"
 _PAGE = 500
 _WAITING = 1000
 """Deleted conversations, and cut uploads, that may wait here for their bytes to go."""
-_RETRY_AFTER_S = 5.0
 
 
 class Upload(msgspec.Struct, frozen=True, gc=False):
@@ -60,41 +60,25 @@ class Swept(msgspec.Struct, frozen=True, gc=False):
     """Half-written files in the folder."""
 
 
-class _Turns:
-    """So many transfers of one kind at once; who comes then is sent away."""
-
-    def __init__(self, what: str, at_once: int) -> None:
-        self._what, self._at_once = what, at_once
-        self._under_way = self._refused = 0
-
-    @property
-    def buffer(self) -> Buffer:
-        return Buffer(self._under_way, self._at_once, self._refused)
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        if self._under_way >= self._at_once:
-            self._refused += 1
-            raise Overloaded(f"{self._under_way} {self._what} are under way here", _RETRY_AFTER_S)
-        self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-
-
 class FileService:
     """The files of all conversations, as one server sees them."""
 
-    def __init__(self, table: Files, blobs: Blobs, settings: StateSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        table: Files,
+        blobs: Blobs,
+        settings: StateSettings,
+        clock: Clock,
+        downloads: Transfers,
+    ) -> None:
         self._table = table
         self._blobs = blobs
         self._clock = clock
         self._quota = settings.file_quota_bytes
         self._upload_timeout_s = settings.upload_timeout.total_seconds()
         self._stray_after = settings.stray_after
-        self._uploads = _Turns("uploads", settings.uploads)
-        self._downloads = _Turns("downloads", settings.downloads)
+        self._uploads = Transfers("uploads", settings.uploads)
+        self._downloads = downloads
         # What falls out of these the sweep finds.
         self._gone: deque[str] = deque(maxlen=_WAITING)
         self._left: deque[str] = deque(maxlen=_WAITING)
@@ -103,8 +87,7 @@ class FileService:
     def buffers(self) -> dict[str, Buffer]:
         """Return what is bounded here."""
         return {
-            "uploads": self._uploads.buffer,
-            "downloads": self._downloads.buffer,
+            **self._uploads.buffers(),
             "files_to_remove": Buffer(len(self._gone) + len(self._left), 2 * _WAITING),
         }
 

@@ -13,6 +13,7 @@ from src.swarm.files import FileService
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.service import SwarmService
 from src.swarm.status import Status
+from src.swarm.transfers import Transfers
 from src.swarm.webhooks.service import WebhookService
 
 
@@ -31,3 +32,5 @@ class Runtime:
     webhooks: WebhookService
     people: People
     erasing: Erasing
+    downloads: Transfers
+    """Of files and of whole conversations together."""

@@ -77,6 +77,7 @@ from src.swarm.settings import RuntimeSettings
 from src.swarm.shapes.commands import Command
 from src.swarm.shapes.models import ConversationState
 from src.swarm.status import Status
+from src.swarm.transfers import Transfers
 from src.swarm.webhooks.opening import open_webhooks
 
 log = structlog.get_logger(__name__)
@@ -271,10 +272,10 @@ async def open_runtime(
             state.ack,
         )
         conversations.logged += [feed.logged, host.logged]
-        files = None
+        downloads, files = Transfers("downloads", state.downloads), None
         if state.blobs_url is not None:
             table = Files(engine, way=database)
-            files = FileService(table, open_blobs(state.blobs_url), state, clock)
+            files = FileService(table, open_blobs(state.blobs_url), state, clock, downloads)
             conversations.logged.append(files.logged)
         eraser = PostgresEraser(CONVERSATIONS, DELETED, state)
         erasing = Erasing(conversations, event_log, shared, eraser, files)
@@ -308,7 +309,7 @@ async def open_runtime(
         )
         status.counted += [leader.counts, changes.counts]
         status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]
-        status.bounded += [history.buffers, configs.buffers, seen.buffers]
+        status.bounded += [history.buffers, configs.buffers, seen.buffers, downloads.buffers]
         if files is not None:
             status.bounded.append(files.buffers)
             leader.add(Duty("files-sweep", _SWEEP, files.sweep_as_duty))
@@ -336,7 +337,17 @@ async def open_runtime(
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
         yield Runtime(
-            service, status, tokens, first_answers, rates, changes, files, webhooks, people, erasing
+            service,
+            status,
+            tokens,
+            first_answers,
+            rates,
+            changes,
+            files,
+            webhooks,
+            people,
+            erasing,
+            downloads,
         )
 
 

@@ -47,7 +47,7 @@ async def read_events(
 ) -> Response:
     """Read logged events with a sequence number above `after`.
 
-    A page ends early with the event that passes 1 MiB; `next_cursor` says where to go on.
+    A page ends early with the event that passes 1 MiB; `next_after` says where to go on.
     """
     found = await service.read(conversation_id, at_least=at_least)
     check_read(caller, found.entry.state)

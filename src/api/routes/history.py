@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BeforeValidator
 from starlette.responses import Response, StreamingResponse
 
 from src.api import headers
+from src.api.auth.door import Door
 from src.api.auth.principals import Right
 from src.api.auth.rules import check_read, check_right
 from src.api.bodies import decoded
@@ -20,6 +21,7 @@ from src.api.dependencies import (
     ConversationId,
     JsonBody,
     Service,
+    Settings,
     WriteWish,
     metered,
 )
@@ -29,10 +31,12 @@ from src.api.lifespan import Drain
 from src.api.rate_limits import Metered
 from src.api.schemas.answers import BranchBegun, json_response
 from src.api.schemas.openapi import Responses, answer, body, problems
+from src.api.transfers import download
 from src.state.models import Entry, Where
 from src.swarm.rules.branching import branch_of
 from src.swarm.shapes.bounds import Id, Moment
 from src.swarm.shapes.models import ConversationState
+from src.swarm.transfers import Transfers
 
 router = APIRouter(prefix="/conversations", tags=["history"])
 
@@ -155,23 +159,25 @@ async def export_all(
     conversation_id: ConversationId,
     service: Service,
     caller: Caller,
+    settings: Settings,
     at_least: AtLeast,
     after: Annotated[
         int, Query(ge=0, le=2**53 - 1, description="Go on after this event, without the state")
     ] = 0,
-) -> StreamingResponse:
+) -> Response:
     """Stream the state and every event as JSON Lines; without an `end` line it was cut."""
     entry = await _read(service, caller, conversation_id, at_least)
     drain = cast("Drain", request.app.state.drain)
-    return StreamingResponse(
-        export(service, drain, entry, after=after),
-        media_type=MEDIA_TYPE,
-        headers={
-            "Cache-Control": "no-store",
-            "Content-Disposition": f'attachment; filename="{conversation_id}.jsonl"',
-            "X-Swarm-Version": entry.version.token,
-        },
-    )
+    door = cast("Door", request.app.state.door)
+    downloads = cast("Transfers", request.state.downloads)
+    described = {
+        "Content-Type": MEDIA_TYPE,
+        "Cache-Control": "no-store",
+        "Content-Disposition": f'attachment; filename="{conversation_id}.jsonl"',
+        "X-Swarm-Version": entry.version.token,
+    }
+    lines = export(service, drain, door, caller, downloads, entry, after=after)
+    return await download(lines, 200, described, settings.file_patience.total_seconds())
 
 
 async def _read(

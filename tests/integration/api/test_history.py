@@ -134,7 +134,7 @@ async def test_page_of_events_ends_early_when_it_is_large_enough(server: Running
             answer = await zoe.get(f"{ROOM}/events", params={"after": after, "limit": 1000})
             assert len(answer.content) < 1.2 * 2**20
             pages.append([event["seq"] for event in answer.json()["events"]])
-            after = answer.json().get("next_cursor")
+            after = answer.json()["next_after"]
 
     assert [seq for page in pages for seq in page] == list(range(1, 22))
     assert len(pages) == 2

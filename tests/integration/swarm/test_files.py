@@ -19,6 +19,7 @@ from src.state.records.files import Files
 from src.state.tiers.postgres import open_engine
 from src.swarm.errors import UploadTooSlow
 from src.swarm.files import FileService, Swept, Upload
+from src.swarm.transfers import Transfers
 from tests.support.cluster_settings import settings
 
 OLD = "now() - interval '2 days'"
@@ -37,7 +38,8 @@ def given(id: str, conversation_id: str = "c-1") -> Upload:
 async def service(url: str, blobs: Blobs, **changes: Any) -> AsyncIterator[FileService]:
     given = settings(url, **changes)
     async with open_engine(given) as engine:
-        yield FileService(Files(engine), blobs, given, SystemClock())
+        downloads = Transfers("downloads", given.downloads)
+        yield FileService(Files(engine), blobs, given, SystemClock(), downloads)
 
 
 async def sql(url: str, *statements: str) -> None:
