@@ -23,7 +23,8 @@ from src.state.errors import NotFound, Refused, TierUnavailable
 from src.state.models import Entry, Event, Term
 from src.state.protocols import Clock
 from src.state.records.blobs import Blobs
-from src.state.records.files import File, Files
+from src.state.records.files import File, Files, OverQuota
+from src.state.records.first_answers import KeyReused
 from src.state.settings import StateSettings
 from src.swarm.errors import UploadTooSlow
 from src.swarm.shapes.models import ConversationState
@@ -94,12 +95,13 @@ class FileService:
     # -- uploading -------------------------------------------------------------------------------
 
     async def upload(self, given: Upload, parts: AsyncIterable[bytes]) -> tuple[File, bool]:
-        """Store a file; True beside it when the same actor's `key` had stored it before.
+        """Store a file; True beside it when the same actor's `key` had stored the same before.
 
         Whatever goes wrong, what `parts` raises and a cancel too, leaves nothing behind.
 
         Raises:
             Refused: `too_many_bytes`, `checksum`, or the key's upload is still under way.
+            KeyReused: the key came with another conversation, name, type or other bytes.
             NotFound: the conversation was deleted meanwhile.
             Overloaded: as many uploads as this server takes are under way.
             UploadTooSlow: it took longer than an upload may.
@@ -111,7 +113,7 @@ class FileService:
             if not await self._table.begin(
                 given.id, given.conversation_id, given.name, given.type, given.actor, key
             ):
-                return await self._earlier(key or ""), True
+                return await self._earlier(key or "", given, parts), True
             try:
                 async with asyncio.timeout(self._upload_timeout_s):
                     return await self._store(given, parts, room), False
@@ -122,18 +124,53 @@ class FileService:
                 raise
             except TimeoutError as error:
                 await self._remove(given.id)
-                seconds = f"{self._upload_timeout_s:.0f} s (SWARMSTATE_UPLOAD_TIMEOUT)"
-                raise UploadTooSlow(f"the upload took longer than {seconds}") from error
+                raise self._too_slow() from error
             except Exception:
                 await self._remove(given.id)
                 raise
 
-    async def _earlier(self, key: str) -> File:
-        file = await self._table.uploaded(key)
-        if file is None:
-            detail = "an upload with this Idempotency-Key has begun and not ended; try again later"
-            raise Refused("upload_under_way", detail, field="Idempotency-Key")
-        return file
+    async def _earlier(self, key: str, given: Upload, parts: AsyncIterable[bytes]) -> File:
+        found = await self._table.of_key(key)
+        if found is not None:
+            file, ready = found
+            if (file.conversation_id, file.name, file.type) != (
+                given.conversation_id,
+                given.name,
+                given.type,
+            ):
+                raise KeyReused
+            if ready:
+                await self._check_bytes(file, given, parts)
+                return file
+        detail = "an upload with this Idempotency-Key has begun and not ended; try again later"
+        raise Refused("upload_under_way", detail, field="Idempotency-Key")
+
+    async def _check_bytes(self, file: File, given: Upload, parts: AsyncIterable[bytes]) -> None:
+        """See that the bytes that were announced, or that come, are a file's own.
+
+        Raises:
+            KeyReused: they are others.
+            UploadTooSlow: they took too long to come.
+        """
+        announced = given.sha256
+        if announced is None:
+            size, digest = 0, sha256()
+            try:
+                async with asyncio.timeout(self._upload_timeout_s):
+                    async for part in parts:
+                        size += len(part)
+                        if size > file.bytes:
+                            raise KeyReused
+                        digest.update(part)
+            except TimeoutError as error:
+                raise self._too_slow() from error
+            announced = digest.hexdigest()
+        if announced != file.sha256:
+            raise KeyReused
+
+    def _too_slow(self) -> UploadTooSlow:
+        seconds = f"{self._upload_timeout_s:.0f} s (SWARMSTATE_UPLOAD_TIMEOUT)"
+        return UploadTooSlow(f"the upload took longer than {seconds}")
 
     async def _store(self, given: Upload, parts: AsyncIterable[bytes], room: int) -> File:
         size, digest = 0, sha256()
@@ -143,11 +180,7 @@ class FileService:
             async for part in parts:
                 size += len(part)
                 if size > room:
-                    detail = (
-                        f"the files of conversation {given.conversation_id} would be more than "
-                        f"{self._quota} bytes; delete some"
-                    )
-                    raise Refused("too_many_bytes", detail)
+                    raise OverQuota(given.conversation_id, self._quota)
                 digest.update(part)
                 yield part
             # Before the last part is stored: a blob that is whole is the one that was sent.
@@ -156,7 +189,9 @@ class FileService:
                 raise Refused("checksum", detail, field="Content-Digest")
 
         await self._blobs.put(_FOLDER + given.id, measured())
-        file = await self._table.finish(given.id, size, digest.hexdigest())
+        file = await self._table.finish(
+            given.id, given.conversation_id, size, digest.hexdigest(), self._quota
+        )
         if file is None:
             raise NotFound("conversation", given.conversation_id)
         return file

@@ -13,11 +13,23 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, exists, func, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    delete,
+    exists,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from src.state.configs import answering, fetch
+from src.state.errors import Refused
 from src.state.protocols import Trip, open_way
 from src.state.tiers.tables import conversation_summaries, files
 
@@ -25,6 +37,22 @@ from src.state.tiers.tables import conversation_summaries, files
 _UPLOADING: ColumnElement[str] = literal_column("'uploading'")
 _READY: ColumnElement[str] = literal_column("'ready'")
 _DELETED: ColumnElement[str] = literal_column("'deleted'")
+
+
+_QUOTA_CLASS = 1
+"""PostgreSQL keeps locks of two numbers apart from those of one, such as the outbox's."""
+_QUOTA_LOCK = text(f"SELECT pg_advisory_xact_lock({_QUOTA_CLASS}, hashtext(:id))")
+
+
+class OverQuota(Refused):
+    """The files of a conversation would be more than it may have."""
+
+    def __init__(self, conversation_id: str, quota: int) -> None:
+        super().__init__(
+            "too_many_bytes",
+            f"the files of conversation {conversation_id} would be more than {quota} bytes; "
+            "delete some",
+        )
 
 
 class File(msgspec.Struct, frozen=True, gc=False):
@@ -62,14 +90,28 @@ class Files:
         unless = row.on_conflict_do_nothing(constraint="files_upload_key")
         return bool(await self._change(unless.returning(files.c.id)))
 
-    async def finish(self, id: str, size: int, sha256: str) -> File | None:
-        """Make an upload readable; None when its row was deleted meanwhile."""
-        rows = await self._change(
+    async def finish(
+        self, id: str, conversation_id: str, size: int, sha256: str, quota: int
+    ) -> File | None:
+        """Make an upload readable; None when it, or its conversation, was deleted meanwhile.
+
+        Raises:
+            OverQuota: the files of its conversation would have more bytes than that.
+        """
+        ready = (
             update(files)
             .where(files.c.id == id, files.c.state == _UPLOADING)
+            .where(~_is_deleted(literal(conversation_id)))
             .values(state=_READY, bytes=size, sha256=sha256)
             .returning(files)
         )
+        with answering():
+            async with self._way(), self._engine.begin() as connection:
+                # One at a time: of several that fit alone, only so many may as fit together.
+                await connection.execute(_QUOTA_LOCK, {"id": conversation_id})
+                rows = (await connection.execute(ready)).mappings().all()
+                if (await connection.execute(_used_by(conversation_id))).scalar_one() > quota:
+                    raise OverQuota(conversation_id, quota)
         return _file(rows[0]) if rows else None
 
     async def get(self, id: str) -> File | None:
@@ -77,17 +119,14 @@ class Files:
         rows = await self._fetch(select(files).where(files.c.id == id, files.c.state == _READY))
         return _file(rows[0]) if rows else None
 
-    async def uploaded(self, key: str) -> File | None:
-        """Return the file that an upload with this key made; None while it is under way."""
-        query = select(files).where(files.c.upload_key == key, files.c.state == _READY)
-        rows = await self._fetch(query)
-        return _file(rows[0]) if rows else None
+    async def of_key(self, key: str) -> tuple[File, bool] | None:
+        """Return the upload that began with this key, and whether it is ready."""
+        rows = await self._fetch(select(files).where(files.c.upload_key == key))
+        return (_file(rows[0]), rows[0]["state"] == "ready") if rows else None
 
     async def used(self, conversation_id: str) -> int:
         """Return the bytes of a conversation's files."""
-        total = select(func.coalesce(func.sum(files.c.bytes), 0).label("used"))
-        mine = (files.c.conversation_id == conversation_id) & (files.c.state == _READY)
-        return int((await self._fetch(total.where(mine)))[0]["used"])
+        return int((await self._fetch(_used_by(conversation_id)))[0]["used"])
 
     async def list(self, conversation_id: str, before: str | None, limit: int) -> Sequence[File]:
         """Return files with an id below `before`, newest first."""
@@ -116,10 +155,7 @@ class Files:
         """
         page = select(files.c.id).where(files.c.id > after).order_by(files.c.id).limit(limit)
         ids = [row["id"] for row in await self._fetch(page)]
-        gone = exists().where(
-            conversation_summaries.c.conversation_id == files.c.conversation_id,
-            conversation_summaries.c.status == "deleted",
-        )
+        gone = _is_deleted(files.c.conversation_id)
         stuck = (files.c.state == _UPLOADING) & (files.c.created_at < func.now() - older)
         await self._change(
             update(files)
@@ -152,6 +188,18 @@ class Files:
         with answering():
             async with self._way(), self._engine.begin() as connection:
                 return (await connection.execute(statement)).mappings().all()
+
+
+def _used_by(conversation_id: str) -> Any:
+    total = select(func.coalesce(func.sum(files.c.bytes), 0).label("used"))
+    return total.where(files.c.conversation_id == conversation_id, files.c.state == _READY)
+
+
+def _is_deleted(conversation_id: ColumnElement[str]) -> ColumnElement[bool]:
+    return exists().where(
+        conversation_summaries.c.conversation_id == conversation_id,
+        conversation_summaries.c.status == "deleted",
+    )
 
 
 def _file(row: Any) -> File:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,11 +12,13 @@ from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from src.state.clock import SystemClock
 from src.state.errors import BlobsUnavailable, NotFound, Overloaded
 from src.state.records.blobs import Blobs, open_blobs
-from src.state.records.files import Files
+from src.state.records.files import Files, OverQuota
+from src.state.records.first_answers import KeyReused
 from src.state.tiers.postgres import open_engine
 from src.swarm.errors import UploadTooSlow
 from src.swarm.files import FileService, Swept, Upload
@@ -208,3 +211,85 @@ async def test_so_many_downloads_at_once_and_no_more(database_url: str, blobs: B
             await anext(files.read(file, 0, file.bytes))
         await first.aclose()
         assert [part async for part in files.read(file, 0, file.bytes)] == [FEW_BYTES]
+
+
+def keyed(id: str, **changes: Any) -> Upload:
+    return replace(given(id), **{"name": "plan.txt", "key": "k-1", **changes})
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_upload_that_is_repeated_with_its_key_is_stored_once(
+    database_url: str, blobs: Blobs, announced: bool
+) -> None:
+    digest = hashlib.sha256(FEW_BYTES).hexdigest() if announced else None
+    async with service(database_url, blobs) as files:
+        first = await files.upload(keyed("f-1", sha256=digest), some_bytes())
+        again = await files.upload(keyed("f-2", sha256=digest), some_bytes())
+    assert (first[1], again) == (False, (first[0], True))
+    assert await keys(blobs) == {"f-1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "content"),
+    [
+        ({"conversation_id": "c-2"}, FEW_BYTES),
+        ({"name": "another.txt"}, FEW_BYTES),
+        ({"type": "text/html"}, FEW_BYTES),
+        ({}, b"some bits."),
+        ({}, b"some bytes and more"),
+        ({"sha256": "0" * 64}, FEW_BYTES),
+    ],
+)
+async def test_key_of_an_upload_is_no_key_of_another(
+    database_url: str, blobs: Blobs, changes: dict[str, Any], content: bytes
+) -> None:
+    async def sent() -> AsyncIterator[bytes]:
+        yield content
+
+    async with service(database_url, blobs) as files:
+        await files.upload(keyed("f-1"), some_bytes())
+        with pytest.raises(KeyReused):
+            await files.upload(keyed("f-2", **changes), sent())
+        assert [file.id for file in (await files.list("c-1", None, 10))[0]] == ["f-1"]
+    assert await keys(blobs) == {"f-1"}
+
+
+async def test_uploads_at_once_do_not_pass_the_quota_together(
+    database_url: str, blobs: Blobs
+) -> None:
+    begun, all_begun = 0, asyncio.Event()
+
+    async def together() -> AsyncIterator[bytes]:
+        nonlocal begun
+        begun += 1
+        if begun == 8:
+            all_begun.set()
+        # By now each of them has seen that there is room.
+        await all_begun.wait()
+        yield FEW_BYTES
+
+    async with service(database_url, blobs, file_quota_bytes=35) as files, asyncio.timeout(20):
+        uploads = [files.upload(given(f"f-{n}"), together()) for n in range(8)]
+        done = await asyncio.gather(*uploads, return_exceptions=True)
+        refused = [one for one in done if isinstance(one, BaseException)]
+        kept = {one[0].id for one in done if not isinstance(one, BaseException)}
+        listed = {file.id for file in (await files.list("c-1", None, 10))[0]}
+    assert [(type(one), str(one)[:12]) for one in refused] == [(OverQuota, "the files of")] * 5
+    assert listed == kept
+    assert await keys(blobs) == kept
+
+
+async def test_upload_to_a_conversation_that_was_deleted_meanwhile_leaves_nothing(
+    database_url: str, blobs: Blobs
+) -> None:
+    await sql(
+        database_url,
+        "INSERT INTO conversation_summaries VALUES ('c-1', 1, 'deleted', '', '', '{}', 0, '',"
+        " now(), now())",
+    )
+    async with service(database_url, blobs) as files:
+        with pytest.raises(NotFound):
+            await files.upload(given("f-1"), some_bytes())
+        with pytest.raises(NotFound):
+            await files.get("f-1")
+    assert await keys(blobs) == set()
