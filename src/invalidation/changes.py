@@ -20,12 +20,13 @@ from src.state.errors import DurableTierUnavailable
 from src.state.models import Change, Version
 from src.state.protocols import Pulled
 from src.state.reads.single_flight import SingleFlight
-from src.state.records import revocations
+from src.state.records import erasures, revocations
 from src.state.records.outbox import Page
 
 _RING = 1000
 _PAGE = 200
 _RETRY_S = 0.5
+_FOR_SERVERS = revocations.KINDS | {erasures.ERASED}
 
 
 class Tail(Protocol):
@@ -44,7 +45,7 @@ class Reset(msgspec.Struct, frozen=True, gc=False):
 class Wanted(msgspec.Struct, frozen=True, gc=False):
     """Which changes somebody wants to hear of; an empty set stands for all.
 
-    Who was logged out is for servers alone.
+    Who was logged out, and what was erased, is for servers alone.
     """
 
     kinds: frozenset[str] = frozenset()
@@ -55,7 +56,7 @@ class Wanted(msgspec.Struct, frozen=True, gc=False):
         return (
             (not self.kinds or change.kind in self.kinds)
             and (not self.ids or change.id in self.ids)
-            and change.kind not in revocations.KINDS
+            and change.kind not in _FOR_SERVERS
         )
 
 

@@ -165,6 +165,8 @@ class Aggregates(Generic[S, C]):
         """Return what a lane pins, labelled: L1 may have evicted it, and L2 never had it."""
         if lane is None or lane.entry is None or lane.entry.version < at_least:
             return None
+        if lane.entry.id in self.store.erased:
+            return None
         return Read(lane.entry, Where.OWNER, self.store.unheard_s())
 
     # -- writing ---------------------------------------------------------------------------------

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
+from src.state.background import background
 from src.state.models import Announcement
 from src.state.reads.store import Store
+from src.state.records.erasures import ERASED
 from src.state.records.people import People
 from src.state.tiers.keys import partition_of
 from src.swarm.feed import Feed
+from src.swarm.rules.conversations import CONVERSATIONS
 
 
 class Copies:
@@ -22,7 +26,10 @@ class Copies:
 
     def heard(self, change: Announcement) -> None:
         store = self._stores.get(change.kind)
-        if store is not None:
+        if change.kind == ERASED:
+            self._stores[CONVERSATIONS.name].erase(change.id)
+            self._feed.erased(change.id)
+        elif store is not None:
             store.invalidate(change.id, change.version)
         else:
             self._revocations.heard(change)
@@ -32,3 +39,14 @@ class Copies:
             store.clear(lambda name: partition is None or partition_of(name) == partition)
         self._feed.doubt()
         self._revocations.doubt()
+
+
+@asynccontextmanager
+async def filling(stores: Mapping[str, Store[Any]]) -> AsyncIterator[None]:
+    """Have L2 filled with what these stores load, for the length of the block; then close them."""
+    async with background(*(store.fills.run() for store in stores.values())):
+        try:
+            yield
+        finally:
+            for store in stores.values():
+                await store.aclose()

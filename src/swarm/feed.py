@@ -30,15 +30,15 @@ _RETRY_S = 0.5
 class _Channel:
     """The newest events of one conversation that has followers here."""
 
-    __slots__ = ("bytes", "followers", "newest", "over", "ring", "waiters")
+    __slots__ = ("_over", "bytes", "followers", "newest", "ring", "waiters")
 
     def __init__(self) -> None:
         self.followers = 0
         self.ring: deque[Event] = deque()
         self.bytes = 0
         self.newest = 0
-        self.over = False
-        """Its events may be of a branch of the log that did not survive."""
+        self._over = False
+        """Its events were erased, or may be of a branch of the log that did not survive."""
         self.waiters: set[asyncio.Event] = set()
 
     def keep(self, events: Sequence[Event]) -> None:
@@ -58,6 +58,13 @@ class _Channel:
         if not self.ring or self.ring[0].version.seq > seq + 1:
             return []
         return [event for event in self.ring if event.version.seq > seq]
+
+    def end(self) -> None:
+        self._over = True
+        self.wake()
+
+    def is_over(self) -> bool:
+        return self._over
 
     def wake(self) -> None:
         for waiter in self.waiters:
@@ -113,8 +120,13 @@ class Feed:
         """End every follower: what it has seen may be gone, and other events have its numbers."""
         channels, self._channels = self._channels, {}
         for channel in channels.values():
-            channel.over = True
-            channel.wake()
+            channel.end()
+
+    def erased(self, conversation_id: str) -> None:
+        """End the followers of a conversation: what they have not been told yet is not to be."""
+        channel = self._channels.pop(conversation_id, None)
+        if channel is not None:
+            channel.end()
 
     @asynccontextmanager
     async def follow(
@@ -122,7 +134,7 @@ class Feed:
     ) -> AsyncIterator[AsyncIterator[Event | PendingEvent]]:
         """Give the events with seq > `after`, those of the past first, then as they are logged.
 
-        They end when PostgreSQL goes to another branch of its history.
+        They end when they are erased, and when PostgreSQL goes to another branch of its history.
         """
         channel = self._channels.setdefault(conversation_id, _Channel())
         channel.followers += 1
@@ -140,7 +152,7 @@ class Feed:
         self, conversation_id: str, channel: _Channel, waiter: asyncio.Event, after: int
     ) -> AsyncIterator[Event | PendingEvent]:
         told = 0
-        while not channel.over:
+        while not channel.is_over():
             waiter.clear()
             for pending in self._pending.after(conversation_id, told):
                 yield pending
@@ -157,6 +169,8 @@ class Feed:
                 except DurableTierUnavailable:
                     look_again_s = _RETRY_S
             for event in events:
+                if channel.is_over():
+                    return
                 yield event
                 after = event.version.seq
             if not events:

@@ -39,6 +39,7 @@ from src.state.reads.source import LogSource
 from src.state.reads.store import Store
 from src.state.reads.turnstile import Turnstile
 from src.state.records.blobs import open_blobs
+from src.state.records.erasures import Erasures
 from src.state.records.files import Files
 from src.state.records.first_answers import FirstAnswers
 from src.state.records.outbox import Outbox
@@ -55,7 +56,7 @@ from src.state.tiers.redis import RedisTier, open_redis
 from src.state.tiers.redis_rates import RedisRates
 from src.swarm.configs.seen import SeenConfigs
 from src.swarm.configs.service import KINDS, ConfigService
-from src.swarm.copies import Copies
+from src.swarm.copies import Copies, filling
 from src.swarm.dialogue.approvals import Approvals
 from src.swarm.dialogue.host import Host
 from src.swarm.erasing import Erasing
@@ -278,7 +279,10 @@ async def open_runtime(
             files = FileService(table, open_blobs(state.blobs_url), state, clock, downloads)
             conversations.logged.append(files.logged)
         eraser = PostgresEraser(CONVERSATIONS, DELETED, state)
-        erasing = Erasing(conversations, event_log, shared, eraser, files)
+        erasures = Erasures(engine, announcer, way=database)
+        erasing = Erasing(
+            conversations, event_log, shared, erasures, eraser, files, clock, state.pull_deadline
+        )
         conversations.holdings.owned.append(host.owned)
         conversations.holdings.gone.append(host.gone)
         for kind in ("bot", "team"):
@@ -327,7 +331,7 @@ async def open_runtime(
             )
         )
         await stack.enter_async_context(conversations.running())
-        await stack.enter_async_context(_filling(config_stores))
+        await stack.enter_async_context(filling(config_stores))
         await stack.enter_async_context(listener.running())
         await stack.enter_async_context(farewell(conversations, membership))
         await stack.enter_async_context(outage.running(service.submit_pending))
@@ -349,13 +353,3 @@ async def open_runtime(
             erasing,
             downloads,
         )
-
-
-@asynccontextmanager
-async def _filling(stores: Mapping[str, Store[Any]]) -> AsyncIterator[None]:
-    async with background(*(store.fills.run() for store in stores.values())):
-        try:
-            yield
-        finally:
-            for store in stores.values():
-                await store.aclose()

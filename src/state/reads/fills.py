@@ -42,6 +42,10 @@ class Fills(Generic[S]):
         else:
             self._left_out += 1
 
+    def drop(self, id: str) -> None:
+        """Leave one out: it is not to be in L2."""
+        self._waiting.pop(id, None)
+
     async def run(self) -> None:
         """Fill until cancelled."""
         while True:

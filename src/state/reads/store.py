@@ -15,16 +15,16 @@ from src.state.errors import (
     Behind,
     DurableTierUnavailable,
     Overloaded,
-    SharedTierUnavailable,
-    Undecodable,
 )
 from src.state.guards import ALL_ON, Guards
 from src.state.models import ZERO, Entry, Read, Version, Where
-from src.state.protocols import Clock, SharedTier, Snapshot, Stored
+from src.state.protocols import Clock, SharedTier, Stored
+from src.state.reads.erased import Erased
 from src.state.reads.fills import Fills
 from src.state.reads.missing import Missing
+from src.state.reads.shared_copies import SharedCopies
 from src.state.reads.single_flight import SingleFlight
-from src.state.reads.source import Source, decode_entry
+from src.state.reads.source import Source
 from src.state.reads.turnstile import Turnstile
 from src.state.reads.watermarks import Watermarks
 from src.state.settings import StateSettings
@@ -61,7 +61,8 @@ class Store(Generic[S]):
     ) -> None:
         self.kind = kind
         self._source = source
-        self._shared = shared
+        self._copies = SharedCopies(kind, shared, incarnations, guards)
+        self.snapshot_of = self._copies.snapshot_of
         self._clock = clock
         self._monotonic = clock.monotonic
         self._owned, self._heard = owned, heard
@@ -76,6 +77,7 @@ class Store(Generic[S]):
         self._generation = 0
         self._flights: SingleFlight[Read[S] | None] = SingleFlight()
         self._missing = Missing(clock)
+        self.erased = Erased()
         self.fills = Fills(kind, shared)
         self.listeners: list[Callable[[str, Version], None]] = []
         """Called with (id, version) when this server hears of a version, its own included."""
@@ -135,6 +137,8 @@ class Store(Generic[S]):
         return slot.entry if now - slot.checked < self._tail_interval_s else None
 
     async def _load(self, id: str, *, probe: bool = False) -> Read[S] | None:
+        if id in self.erased:
+            return await self._load_erased(id)
         began, generation = self._monotonic(), self._mark()
         incarnation = self._incarnations.of(id)
         slot = self._lookup(id)
@@ -157,7 +161,7 @@ class Store(Generic[S]):
                 entry = await self._from_source(id, entry or base)
         except (DurableTierUnavailable, Overloaded):
             stale = await self._newest_copy(id, base)
-            if stale is None:
+            if stale is None or id in self.erased:
                 raise
             return stale
         self._l3_loads += 1
@@ -170,6 +174,11 @@ class Store(Generic[S]):
         self._keep(entry, self._heard, generation, began)
         return Read(entry, Where.L3)
 
+    async def _load_erased(self, id: str) -> Read[S] | None:
+        """Only the log knows what is left: any copy may be from before, and is no base either."""
+        entry = await self._from_source(id, None)
+        return None if entry is None else Read(entry, Where.L3)
+
     async def _from_source(self, id: str, base: Entry[S] | None) -> Entry[S] | None:
         async with self._loads.turn():
             return await self._source.load(id, base)
@@ -177,7 +186,8 @@ class Store(Generic[S]):
     async def _newest_copy(self, id: str, seen: Entry[S] | None) -> Read[S] | None:
         """Return what is left without L3, labelled: L1's copy, or L2's if that may be newer."""
         slot = self._lookup(id)
-        if slot is not None and slot.entry.version >= self._watermarks.of(id):
+        known = slot is not None and not slot.behind
+        if slot is not None and known and slot.entry.version >= self._watermarks.of(id):
             return Read(slot.entry, Where.L1, self.unheard_s())
         if seen is None or slot is not None:
             seen, _ = await self._from_shared(id)
@@ -186,26 +196,15 @@ class Store(Generic[S]):
             return Read(slot.entry, Where.L1, self.unheard_s())
         if seen is None:
             return None
-        if slot is None or slot.lease is not self._owned:
+        if id not in self.erased and (slot is None or slot.lease is not self._owned):
             # A base for later, no answer: nobody can say now what there is beyond it.
             size = len(seen.body(self.kind.encode_state))
             self._l1.put(id, Slot(seen, self._heard, size, behind=True))
         return Read(seen, Where.L2, self.unheard_s())
 
     async def _from_shared(self, id: str) -> tuple[Entry[S] | None, bool]:
-        try:
-            copy = await self._shared.get(self.kind.name, id)
-        except SharedTierUnavailable as error:
-            log.debug("l2.unavailable", error=str(error))
-            return None, False
-        if copy is None or copy.snapshot.schema > self.kind.schema:
-            return None, False
-        try:
-            current = copy.current or not self._guards.head
-            return decode_entry(self.kind, copy.snapshot), current
-        except Undecodable as error:
-            log.warning("l2.undecodable", kind=self.kind.name, id=id, error=str(error))
-            return None, False
+        found = await self._copies.get(id)
+        return (None, False) if id in self.erased else found
 
     def _overtaken(self, id: str, entry: Entry[S] | None, generation: tuple[int, int]) -> bool:
         """Whether what was loaded is older than something heard of meanwhile, or may be."""
@@ -231,6 +230,8 @@ class Store(Generic[S]):
         """Put a loaded entry into L1. One that an invalidation overtook is a base, no answer."""
         slot = self._lookup(entry.id)
         if slot is not None and (slot.lease is self._owned or self._is_newer(slot.entry, entry)):
+            return
+        if entry.id in self.erased:
             return
         behind = self._overtaken(entry.id, entry, generation)
         size = len(entry.body(self.kind.encode_state))
@@ -278,6 +279,15 @@ class Store(Generic[S]):
         for listener in self.listeners:
             listener(id, version)
 
+    def erase(self, id: str) -> None:
+        """Forget what was erased, and pass over every copy of it from now on."""
+        self.erased.add(id)
+        self.fills.drop(id)
+        # Loads that are under way may have seen what was there.
+        self._generation += 1
+        self._l1.drop(id)
+        self._missing.discard(id)
+
     def clear(self, concerns: Callable[[str], bool]) -> None:
         """Doubt everything that is not ours and that `concerns` picks: messages were missed."""
         self._generation += 1
@@ -316,13 +326,6 @@ class Store(Generic[S]):
             if not (slot.behind or slot.entry.ahead):
                 self.fills.add(slot.entry, self._incarnations.of(id))
 
-    def snapshot_of(self, entry: Entry[S]) -> Snapshot:
-        """Return the bytes of an entry for L2, stamped with the life of Redis known now."""
-        body = entry.body(self.kind.encode_state)
-        return Snapshot(
-            entry.id, entry.version, self.kind.schema, body, self._incarnations.of(entry.id)
-        )
-
     def counts(self) -> dict[str, float]:
         """Return what the metrics show of this store."""
         return {
@@ -340,6 +343,7 @@ class Store(Generic[S]):
             **self._l1.buffers(kind),
             "watermarks": self._watermarks.buffer(kind),
             "missing": self._missing.buffer(kind),
+            "erased": self.erased.buffer(kind),
             "fills": self.fills.buffer(kind),
         }
 

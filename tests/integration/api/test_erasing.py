@@ -68,7 +68,7 @@ async def rows(url: str) -> dict[str, list[Any]]:
 async def bodies(redis_url: str) -> str:
     """Everything that Redis holds."""
     async with Redis.from_url(redis_url) as redis:
-        held = [await redis.hgetall(key) async for key in redis.scan_iter("ss:*:c:*")]
+        held = [await redis.hgetall(key) async for key in redis.scan_iter("ss:*:conversation:*")]
     return repr(held)
 
 
@@ -85,6 +85,11 @@ async def test_nothing_of_what_was_said_is_left(
 ) -> None:
     one, two = pair
     await talk(one)
+
+    async def held_in_redis() -> bool:
+        return said(await bodies(redis_url))
+
+    await eventually(held_in_redis, what="the owner's flush")
     async with two.as_("carl") as carl:
         assert said((await carl.get(ROOM)).text)
         erased = await carl.delete(ROOM, params=ERASE)

@@ -779,3 +779,74 @@ class Reads(RuleBasedStateMachine):
 
 TestReads = Reads.TestCase
 TestReads.settings = hypothesis_settings(max_examples=80, stateful_step_count=30, deadline=None)
+
+
+# -- erasing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept_in", ["l1", "l2"])
+@virtual_time
+async def test_copy_of_what_was_erased_is_no_answer_without_l3_either(kept_in: str) -> None:
+    async with Lab() as lab:
+        version = lab.logged("n", "secret")
+        if kept_in == "l1":
+            await lab.read("n")
+        else:
+            await lab.shared("n", version, "secret")
+        lab.store.erase("n")
+        lab.log.available = False
+        with pytest.raises(DurableTierUnavailable):
+            await lab.store.get("n")
+        assert lab.store.peek("n") is None
+
+
+@virtual_time
+async def test_what_is_left_of_the_erased_is_read_from_the_log_and_kept_nowhere() -> None:
+    async with Lab() as lab:
+        await lab.shared("n", lab.logged("n", "secret"), "secret")
+        lab.store.erase("n")
+        lab.log.events["events"]["n"].clear()
+        lab.logged("n", "tombstone")
+        assert await lab.where("n") == (Where.L3, ("tombstone",), True)
+        assert (lab.store.peek("n"), lab.store.fills.buffer("").size) == (None, 0)
+
+
+@virtual_time
+async def test_load_that_an_erasure_overtook_is_kept_nowhere() -> None:
+    async with Lab() as lab:
+        lab.logged("n", "secret")
+        lab.server.read_link.hold_answers()
+        reading = asyncio.ensure_future(lab.store.get("n"))
+        await settle()
+        lab.store.erase("n")
+        lab.server.read_link.release()
+        await reading
+        lab.log.available = False
+        with pytest.raises(DurableTierUnavailable):
+            await lab.store.get("n")
+
+
+@virtual_time
+async def test_fill_that_waits_is_not_written_once_it_is_erased() -> None:
+    async with Lab() as lab:
+        lab.logged("n", "secret")
+        await lab.read("n")
+        lab.store.erase("n")
+        fills = asyncio.ensure_future(lab.store.fills.run())
+        await advance(0.1)
+        fills.cancel()
+        assert await lab.server.shared.get("notebook", "n") is None
+
+
+@virtual_time
+async def test_doubted_copy_is_compared_with_l2_when_l3_is_away() -> None:
+    async with Lab() as lab:
+        lab.logged("n", "one")
+        await lab.read("n")
+        await lab.shared("n", lab.logged("n", "two"), "one", "two")
+        lab.store.clear(lambda _: True)
+        lab.log.available = False
+        await advance(INTERVAL)
+        read = await lab.read("n")
+        assert (read.where, read.entry.state.lines) == (Where.L2, ("one", "two"))
+        assert read.stale_s is not None
