@@ -156,6 +156,33 @@ async def test_what_was_deleted_may_be_erased_later_by_who_may_delete(
     assert not said(await rows(database_url))
 
 
+async def test_upload_that_began_before_the_erasure_leaves_nothing(
+    pair: tuple[RunningServer, RunningServer], database_url: str, tmp_path: Path
+) -> None:
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield SECRET_WORD.encode()
+        began.set()
+        await go_on.wait()
+        yield SECRET_WORD.encode()
+
+    one, two = pair
+    async with one.as_("carl") as carl, two.as_("carl") as elsewhere, asyncio.timeout(30):
+        await begin(carl)
+        sending = asyncio.create_task(
+            elsewhere.post("/api/v1/files", params={"conversation_id": "c-1"}, content=slowly())
+        )
+        await began.wait()
+        erased = await carl.delete(ROOM, params=ERASE)
+        go_on.set()
+        sent = await sending
+
+    assert (erased.status_code, sent.status_code) == (204, 404)
+    assert (await rows(database_url))["files"] == []
+    assert stored(tmp_path) == []
+
+
 @contextmanager
 def roles(url: str) -> Iterator[tuple[str, str]]:
     """Make a service's and an eraser's role; give the URLs with them."""

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from src.state.errors import NotFound, SharedTierUnavailable, StateError
-from src.state.models import Durability
+from src.state.models import Durability, Event
 from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 from src.swarm.shapes.commands import Delete
@@ -145,4 +145,5 @@ async def test_follower_is_told_nothing_more_of_what_was_erased(pair: Pair) -> N
         first = await anext(events)
         await pair.erase()
         rest = [event async for event in events]
+    assert isinstance(first, Event)
     assert (first.version.seq, rest) == (1, [])
