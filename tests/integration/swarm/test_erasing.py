@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -140,7 +141,7 @@ async def test_erasure_is_not_acknowledged_before_l2_is_told(
 
 async def test_follower_is_told_nothing_more_of_what_was_erased(pair: Pair) -> None:
     await pair.talk()
-    async with pair.other.service.follow("c", after=0) as events:
+    async with asyncio.timeout(30), pair.other.service.follow("c", after=0) as events:
         # A client that is slow to take the rest.
         first = await anext(events)
         await pair.erase()
