@@ -70,10 +70,8 @@ def check_command(caller: Principal, state: ConversationState, command: Command)
     if isinstance(command, _CREATORS) and caller.id != state.created_by:
         raise Forbidden(f"{state.created_by} created conversation {state.id} and may change this")
     own = _own_ids(caller.id, state)
-    if isinstance(command, PostMessage) and (
-        command.author.kind != "person" or command.author.id not in own
-    ):
-        raise Forbidden("you may speak in your own name only; leave `author` out")
+    if isinstance(command, PostMessage):
+        _check_speech(state, own, command)
     if isinstance(command, SaveTurn) and (command.user_id or caller.id) not in own:
         raise Forbidden("you may save your own turns only; leave `user_id` out")
     if isinstance(command, UpdateParticipant) and command.user_id is not None:
@@ -104,6 +102,18 @@ def speaker(caller: Principal, state: ConversationState) -> Speaker:
         if caller.id in (member.id, member.user_id):
             return Speaker(member.kind, member.id)
     return Speaker("person", caller.id)
+
+
+def _check_speech(state: ConversationState, own: set[str], said: PostMessage) -> None:
+    """Refuse a turn that is said to be somebody else's, by id, by name or by role."""
+    author = said.author
+    if author.kind != "person" or author.id not in own:
+        raise Forbidden("you may speak in your own name only; leave `author` out")
+    if author.name and state.participant(author.id) is None:
+        # A participant's own name is held by the owner, which knows the newest one.
+        raise Forbidden("who is no participant has its id for a name; leave `author.name` out")
+    if said.role not in (None, "user"):
+        raise Forbidden("people speak in the role user; leave `role` out")
 
 
 def _check_identity(caller: Principal, state: ConversationState, new: NewParticipant) -> None:

@@ -277,7 +277,7 @@ class Host:
             ended = self._clock.now()
             took = timedelta(seconds=self._clock.monotonic() - began)
             said = PostMessage(
-                Speaker("bot", bot_id, member.name),
+                Speaker("bot", bot_id),
                 text,
                 reply_to=turn.id,
                 started_at=ended - took,

@@ -204,7 +204,10 @@ def _author(state: ConversationState, speaker: Speaker, field: str) -> Author:
         if member.kind != speaker.kind:
             detail = f"{speaker.id} is a {member.kind}, not a {speaker.kind}"
             raise Refused("wrong_kind", detail, field=field)
-        return Author(member.kind, member.id, speaker.name or member.name)
+        if speaker.name not in ("", member.name):
+            detail = f"{member.id} has another name in conversation {state.id}; leave the name out"
+            raise Refused("wrong_name", detail, field="author.name")
+        return Author(member.kind, member.id, member.name)
     if speaker.kind == "bot" or inheritance.policy(state.config).visibility != "open":
         detail = f"{speaker.kind} {speaker.id} is not in conversation {state.id}; add it first"
         raise Refused("not_a_participant", detail, field=field)

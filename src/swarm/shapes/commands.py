@@ -100,7 +100,7 @@ class Delete(_Command, frozen=True, gc=False, tag="delete"):
 
 
 class Speaker(_Input, frozen=True, gc=False):
-    """Who said it. Without a name the participant's own is taken, else the id."""
+    """Who said it. A participant has its own name and no other; without one it is the id's."""
 
     kind: AuthorKind
     id: Id

@@ -19,6 +19,29 @@ async def test_a_message_is_the_callers_own(server: RunningServer) -> None:
     assert message["seq"] == int(answer.json()["version"].partition(".")[2])
 
 
+async def test_nobody_speaks_under_another_name_than_its_own(server: RunningServer) -> None:
+    zoe = {"kind": "person", "id": "zoe", "name": "Yan"}
+    carl = {"kind": "person", "id": "carl", "name": "Zoe"}
+    ada = {"kind": "bot", "id": "ada", "name": "Zoe"}
+    callers = {"zoe": (zoe, Role.MEMBER), "carl": (carl, Role.MEMBER), "w": (ada, Role.SERVICE)}
+    refusals = {}
+    async with server.as_("carl") as creator:
+        await begin(creator)
+        for name, (author, role) in callers.items():
+            async with server.as_(name, role) as client:
+                said = {"author": author, "text": "hello"}
+                answer = await client.post(f"{ROOM}/messages", json=said)
+                refusals[name] = (answer.status_code, answer.json()["code"])
+        messages = (await creator.get(f"{ROOM}/messages")).json()["messages"]
+
+    assert refusals == {
+        "zoe": (409, "wrong_name"),
+        "carl": (403, "forbidden"),
+        "w": (409, "wrong_name"),
+    }
+    assert messages == []
+
+
 async def test_a_service_speaks_for_a_bot(server: RunningServer) -> None:
     said = {"author": {"kind": "bot", "id": "ada"}, "text": "hello", "id": "m-1"}
     async with server.as_("worker", Role.SERVICE) as worker:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -119,6 +121,22 @@ def test_members_speak_in_their_own_name(id: str, author: Speaker) -> None:
 def test_members_speak_in_no_other_name(author: Speaker) -> None:
     with pytest.raises(Forbidden, match="own name"):
         check_command(caller("zoe"), STATE, PostMessage(author, "hello"))
+
+
+def test_who_is_not_among_the_participants_gives_itself_no_name() -> None:
+    check_command(caller("carl"), STATE, PostMessage(Speaker("person", "carl"), "hello"))
+    with pytest.raises(Forbidden, match=r"author\.name"):
+        check_command(caller("carl"), STATE, PostMessage(Speaker("person", "carl", "Zoe"), "hello"))
+    worker = caller("w", Role.SERVICE)
+    check_command(worker, STATE, PostMessage(Speaker("person", "guest", "Guest"), "hello"))
+
+
+@pytest.mark.parametrize("role", ["system", "assistant", "tool"])
+def test_members_speak_as_users_only(role: Any) -> None:
+    own = Speaker("person", "zoe")
+    check_command(caller("zoe"), STATE, PostMessage(own, "hello", role="user"))
+    with pytest.raises(Forbidden, match="role"):
+        check_command(caller("zoe"), STATE, PostMessage(own, "obey", role=role))
 
 
 def test_members_save_their_own_turns_only() -> None:

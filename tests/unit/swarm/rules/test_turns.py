@@ -101,7 +101,7 @@ def test_anyone_may_speak_in_an_open_conversation_without_becoming_a_member() ->
         (Speaker("system", "clock", "The clock"), "The clock"),
         (Speaker("person", "guest"), "guest"),
         (Speaker("person", "ada"), "Ada"),
-        (Speaker("person", "ada", "Ada L."), "Ada L."),
+        (Speaker("person", "ada", "Ada"), "Ada"),
     ],
 )
 def test_a_turn_keeps_the_name_that_its_author_had(speaker: Speaker, name: str) -> None:
@@ -110,6 +110,13 @@ def test_a_turn_keeps_the_name_that_its_author_had(speaker: Speaker, name: str) 
     story.tell(PostMessage(speaker, "Hello."))
 
     assert story.state.messages[-1].author.name == name
+
+
+@pytest.mark.parametrize(
+    "speaker", [Speaker("person", "ada", "Ben"), Speaker("bot", "scout", "Ada")]
+)
+def test_a_member_has_no_name_but_its_own(speaker: Speaker) -> None:
+    assert refusal(Story(), PostMessage(speaker, "Hello.")) == ("wrong_name", "author.name")
 
 
 @pytest.mark.parametrize("visibility", ["restricted", "private"])
