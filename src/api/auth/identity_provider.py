@@ -21,7 +21,6 @@ from src.api.auth.principals import Principal, Role, principal
 from src.api.auth.tokens import SUBJECT, signed_part, token_id
 from src.api.errors import IdentityProviderAway, Unauthorized
 from src.api.settings import ApiSettings
-from src.state.errors import DurableTierUnavailable
 from src.state.reads.single_flight import SingleFlight
 from src.state.records.users import Users
 
@@ -76,6 +75,7 @@ class IdentityProvider:
         Raises:
             Unauthorized: it is not good, has expired, or we want no more of its subject.
             IdentityProviderAway: the key to check it with cannot be had now.
+            DurableTierUnavailable: whether we want no more of its subject cannot be had now.
         """
         try:
             header = jwt.get_unverified_header(token)
@@ -222,11 +222,8 @@ async def open_provider(
         return
 
     async def is_shut_out(subject: str) -> bool:
-        try:
-            user = await users.get(subject)
-        except DurableTierUnavailable:
-            # Nobody can be disabled now either; who was before is known to be revoked.
-            return False
+        # While PostgreSQL is away nobody knows: as with logins of our own, none begins then.
+        user = await users.get(subject)
         return user is not None and user.status != "active"
 
     async with aiohttp.ClientSession() as http:

@@ -22,6 +22,8 @@ from src.state.records.people import open_people
 from tests.integration.api.begun import begin
 from tests.support.api import RunningServer, running_server
 from tests.support.cluster_settings import eventually
+from tests.support.postgres_proxy import PostgresProxy
+from tests.support.proxies import open_proxy
 
 Pair = tuple[RunningServer, RunningServer]
 
@@ -507,8 +509,8 @@ async def identity_provider() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def vouched_for(subject: str) -> str:
-    now = int(time.time())
+def vouched_for(subject: str, *, iat: float | None = None) -> str:
+    now = int(time.time() if iat is None else iat)
     claims = {"sub": subject, "roles": ["member"], "iss": "https://id.example", "aud": "rooms"}
     times = {"iat": now, "exp": now + 60, "jti": str(time.perf_counter())}
     return jwt.encode({**claims, **times}, SIGNER, algorithm="RS256", headers={"kid": "1"})
@@ -535,6 +537,28 @@ async def test_whom_an_identity_provider_vouches_for_comes_in_until_shut_out_her
             assert await asks(server, two) == 401
             assert await asks(server, vouched_for("eve")) == 401
             assert await asks(server, vouched_for("ada")) == 200
+
+
+async def test_whether_somebody_is_shut_out_is_never_guessed_while_postgresql_is_away(
+    database_url: str, redis_url: str
+) -> None:
+    async with identity_provider() as url, open_proxy(PostgresProxy(database_url)) as postgres:
+        given: dict[str, Any] = {"jwks_url": url, "jwks_audience": "rooms"}
+        given["jwks_issuer"] = "https://id.example"
+        async with running_server(postgres.url, redis_url, **given) as server:
+            async with server.as_("eve") as eve, server.as_("root", Role.ADMIN) as root:
+                assert (await eve.patch(PROFILE, json={})).status_code == 200
+                shut = await root.patch("/api/v1/users/eve", json={"status": "disabled"})
+                assert shut.status_code == 200
+            postgres.cut()
+            async with anybody(server) as eve:
+                headers = {"Authorization": f"Bearer {vouched_for('eve', iat=time.time() + 5)}"}
+                # No member's: 403 would show that eve came in.
+                answer = await eve.get("/api/v1/users", headers=headers)
+            postgres.restore()
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "read_only")
+    assert int(answer.headers["retry-after"]) >= 1
 
 
 async def test_no_token_of_the_old_roles_slips_past_their_change(pair: Pair) -> None:
