@@ -27,7 +27,7 @@ from src.api.auth.forms import (
 from src.api.auth.keys import is_of_key
 from src.api.auth.passwords import Passwords
 from src.api.auth.principals import Principal, Role
-from src.api.auth.tokens import issue_token
+from src.api.auth.tokens import CLOCKS_S, issue_token
 from src.api.bodies import Body, decoded
 from src.api.errors import Forbidden, NotLoggedIn
 from src.api.ids import new_id
@@ -41,8 +41,6 @@ from src.swarm.shapes import free_json
 log = structlog.get_logger(__name__)
 
 _REFRESH_PREFIX = "ssr_"
-_CLOCKS_S = 60
-"""How much the clocks of servers and PostgreSQL may differ when a revoked token is remembered."""
 _FIELDS = ("preferences", "learning_progress")
 _LOGIN_FAILED = "email or password is not right, or this user may not log in"
 _REFRESH_FAILED = "the refresh token is not good (any more); log in again"
@@ -137,7 +135,7 @@ class Accounts:
 
     def _last_expiry(self) -> int:
         """Return when the newest token that is out there now has expired, in seconds since 1970."""
-        return int(time.time() + self._settings.token_lifetime.total_seconds()) + _CLOCKS_S
+        return int(time.time() + self._settings.token_lifetime.total_seconds() + CLOCKS_S)
 
     def _logged_in(self, begun: Begun, refresh_token: str) -> LoggedIn:
         lifetime = self._settings.token_lifetime

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from src.api.auth.principals import Principal, Role, principal
-from src.api.auth.tokens import SUBJECT, signed_part, token_id
+from src.api.auth.tokens import SUBJECT, moments, signed_part, token_id
 from src.api.errors import IdentityProviderAway, Unauthorized
 from src.api.settings import ApiSettings
 from src.state.reads.single_flight import SingleFlight
@@ -94,22 +94,18 @@ class IdentityProvider:
         except jwt.InvalidTokenError as error:
             raise Unauthorized(f"the token is not valid ({error})") from error
         caller = self._principal(claims, token)
-        if self._now() >= caller.expires_at:
-            raise Unauthorized("the token has expired")
         if await self._is_shut_out(caller.id):
             raise Unauthorized("this user may not come in")
         return caller
 
     def _principal(self, claims: dict[str, Any], token: bytes) -> Principal:
-        issued_at, expires_at = claims["iat"], claims["exp"]
-        if not all(isinstance(moment, int | float) for moment in (issued_at, expires_at)):
-            raise Unauthorized("the token's claims are of the wrong type")
+        issued_at, expires_at = moments(claims, self._now())
         return principal(
             subject_of(claims["sub"]),
             roles_of(claims, self._claim, self._mapping),
-            float(expires_at),
+            expires_at,
             session=token_id(signed_part(token)),
-            issued_at=float(issued_at),
+            issued_at=issued_at,
         )
 
     async def _key(self, kid: object) -> jwt.PyJWK:

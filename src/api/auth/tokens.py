@@ -17,6 +17,11 @@ from src.api.ids import new_id
 
 AUDIENCE = "swarmstate"
 ALGORITHM = "HS256"
+CLOCKS_S = 60.0
+"""How much the clocks of servers and PostgreSQL may differ."""
+ELSEWHERE_S = 10.0
+"""How far any other clock that stamps tokens may be ahead."""
+_LATEST = 2**53
 SUBJECT = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 _CLAIMS = ["sub", "roles", "aud", "iat", "exp"]
 
@@ -78,10 +83,28 @@ class Tokens:
             )
         except jwt.InvalidTokenError as error:
             raise Unauthorized(f"the token is not valid ({error})") from error
-        caller = _principal(claims, token)
-        if self._now() >= caller.expires_at:
-            raise Unauthorized("the token has expired")
-        return caller
+        return _principal(claims, token, self._now())
+
+
+def moments(claims: dict[str, Any], now: float, *, of_login: bool = False) -> tuple[float, float]:
+    """Return when a token counts as issued, and when it expires, in seconds since 1970.
+
+    What ends a user's tokens is compared by PostgreSQL's clock, which stamped those `of_login`. Of
+    others the moment is only known to be no earlier than `ELSEWHERE_S` before.
+
+    Raises:
+        Unauthorized: these are no moments, it was issued in the future, or it has expired.
+    """
+    issued_at, expires_at = claims["iat"], claims["exp"]
+    for moment in (issued_at, expires_at):
+        # JSON has true, NaN and numbers beyond every clock's.
+        if type(moment) not in (int, float) or not 0 <= moment < _LATEST:
+            raise Unauthorized("the token's iat or exp is no moment")
+    if issued_at > now + (CLOCKS_S if of_login else ELSEWHERE_S):
+        raise Unauthorized("the token was issued in the future; see to the clocks")
+    if now >= expires_at:
+        raise Unauthorized("the token has expired")
+    return float(issued_at) - (0.0 if of_login else ELSEWHERE_S), float(expires_at)
 
 
 def signed_part(token: bytes) -> bytes:
@@ -94,17 +117,15 @@ def token_id(token: bytes) -> str:
     return f"t-{sha256(token).hexdigest()[:32]}"
 
 
-def _principal(claims: dict[str, Any], token: bytes) -> Principal:
+def _principal(claims: dict[str, Any], token: bytes, now: float) -> Principal:
     subject, roles = claims["sub"], claims["roles"]
-    issued_at, expires_at = claims["iat"], claims["exp"]
     if not isinstance(subject, str) or not SUBJECT.fullmatch(subject):
         raise Unauthorized("the token's subject is not an id")
-    if not isinstance(roles, list) or not all(
-        isinstance(moment, int | float) for moment in (issued_at, expires_at)
-    ):
-        raise Unauthorized("the token's claims are of the wrong type")
+    if not isinstance(roles, list):
+        raise Unauthorized("the token's roles are no list")
+    issued_at, expires_at = moments(claims, now, of_login="sid" in claims)
     session = claims.get("sid") or claims.get("jti")
     if not isinstance(session, str) or not SUBJECT.fullmatch(session):
         session = token_id(signed_part(token))
     known = [Role(role) for role in Role if role in roles]
-    return principal(subject, known, float(expires_at), session=session, issued_at=float(issued_at))
+    return principal(subject, known, expires_at, session=session, issued_at=issued_at)

@@ -11,6 +11,8 @@ from src.state.models import Entry, Version
 from src.swarm.shapes.models import ConversationState, Participant
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+NO_MOMENTS = (float("nan"), float("inf"), -1, True, 10**400, 2**60)
+"""What JSON takes for a number, and no clock shows."""
 
 
 class Revoked:

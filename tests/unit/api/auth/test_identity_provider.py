@@ -20,7 +20,7 @@ from src.api.auth.principals import Role
 from src.api.auth.tokens import Tokens, issue_token
 from src.api.errors import IdentityProviderAway, Unauthorized
 from src.api.settings import ROLES, ApiSettings
-from tests.unit.api.given import Revoked
+from tests.unit.api.given import NO_MOMENTS, Revoked
 
 SECRET = "a secret of tests, at least thirty-two characters"
 ISSUER, AUDIENCE = "https://id.example", "rooms"
@@ -140,6 +140,27 @@ def signed_with_the_public_key() -> bytes:
 async def test_any_other_token_is_not_believed(token: bytes) -> None:
     with pytest.raises(Unauthorized):
         await Published().provider().verify(token)
+
+
+@pytest.mark.parametrize("name", ["iat", "exp"])
+@pytest.mark.parametrize("moment", NO_MOMENTS)
+async def test_what_no_clock_shows_is_no_moment(name: str, moment: float) -> None:
+    claims: dict[str, Any] = {name: moment}
+    with pytest.raises(Unauthorized, match="moment"):
+        await Published().provider().verify(signed(**claims))
+
+
+async def test_no_token_comes_from_the_future() -> None:
+    with pytest.raises(Unauthorized, match="future"):
+        await Published().provider().verify(signed(iat=time.time() + 30))
+
+
+async def test_a_token_from_a_clock_ahead_of_ours_does_not_outlive_a_logout_everywhere() -> None:
+    now = time.time()
+
+    caller = await Published().provider().verify(signed(iat=now + 9))
+
+    assert caller.issued_at < now
 
 
 async def test_the_same_token_with_another_signature_is_the_same_session() -> None:

@@ -14,6 +14,7 @@ from src.api.errors import Unauthorized
 from src.api.lifespan import internal_secret
 from src.swarm.errors import NotAServer
 from src.swarm.internal_tokens import InternalTokens
+from tests.unit.api.given import NO_MOMENTS
 
 SECRET = "a secret of tests, at least thirty-two characters"
 
@@ -89,6 +90,27 @@ def test_a_token_without_an_id_is_named_by_what_it_is(jti: object) -> None:
 def test_anything_else_is_not_believed(token: bytes) -> None:
     with pytest.raises(Unauthorized):
         Tokens(SECRET).verify(token)
+
+
+@pytest.mark.parametrize("name", ["iat", "exp"])
+@pytest.mark.parametrize("moment", NO_MOMENTS)
+def test_what_no_clock_shows_is_no_moment(name: str, moment: float) -> None:
+    with pytest.raises(Unauthorized, match="moment"):
+        Tokens(SECRET).verify(forged(**{name: moment}))
+
+
+@pytest.mark.parametrize(("ahead_s", "session"), [(600, None), (30, None), (90, "s-1")])
+def test_no_token_comes_from_the_future(ahead_s: int, session: str | None) -> None:
+    with pytest.raises(Unauthorized, match="future"):
+        Tokens(SECRET).verify(forged(iat=int(time.time()) + ahead_s, sid=session))
+
+
+def test_a_token_counts_as_no_younger_than_it_may_be() -> None:
+    """Logout everywhere goes by PostgreSQL's clock, which stamps the tokens of logins alone."""
+    now = int(time.time())
+
+    assert Tokens(SECRET).verify(forged(iat=now + 9)).issued_at < now
+    assert Tokens(SECRET).verify(forged(iat=now + 9, sid="s-1")).issued_at == now + 9
 
 
 def test_roles_that_this_release_does_not_know_give_no_right() -> None:
