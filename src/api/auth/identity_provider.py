@@ -27,6 +27,7 @@ from src.state.records.users import Users
 log = structlog.get_logger(__name__)
 
 ALGORITHMS = frozenset(("RS256", "ES256", "EdDSA"))
+_HASHED = "idp-"
 _CLAIMS = ["sub", "iss", "aud", "iat", "exp"]
 _PATIENCE = aiohttp.ClientTimeout(total=5)
 _MAX_BYTES = 262_144
@@ -41,9 +42,10 @@ Fetch = Callable[[], Awaitable[bytes]]
 def is_foreign(token: bytes) -> bool:
     """Say whether a token claims to be signed with an asymmetric key."""
     try:
-        return jwt.get_unverified_header(token).get("alg") in ALGORITHMS
+        alg = jwt.get_unverified_header(token).get("alg")
     except jwt.InvalidTokenError:
         return False
+    return isinstance(alg, str) and alg in ALGORITHMS
 
 
 class IdentityProvider:
@@ -80,7 +82,7 @@ class IdentityProvider:
         try:
             header = jwt.get_unverified_header(token)
             key = await self._key(header.get("kid"))
-            if header.get("alg") not in ALGORITHMS or header["alg"] != key.algorithm_name:
+            if header.get("alg") != key.algorithm_name:
                 raise Unauthorized("the token is signed in a way that its key is not for")
             claims = jwt.decode(
                 token,
@@ -144,7 +146,10 @@ def read_keys(body: bytes) -> dict[str | None, jwt.PyJWK]:
     Raises:
         ValueError: not a JWKS.
     """
-    document = msgspec.json.decode(body)
+    try:
+        document = msgspec.json.decode(body)
+    except RecursionError as error:
+        raise ValueError("not a JWKS: nested too deeply") from error
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
         raise ValueError("not a JWKS")
@@ -157,7 +162,7 @@ def read_keys(body: bytes) -> dict[str | None, jwt.PyJWK]:
         except (jwt.PyJWTError, ValueError, TypeError):
             # A provider may publish keys of kinds that nobody here can use.
             continue
-        if key.algorithm_name in ALGORITHMS:
+        if key.algorithm_name in ALGORITHMS and isinstance(key.key_id, str | None):
             found[key.key_id] = key
     if len(found) == 1:
         found[None] = next(iter(found.values()))
@@ -168,7 +173,10 @@ def subject_of(claim: object) -> str:
     """Return the id of a provider's user; one that is no id here is named by its hash."""
     if not isinstance(claim, str) or not claim:
         raise Unauthorized("the token's subject is not a text")
-    return claim if SUBJECT.fullmatch(claim) else f"idp-{token_id(claim.encode())}"
+    if SUBJECT.fullmatch(claim) and not claim.startswith(_HASHED):
+        return claim
+    # One that looks like the hash of another's is hashed too: else it would be that one.
+    return _HASHED + token_id(claim.encode(errors="surrogatepass"))
 
 
 def names_of_roles(pairs: Iterable[str]) -> dict[str, Role]:

@@ -201,6 +201,8 @@ async def test_a_subject_that_is_no_id_is_named_by_its_hash() -> None:
 
     assert one.id == same.id != other.id
     assert one.id.startswith("idp-")
+    assert (await provider.verify(signed(sub=one.id))).id != one.id
+    assert (await provider.verify(signed(sub="half of a pair \ud800"))).id.startswith("idp-")
 
 
 async def test_keys_are_asked_for_once_and_again_for_new_ones_at_a_bounded_rate() -> None:
@@ -249,10 +251,24 @@ async def test_without_any_key_nobody_can_say_whether_a_token_is_good() -> None:
         await published.provider().verify(signed())
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"keys": {}}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b'{"keys": {}}', b"\xff", b"[" * 200_000, b'{"keys":' + b"[" * 200_000],
+)
 def test_what_is_no_jwks_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # msgspec's errors are some too
         read_keys(body)
+
+
+@pytest.mark.parametrize("kid", [["RS256"], {"a": 1}, 7])
+def test_a_key_of_an_odd_name_takes_no_other_along(kid: object) -> None:
+    odd = {**JWKS["keys"][0], "kid": kid}  # type: ignore[dict-item]  # a key, as they all are
+
+    assert set(read_keys(json.dumps({"keys": [odd, *JWKS["keys"]]}).encode())) == {
+        "RS256",
+        "ES256",
+        "EdDSA",
+    }
 
 
 NAMES = {"rooms-admin": Role.ADMIN, "editor": Role.EDITOR}
@@ -285,6 +301,17 @@ async def test_both_sorts_of_tokens_are_good_at_one_door() -> None:
     assert not is_foreign(ours)
     with pytest.raises(Unauthorized):
         await door.authenticate(b"Bearer " + signed_with_the_public_key())
+
+
+@pytest.mark.parametrize("alg", [["RS256"], {"RS256": 1}, 7, None])
+async def test_a_header_that_names_no_algorithm_is_no_defect_of_ours(alg: object) -> None:
+    header = base64.urlsafe_b64encode(json.dumps({"alg": alg, "kid": "RS256"}).encode())
+    token = header.rstrip(b"=") + b"." + signed().split(b".", 1)[1]
+    door = Door(Tokens(SECRET))
+    door.open(Revoked(), provider=Published().provider())
+
+    with pytest.raises(Unauthorized):
+        await door.authenticate(b"Bearer " + token)
 
 
 async def test_a_door_without_a_provider_takes_none_of_its_tokens() -> None:
