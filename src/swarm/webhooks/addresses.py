@@ -24,7 +24,9 @@ URL = rf"^https?://[A-Za-z0-9._-]+(:({_PORT}))?([/?][!$-;=?-Z_a-z~]*)?(?![\s\S])
 """What a URL of a webhook looks like."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given to anybody; what lies outside leads somewhere local, or nowhere."""
 
 
 class PrivateAddress(OSError):
@@ -77,7 +79,9 @@ def is_public(address: str) -> bool:
         found: _Address = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    return all(one.is_global and not one.is_multicast for one in (found, *_inner(found)))
+    return all(one.is_global and not one.is_multicast for one in (found, *_inner(found))) and (
+        found.version == 4 or found in _UNICAST or found in _NAT64
+    )
 
 
 def _inner(address: _Address) -> tuple[_Address, ...]:

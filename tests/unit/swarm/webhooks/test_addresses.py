@@ -35,6 +35,11 @@ from src.swarm.webhooks.service import WebhookConfig
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
         "2001:0:4136:e378:8000:63bf:80ff:fffe",
+        "fec0::1",
+        "::7f00:1",
+        "::ffff:0:127.0.0.1",
+        "64:ff9b:1::7f00:1",
+        "4000::1",
         "no address",
     ],
 )
