@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import TypeVar
 
 from src.api.auth.door import Door
@@ -65,31 +65,39 @@ async def while_allowed(
     """
     closing = drain.future()
     upcoming: asyncio.Task[T | None] | None = None
-    with door.watching(caller) as revoked:
-        try:
-            while True:
-                left = caller.expires_at - time.time()
-                if left <= 0 or closing.done() or not door.admits(caller):
-                    return
-                # A task, since cancelling the wait for an event would end the events.
-                upcoming = upcoming or asyncio.ensure_future(_next(events))
-                await asyncio.wait(
-                    (upcoming, closing, revoked),
-                    timeout=min(idle_s, left),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if not upcoming.done():
-                    yield None
-                    continue
-                event = upcoming.result()
-                upcoming = None
-                if event is None:
-                    return
-                yield event
-        finally:
-            if upcoming is not None:
-                upcoming.cancel()
-                await asyncio.wait((upcoming,))
+    watching = ExitStack()
+    revoked = watching.enter_context(door.watching(caller))
+    try:
+        while True:
+            left = caller.expires_at - time.time()
+            if left <= 0 or closing.done() or not door.admits(caller):
+                return
+            if revoked.done():
+                # Of an older token of the same user: this one is good, and is watched on.
+                watching.close()
+                revoked = watching.enter_context(door.watching(caller))
+            # A task, since cancelling the wait for an event would end the events.
+            upcoming = upcoming or asyncio.ensure_future(_next(events))
+            await asyncio.wait(
+                (upcoming, closing, revoked),
+                timeout=min(idle_s, left),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if closing.done() or revoked.done():
+                continue
+            if not upcoming.done():
+                yield None
+                continue
+            event = upcoming.result()
+            upcoming = None
+            if event is None:
+                return
+            yield event
+    finally:
+        watching.close()
+        if upcoming is not None:
+            upcoming.cancel()
+            await asyncio.wait((upcoming,))
 
 
 async def _next(events: AsyncIterator[T]) -> T | None:
