@@ -4,7 +4,7 @@ TrustedProxies  the client's own address, when it comes through them
 KnownHosts      400 for other hosts, when there is a list of them
 HotReads        answers what L1 has, ahead of everything
 Around          request id, security headers, access log
-BodyLimit       413
+BodyLimit       413, 408
 CORS            when origins are allowed
 FastAPI         routing, validation, the table of errors
 """
@@ -203,7 +203,10 @@ def _front(
             max_age=600,
         )
     app = BodyLimit(
-        app, settings.max_body_bytes, {"/api/v1" + files.UPLOADS: settings.max_file_bytes}
+        app,
+        settings.max_body_bytes,
+        settings.file_patience.total_seconds(),
+        {"/api/v1" + files.UPLOADS: settings.max_file_bytes},
     )
     app = HotReads(Around(app, traffic), door, traffic, limits)
     if settings.allowed_hosts:

@@ -8,6 +8,7 @@ ApiError
 ├── RateLimited           asked more often than it may
 │   └── TooManyStreams    has more streams open than it may
 ├── CutShort              a body that ended before it was whole
+├── BodyTooSlow           a body that took too long to come
 ├── UnsupportedType       a file of a media type that is not taken here
 ├── RangeNotSatisfiable   a range that begins beyond the end of the file
 ├── NotConfigured         this needs a setting that the server was started without
@@ -79,6 +80,13 @@ class CutShort(ApiError):
 
     def __init__(self) -> None:
         super().__init__("the body ended before it was whole; nothing of it was kept")
+
+
+class BodyTooSlow(ApiError):
+    """A body that is not here in time; of a file, a part of it."""
+
+    def __init__(self, patience_s: float) -> None:
+        super().__init__(f"waited {patience_s:g} s for the body; nothing of it was kept")
 
 
 class UnsupportedType(ApiError):

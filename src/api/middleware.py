@@ -5,11 +5,11 @@ All are plain ASGI: a layer that makes request objects would cost more than most
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.api import headers
+from src.api.errors import BodyTooSlow
 from src.api.problems import describe, respond
 
 log = structlog.get_logger(__name__)
@@ -146,16 +147,22 @@ class KnownHosts:
 
 
 class BodyLimit:
-    """Refuses bodies that are too long: by their announced length, else while they come in.
+    """Refuses bodies that are too long, by their announced length or while they come in, or slow.
 
-    `longer` names the paths whose bodies are streams, and what each may be instead.
+    A body has to be here within `patience_s`. `longer` names the paths whose bodies are streams,
+    and what length each may have instead; of those each part has that time.
     """
 
     def __init__(
-        self, app: ASGIApp, max_bytes: int, longer: Mapping[str, int] = MappingProxyType({})
+        self,
+        app: ASGIApp,
+        max_bytes: int,
+        patience_s: float,
+        longer: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._app = app
         self._max = max_bytes
+        self._patience_s = patience_s
         self._longer = longer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -169,10 +176,23 @@ class BodyLimit:
             await problem(scope, receive, send)
             return
         seen = 0
+        clock = asyncio.get_running_loop().time
+        # Before the first part is asked for, and after the last one, nobody waits for a body.
+        until: float | None = None
+        whole = False
 
         async def limited() -> Message:
-            nonlocal seen
-            message: dict[str, Any] = dict(await receive())
+            nonlocal seen, until, whole
+            if whole:
+                return await receive()
+            if until is None or scope["path"] in self._longer:
+                until = clock() + self._patience_s
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError as error:
+                raise BodyTooSlow(self._patience_s) from error
+            whole = not message.get("more_body", False)
             seen += len(message.get("body", b""))
             if seen > limit:
                 raise _too_long(limit)

@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from src.api.errors import (
     ApiError,
+    BodyTooSlow,
     CutShort,
     Forbidden,
     IdentityProviderAway,
@@ -105,6 +106,7 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     NotConfigured: (503, "not_configured"),
     MayNotErase: (503, "not_configured"),
     CutShort: (400, "cut_short"),
+    BodyTooSlow: (408, "too_slow"),
     UploadTooSlow: (408, "too_slow"),
     UnsupportedType: (415, "unsupported_type"),
     RangeNotSatisfiable: (416, "range_not_satisfiable"),

@@ -70,7 +70,7 @@ class ApiSettings(BaseSettings):
     )
     """Media types of files that are taken, as a JSON list; `audio/*` stands for all of audio."""
     file_patience: Duration = Field(default=timedelta(seconds=30), gt=timedelta(0))
-    """How long a transfer may stand still before it is given up."""
+    """How long a file's transfer may stand still, and any other body may take to come."""
     keep_alive: Duration = Field(default=timedelta(seconds=15), gt=timedelta(0))
     """A stream that has nothing to say sends a comment this often."""
     live_queue: int = Field(default=256, ge=1)

@@ -11,30 +11,21 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from src.api.errors import CutShort
-from src.swarm.errors import UploadTooSlow
 
 
-async def incoming(request: Request, patience_s: float) -> AsyncIterator[bytes]:
-    """Give a request's body as it comes.
+async def incoming(request: Request) -> AsyncIterator[bytes]:
+    """Give a request's body as it comes; `BodyLimit` waits for none of it without end.
 
     Raises:
         CutShort: the client went away.
-        UploadTooSlow: nothing came for so long.
     """
-    parts = request.stream()
-    async with aclosing(parts):
-        while True:
-            try:
-                async with asyncio.timeout(patience_s):
-                    part = await anext(parts, None)
-            except ClientDisconnect as error:
-                raise CutShort from error
-            except TimeoutError as error:
-                raise UploadTooSlow(f"nothing came for {patience_s:.0f} s") from error
-            if part is None:
-                return
-            if part:
-                yield part
+    try:
+        async with aclosing(request.stream()) as parts:
+            async for part in parts:
+                if part:
+                    yield part
+    except ClientDisconnect as error:
+        raise CutShort from error
 
 
 async def download(

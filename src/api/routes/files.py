@@ -116,7 +116,7 @@ async def upload(
         sha256_of(headers),
         idempotency_key,
     )
-    parts = incoming(request, settings.file_patience.total_seconds())
+    parts = incoming(request)
     file, repeated = await files.upload(given, parts)
     place = {"Location": f"/api/v1{UPLOADS}/{file.id}", "ETag": f'"{file.sha256}"'}
     return json_response(answers.file(file, repeated=repeated), 201, place)

@@ -92,9 +92,13 @@ _PUBLIC = (
 
 
 def problems(*statuses: int) -> Responses:
-    """Describe error answers; 401, 403, 422, 429, 500 and 503 are on every route with a token."""
+    """Describe error answers; 401, 403, 422, 429, 500 and 503 are on every route with a token.
+
+    A body that may be too long (413) may be too slow as well (408).
+    """
     content: dict[str, Any] = {"schema": structs.ref(Problem)}
-    wanted = sorted({401, 403, 422, 429, 500, 503, *statuses})
+    slow = {408} if 413 in statuses else set()
+    wanted = sorted({401, 403, 422, 429, 500, 503, *slow, *statuses})
     return {
         status: {
             "description": _REASONS[status],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
@@ -9,8 +10,9 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from src.api.errors import BodyTooSlow
 from src.api.middleware import Around, BodyLimit, KnownHosts, Traffic
 from src.api.problems import describe, respond
 
@@ -72,7 +74,7 @@ async def test_a_defect_is_a_problem_without_details() -> None:
 
 @pytest.mark.parametrize("length", [0, 10])
 async def test_a_body_up_to_the_limit_passes(length: int) -> None:
-    async with client(BodyLimit(echo, 10)) as http:
+    async with client(BodyLimit(echo, 10, 60.0)) as http:
         whole = await http.post("/", content=b"x" * length)
         parts = await http.post("/", content=chunks(b"x" * (length // 2), b"x" * (length // 2)))
 
@@ -81,7 +83,7 @@ async def test_a_body_up_to_the_limit_passes(length: int) -> None:
 
 
 async def test_a_longer_body_is_refused_announced_or_not() -> None:
-    async with client(BodyLimit(echo, 10)) as http:
+    async with client(BodyLimit(echo, 10, 60.0)) as http:
         announced = await http.post("/", content=b"x" * 11)
         chunked = await http.post("/", content=chunks(b"x" * 6, b"x" * 6))
 
@@ -89,6 +91,50 @@ async def test_a_longer_body_is_refused_announced_or_not() -> None:
         assert answer.status_code == 413
         assert answer.json()["code"] == "body_too_large"
         assert "10 bytes" in answer.json()["detail"]
+
+
+class Slow:
+    """A client that sends one part of a body; it goes away after a while if that was all."""
+
+    def __init__(self, *, more_body: bool) -> None:
+        self._more = more_body
+        self._sent = False
+
+    async def __call__(self) -> Message:
+        if not self._sent:
+            self._sent = True
+            return {"type": "http.request", "body": b"x", "more_body": self._more}
+        if self._more:
+            await asyncio.Event().wait()
+        for _ in range(3):
+            # Longer than no time at all.
+            await asyncio.sleep(0)
+        return {"type": "http.disconnect"}
+
+
+async def read_by(app: ASGIApp, receive: Receive, path: str = "/") -> None:
+    async def send(_: Message) -> None:
+        """Nobody looks at the answer."""
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [], "state": {}}
+    async with asyncio.timeout(20):
+        await app(scope, receive, send)
+
+
+@pytest.mark.parametrize("path", ["/", "/files"])
+async def test_a_body_that_does_not_come_is_not_waited_for(path: str) -> None:
+    limit = BodyLimit(echo, 10, 0.0, {"/files": 100})
+
+    with pytest.raises(BodyTooSlow):
+        await read_by(limit, Slow(more_body=True), path)
+
+
+async def test_a_client_that_only_listens_is_waited_for() -> None:
+    async def listens(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    await read_by(BodyLimit(listens, 10, 0.0), Slow(more_body=False))
 
 
 def test_durations_are_counted_in_buckets() -> None:
