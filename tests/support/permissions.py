@@ -131,6 +131,7 @@ RULES: dict[str, Rule] = {
     # files
     "POST /api/v1/files": Rule(OWNERS, b"any bytes", query=_LIVE),
     "GET /api/v1/files/{file_id}": Rule(OWN_READERS),
+    "HEAD /api/v1/files/{file_id}": Rule(OWN_READERS),
     "DELETE /api/v1/files/{file_id}": Rule(OWNERS),
     f"GET {_ROOM}/files": Rule(OWN_READERS),
     # configs
@@ -187,12 +188,26 @@ RULES: dict[str, Rule] = {
 
 
 def routes_of(app: FastAPI) -> Iterator[str]:
-    """Name every route the application has: `GET /status`, `WS /ws/live`."""
+    """Name every route the application has: `GET /status`, `WS /ws/live`.
+
+    What is mounted is another application, with routes that nobody here can see.
+    """
     for route in iter_route_contexts(app.routes):
+        methods = set(route.methods or ())
         if isinstance(route.original_route, WebSocketRoute):
             yield f"WS {route.path}"
-        else:
-            yield from (f"{one} {route.path}" for one in sorted(route.methods or ()))
+        elif not methods:
+            yield f"MOUNT {route.path}"
+        elif "GET" in methods:
+            # HEAD beside it is the same route, without the body.
+            methods.discard("HEAD")
+        yield from (f"{one} {route.path}" for one in sorted(methods))
+
+
+def unruled(app: FastAPI) -> tuple[list[str], list[str]]:
+    """Return the routes without a rule, and the rules without a route."""
+    routes, rules = set(routes_of(app)), set(RULES)
+    return sorted(routes - rules), sorted(rules - routes)
 
 
 Clients = Mapping[Who, httpx.AsyncClient]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
+from starlette.responses import Response
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
 from src.api.app import Api, create_app
 from src.api.settings import ApiSettings
@@ -76,12 +81,52 @@ def test_every_operation_has_a_tag_a_summary_and_an_id_of_its_own(
 
 def test_every_route_has_a_rule_that_says_who_may_use_it(app: Api) -> None:
     """The authorisation matrix tries them; here it is only seen that none is missing."""
-    routes = {route for route in permissions.routes_of(app) if not route.startswith("HEAD ")}
-    rules, table = set(permissions.RULES), permissions.__file__
+    missing, stale = permissions.unruled(app)
 
-    missing, stale = sorted(routes - rules), sorted(rules - routes)
+    table = permissions.__file__
     assert not missing, f"say in RULES of {table} who may use {missing}"
     assert not stale, f"take {stale} out of RULES of {table}: there is no such route"
+
+
+async def nothing() -> None:
+    """Answer nothing."""
+
+
+async def say_nothing(websocket: WebSocket) -> None:
+    """Say nothing."""
+
+
+ADDED: dict[str, Callable[[Api], object]] = {
+    "GET /new": lambda app: app.add_api_route("/new", nothing),
+    "DELETE /status": lambda app: app.add_api_route("/status", nothing, methods=["DELETE"]),
+    "HEAD /status": lambda app: app.add_api_route("/status", nothing, methods=["HEAD"]),
+    "WS /new": lambda app: app.add_api_websocket_route("/new", say_nothing),
+    "WS /plain": lambda app: app.router.routes.append(WebSocketRoute("/plain", say_nothing)),
+    "GET /plain": lambda app: app.add_route("/plain", lambda _: Response()),
+    "MOUNT /inner": lambda app: app.mount("/inner", FastAPI()),
+    "GET /api/v1/new": lambda app: app.include_router(added_router()),
+}
+
+
+def added_router() -> APIRouter:
+    router = APIRouter(prefix="/api/v1")
+    router.add_api_route("/new", nothing)
+    return router
+
+
+@pytest.mark.parametrize("route", ADDED)
+def test_a_new_route_of_any_sort_needs_a_rule(route: str) -> None:
+    app = create_app(ApiSettings(jwt_secret=SECRET))
+
+    ADDED[route](app)
+
+    assert permissions.unruled(app) == ([route], [])
+
+
+def test_a_rule_without_its_route_is_noticed(monkeypatch: pytest.MonkeyPatch, app: Api) -> None:
+    monkeypatch.setitem(permissions.RULES, "GET /gone", permissions.Rule(permissions.ANYBODY))
+
+    assert permissions.unruled(app) == ([], ["GET /gone"])
 
 
 def test_the_internal_route_is_in_no_contract(contract: dict[str, Any]) -> None:
