@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from redis import Redis
 
 from tests.support.api import bearer
 from tests.support.cluster_processes import QUICK, Cluster, open_cluster
+from tests.support.cluster_settings import eventually
 from tests.support.nginx import in_front_of, needs_nginx
 
 pytestmark = needs_nginx
@@ -24,6 +26,9 @@ ADA = {"id": "ada", "kind": "bot", "name": "Ada"}
 ZOE = {"id": "zoe", "kind": "person", "name": "Zoe"}
 SETTINGS = {**QUICK, "SWARMSTATE_API_TRUSTED_PROXIES": '["127.0.0.1"]'}
 TURNS = 20
+LOGOUTS = 7
+PROFILE = "/api/v1/profile"
+PERSON = {"email": "zoe@example.org", "password": "correct horse battery"}
 
 
 class Door:
@@ -176,6 +181,44 @@ async def test_a_rate_counts_what_either_server_answered(
     # The address counts what the user's rate refused, too.
     assert statuses == [200] * 10 + [429] * 2 + [200] * 3 + [429] * 9
     assert len(answered) == 2
+
+
+async def test_who_logs_out_through_either_server_is_out_on_both_and_stays_out(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    rates = {"SWARMSTATE_API_RATE_LIMITS": "off"}
+    async with opened(database_url, redis_url, tmp_path, **rates) as door:
+        servers = [f"http://127.0.0.1:{server.port}" for server in door.cluster.servers]
+        gone: list[dict[str, str]] = []
+        async with door.client({}) as session:
+            await sent(session, "POST", "/api/v1/auth/register", 201, json=PERSON)
+            for _ in range(LOGOUTS):
+                # Three requests a round: the logouts go to the servers in turn.
+                found, _ = await sent(session, "POST", "/api/v1/auth/login", 200, json=PERSON)
+                shown = {"Authorization": f"Bearer {found['access_token']}"}
+                for server in servers:
+                    await sent(session, "GET", f"{server}{PROFILE}", 200, headers=shown)
+                await sent(session, "GET", PROFILE, 200, headers=shown)
+                await sent(session, "POST", "/api/v1/auth/logout", 204, headers=shown)
+                for server in servers:
+                    await refused_on(session, server, shown)
+                gone.append(shown)
+            with Redis.from_url(redis_url) as redis:
+                redis.flushdb()
+            for shown in gone:
+                for _ in servers:
+                    await sent(session, "GET", PROFILE, 401, headers=shown)
+        answered = door.answered_by()
+
+    assert len(answered) == 2
+
+
+async def refused_on(session: aiohttp.ClientSession, server: str, shown: dict[str, str]) -> None:
+    async def refused() -> bool:
+        async with session.get(f"{server}{PROFILE}", headers=shown) as answer:
+            return answer.status == 401
+
+    await eventually(refused, within_s=2, what="the token is refused")
 
 
 async def test_one_server_may_die_and_the_door_stays_open(
