@@ -168,6 +168,7 @@ class _Server(uvicorn.Server):
     """uvicorn without its own signal handling, which would end the process before the drain."""
 
     def __init__(self, app: Api) -> None:
+        settings: ApiSettings = app.state.settings
         super().__init__(
             uvicorn.Config(
                 app,
@@ -179,6 +180,8 @@ class _Server(uvicorn.Server):
                 # The application knows whom to believe (SWARMSTATE_API_TRUSTED_PROXIES).
                 proxy_headers=False,
                 timeout_graceful_shutdown=_LAST_ANSWERS_S,
+                # Unpacked; a session refuses by characters, of four bytes each at the most.
+                ws_max_size=4 * settings.max_body_bytes,
             )
         )
         self._app = app
