@@ -1,6 +1,6 @@
 """Who may see and change a conversation. Pure: a caller, a state, a command, and nothing else.
 
-read                          the creator, a participant (by id or user id), or who reads all
+read                          the creator, whose a participant is, or who reads all
 speak                         the same, in their own name
 shared work, members, status  the same
 config, team, tools, deletion the creator
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from src.api.auth.principals import Principal, Right
 from src.api.errors import Forbidden
+from src.swarm.rules.members import whose
 from src.swarm.shapes.commands import (
     AddParticipant,
     Command,
@@ -99,7 +100,7 @@ def check_delete_file(caller: Principal, state: ConversationState, uploader: str
 def speaker(caller: Principal, state: ConversationState) -> Speaker:
     """Return as whom the caller speaks: its participant, else a person of its own id."""
     for member in state.participants:
-        if caller.id in (member.id, member.user_id):
+        if whose(member) == caller.id:
             return Speaker(member.kind, member.id)
     return Speaker("person", caller.id)
 
@@ -118,10 +119,10 @@ def _check_speech(state: ConversationState, own: set[str], said: PostMessage) ->
 
 def _check_identity(caller: Principal, state: ConversationState, new: NewParticipant) -> None:
     """Refuse to make of oneself, or of anybody else, a member that somebody else is or was."""
-    whose = new.user_id or new.id
-    before = {member.id: member.user_id or member.id for member in state.participants}
+    owner = whose(new)
+    before = {member.id: whose(member) for member in state.participants}
     before.setdefault(state.created_by, state.created_by)
-    if before.get(new.id, whose) != whose or (whose == caller.id and new.id != caller.id):
+    if before.get(new.id, owner) != owner or (owner == caller.id and new.id != caller.id):
         raise Forbidden(f"{new.id} is another one's member; choose another `id` or `user_id`")
 
 
@@ -133,10 +134,11 @@ def _belongs(id: str, state: ConversationState) -> bool:
     if state.created_by == id:
         return True
     for member in state.participants:  # noqa: SIM110  # on the hot path, a generator costs more
-        if member.id == id or member.user_id == id:
+        if whose(member) == id:
             return True
     return False
 
 
 def _own_ids(id: str, state: ConversationState) -> set[str]:
-    return {id, *(member.id for member in state.participants if member.user_id == id)}
+    others = {member.id for member in state.participants if whose(member) != id}
+    return ({id} | {member.id for member in state.participants}) - others

@@ -6,6 +6,7 @@ from typing import Any
 
 from src.state.models import Entry
 from src.state.protocols import Kind, ReadModel
+from src.swarm.rules.members import whose
 from src.swarm.rules.tool_calls import awaited
 from src.swarm.rules.transitions import decide, fold
 from src.swarm.shapes.codec import decode_event, decode_state, describe, encode_event, encode_state
@@ -19,9 +20,7 @@ _LAST_TEXT_CHARS = 200
 
 def _summary(entry: Entry[ConversationState]) -> tuple[Any, ...]:
     state = entry.state
-    members = [
-        name for member in state.participants for name in (member.id, member.user_id) if name
-    ]
+    members = [whose(member) for member in state.participants]
     last = state.messages[-1].text[:_LAST_TEXT_CHARS] if state.messages else ""
     return (
         state.id,

@@ -30,6 +30,14 @@ from src.swarm.shapes.events import (
 from src.swarm.shapes.models import Baton, ConversationState, Participant
 
 
+def whose(member: Participant | NewParticipant) -> str:
+    """Return the subject of the tokens that stand for a member: its user, else itself.
+
+    Never both: somebody's subject may happen to be the id of another one's participant.
+    """
+    return member.user_id or member.id
+
+
 def joined(new: NewParticipant, at: datetime, field: str) -> Participant:
     """Make a member of what a command describes."""
     return Participant(

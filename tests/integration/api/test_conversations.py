@@ -10,6 +10,7 @@ import httpx
 from src.api.auth.principals import Role
 from tests.integration.api.begun import BEGIN, ROOM, begin
 from tests.support.api import RunningServer
+from tests.support.cluster_settings import eventually
 
 
 async def test_a_conversation_is_begun_and_read(server: RunningServer) -> None:
@@ -216,3 +217,19 @@ async def _all_listed(client: httpx.AsyncClient, expected: int) -> list[str]:
             if len(found) >= expected:
                 return found
             await asyncio.sleep(0.1)
+
+
+async def test_a_list_shows_nothing_to_whose_subject_is_the_id_of_anothers_participant(
+    server: RunningServer,
+) -> None:
+    async with server.as_("carl") as carl, server.as_("yan") as yan, server.as_("p-2") as namesake:
+        await begin(carl)
+
+        async def is_listed() -> bool:
+            return bool((await yan.get("/api/v1/conversations")).json()["conversations"])
+
+        # The list lags behind by the write-behind delay.
+        await eventually(is_listed)
+        shown = (await namesake.get("/api/v1/conversations")).json()["conversations"]
+
+    assert shown == []

@@ -33,9 +33,25 @@ STATE = conversation()
 PATCH = PatchConfig(msgspec.Raw(b"{}"))
 
 
-@pytest.mark.parametrize("id", ["carl", "zoe", "yan", "p-2"])
+@pytest.mark.parametrize("id", ["carl", "zoe", "yan", "ada"])
 def test_creator_and_participants_read(id: str) -> None:
     check_read(caller(id), STATE)
+
+
+def test_whose_subject_is_the_id_of_anothers_participant_is_not_that_one() -> None:
+    namesake = caller("p-2")
+
+    assert not may_read(namesake, STATE)
+    for command in (EditBlackboard(), PostMessage(Speaker("person", "p-2"), "hello")):
+        with pytest.raises(Forbidden):
+            check_command(namesake, STATE, command)
+
+
+def test_a_creator_speaks_for_no_participant_that_happens_to_have_its_id() -> None:
+    state = msgspec.structs.replace(STATE, created_by="p-2")
+
+    with pytest.raises(Forbidden, match="own name"):
+        check_command(caller("p-2"), state, PostMessage(speaker(caller("p-2"), state), "hello"))
 
 
 def test_other_members_and_editors_do_not_read() -> None:
