@@ -60,8 +60,9 @@ class Handover:
     async def leave(self) -> None:
         """Give everything to the others while this server still answers and forwards.
 
-        Those with work in progress (running rooms) go to a server by name, which goes on with it;
-        the rest is free for whoever is asked next. Alone, this server stays the owner.
+        Those with work in progress (running rooms) go to a server by name, which goes on with it,
+        or are taken over when this one is gone; the rest is free for whoever is asked next. Alone,
+        this server stays the owner.
         """
         self._membership.leaving = True
         if not self._membership.others():
@@ -70,7 +71,7 @@ class Handover:
         try:
             # While everybody still writes: what is dirty again in the end is little.
             await self._conversations.writebehind.flush_all()
-            while ids := self._holdings.ids():
+            while (ids := self._holdings.ids()) and self._membership.others():
                 await self._pass_on(ids[:_BATCH])
                 if len(self._holdings) == len(ids):
                     # Its beat is late, or a write was faster: nothing could go.
@@ -92,7 +93,8 @@ class Handover:
                 try:
                     await self._forwarder.tell_owner(url, sorted(moved))
                 except StateError as error:
-                    # The rows say it already: it is found out at the next use.
+                    # The rows say it already: it is found out at the next use, or when this server
+                    # is gone.
                     log.warning("handover.unheard", server=heir, error=str(error))
 
     def _next_host(self, id: str) -> str | None:
@@ -108,8 +110,7 @@ class Handover:
         Raises:
             NotOwner: another server owns it; it is named.
             Refused: bots are answering in it here.
-            OwnershipUnknown: it changed hands meanwhile, or `to` is no living server (it is free
-                then).
+            OwnershipUnknown: it changed hands meanwhile, or `to` is no living server.
             DurableTierUnavailable: PostgreSQL did not answer.
         """
         if self._host.hosts(conversation_id):
@@ -118,10 +119,20 @@ class Handover:
         if not self._holdings.owns(conversation_id):
             # The row may still say so; then whoever asks may simply take it.
             await self._holdings.acquire(conversation_id, create=False)
-        if conversation_id not in await self._holdings.give_up([conversation_id], to):
+        moved: frozenset[str] = frozenset()
+        try:
+            moved = await self._holdings.give_up([conversation_id], to)
+        finally:
+            if not moved:
+                self._look_after_own()
+        if not moved:
             why = f"it changed hands in the same moment, or {to} is no living server"
             raise OwnershipUnknown(conversation_id, why)
         self.given += 1
+
+    def _look_after_own(self) -> None:
+        """Hold what the rows say that this server owns, although it was not told so."""
+        self._conversations.takeover.look_after(self._membership.id)
 
     # -- getting ---------------------------------------------------------------------------------
 
@@ -130,10 +141,13 @@ class Handover:
         answers = await asyncio.gather(
             *(self._holdings.acquire(id, create=False) for id in ids), return_exceptions=True
         )
-        for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, StateError):
-                raise answer
-        return sum(not isinstance(answer, BaseException) for answer in answers)
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, StateError):
+                raise failure
+        if failures:
+            self._look_after_own()
+        return len(answers) - len(failures)
 
     async def fetch(self, conversation_id: str) -> None:
         """Become the owner of a conversation whose room is hosted here from now on.
@@ -163,5 +177,7 @@ class Handover:
                 except StateError as error:
                     failure = error
             if loop.time() + _AGAIN_S >= deadline:
+                # What was given at last without an answer is ours.
+                self._look_after_own()
                 raise failure
             await asyncio.sleep(_AGAIN_S)

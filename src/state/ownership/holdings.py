@@ -222,7 +222,7 @@ class Holdings(Generic[S, C]):
                 log.warning("release.unanswered", error=str(error))
 
     async def release_all(self) -> None:
-        """Give up everything that nothing waits for.
+        """Give up everything that nothing waits for, before this server goes.
 
         What is live keeps this server's name: in rows of a server that is gone others look for
         what has to go on, be it the one that starts next.
@@ -230,13 +230,7 @@ class Holdings(Generic[S, C]):
         Raises:
             DurableTierUnavailable: PostgreSQL did not answer; the rows still name this server.
         """
-        await self._release(
-            [
-                lane
-                for lane in self._lanes.values()
-                if lane.entry is None or not self._kind.is_live(lane.entry)
-            ]
-        )
+        await self._release([lane for lane in self._lanes.values() if not self._is_live(lane)])
 
     async def caught_up(self, lanes: Sequence[Lane[S, C]]) -> None:
         """Return when all that these lanes hold now, buffered or queued, was logged or refused."""
@@ -251,7 +245,9 @@ class Holdings(Generic[S, C]):
         """Take nothing new for these, log what waits, flush, and free the rows.
 
         With `to`, the rows go to that server instead, if it lives; the ids of those that did are
-        returned.
+        returned. A live one is never freed, for nobody would know that there is something to do:
+        without `to` it is still held, and one that `to` did not take is not, while its row goes on
+        naming this server (`Takeover.look_after`).
 
         Raises:
             DurableTierUnavailable: PostgreSQL did not answer; what was not closed is still held.
@@ -265,14 +261,19 @@ class Holdings(Generic[S, C]):
         finally:
             for lane in lanes:
                 lane.retiring = False
-        going = {lane.id: lane.epoch for lane in lanes if lane.idle and not lane.closed}
+        live = {lane.id for lane in lanes if self._is_live(lane)}
+        going = {
+            lane.id: lane.epoch
+            for lane in lanes
+            if lane.idle and not lane.closed and (to is not None or lane.id not in live)
+        }
         # Closed first: of the statement's outcome there may be no word.
         for id in going:
             self._close(self._lanes[id])
         moved: frozenset[str] = frozenset()
         if to is not None and going:
             moved = await self._ownership.hand_over(self._membership.id, going, to)
-        free = {id: epoch for id, epoch in going.items() if id not in moved}
+        free = {id: epoch for id, epoch in going.items() if id not in moved | live}
         if free:
             await self._ownership.release(self._membership.id, free)
         return moved
@@ -290,6 +291,9 @@ class Holdings(Generic[S, C]):
             await self._ownership.release(
                 self._membership.id, {lane.id: lane.epoch for lane in idle}
             )
+
+    def _is_live(self, lane: Lane[S, C]) -> bool:
+        return lane.entry is not None and self._kind.is_live(lane.entry)
 
     def _awaits(self, lane: Lane[S, C]) -> bool:
         # Of a row that names nobody no server would know that there is something to do.

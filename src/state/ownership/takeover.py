@@ -59,7 +59,12 @@ class Takeover(Generic[S, C]):
         self._half_taken: dict[str, None] = {}
         self.taken = 0
         """Aggregates taken from dead servers."""
-        membership.on_death.append(self.look_after)
+        membership.on_death.append(self._died)
+
+    def _died(self, server_id: str) -> None:
+        self.look_after(server_id)
+        # It may have given something to this server and been unable to say so.
+        self.look_after(self._membership.id)
 
     def look_after(self, server_id: str) -> None:
         """See to what the log says this server owns and nobody holds."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from src.state.errors import NotFound, OwnershipUnknown, Refused
+from src.state.errors import NotFound, OwnershipUnknown, Refused, StateError
 from src.state.models import Durability
 from src.state.ownership.rendezvous import first
 from src.swarm.shapes.commands import Create, PostMessage, Speaker
@@ -141,6 +141,77 @@ async def test_heir_that_is_not_reached_finds_out_at_the_next_use() -> None:
 
 
 @virtual_time
+async def test_heir_that_is_not_reached_goes_on_at_last_when_the_giver_is_gone() -> None:
+    swarm = Swarm()
+    async with swarm.open("a", "b") as [a, b]:
+        await a.begin(SCOUT)
+        await advance(1)
+        b.reachable = False
+        await a.service.handover.leave()
+        assert b.state.notebooks.holdings.ids() == []
+        await a.state.membership.leave()
+        await advance(3)
+        assert b.state.notebooks.holdings.ids() == ["c"]
+
+
+@virtual_time
+async def test_heir_that_cannot_load_what_it_was_given_tries_again_by_itself() -> None:
+    swarm = Swarm()
+    async with swarm.open("a", "b") as [a, b]:
+        await a.begin(SCOUT)
+        await advance(1)
+        b.state.owner_link.lost_answers = 1
+        await a.service.handover.leave()
+        assert b.state.notebooks.holdings.ids() == []
+        await advance(3)
+        assert b.state.notebooks.holdings.ids() == ["c"]
+
+
+@virtual_time
+async def test_heir_that_has_just_died_takes_no_live_conversation_with_it() -> None:
+    """The server that leaves has not heard of the death: the row says it first."""
+    swarm = Swarm()
+    async with swarm.open("a", "b", "c") as servers:
+        a = servers[0]
+        await a.begin(SCOUT)
+        await advance(1)
+        heir_id = first("c", a.state.membership.others())
+        assert heir_id is not None
+        [heir] = [server for server in servers if server.state.id == heir_id]
+        [survivor] = [server for server in servers[1:] if server is not heir]
+        heir.freeze()
+        swarm.cluster.database.servers[heir_id].dead = True
+        await a.service.handover.leave()
+        assert owners(swarm) == {a.state.id}
+        await a.state.membership.leave()
+        await advance(5)
+        assert survivor.state.notebooks.holdings.ids() == ["c"]
+        heir.thaw()
+        await advance(3)
+
+
+@virtual_time
+async def test_what_was_given_to_a_server_that_dies_then_goes_to_a_survivor() -> None:
+    swarm = Swarm()
+    async with swarm.open("a", "b", "c") as servers:
+        a = servers[0]
+        await a.begin(SCOUT)
+        await advance(1)
+        heir_id = first("c", a.state.membership.others())
+        assert heir_id is not None
+        [heir] = [server for server in servers if server.state.id == heir_id]
+        [survivor] = [server for server in servers[1:] if server is not heir]
+        heir.freeze()
+        await a.service.handover.leave()
+        assert owners(swarm) == {heir_id}
+        await a.state.membership.leave()
+        await advance(10)
+        assert survivor.state.notebooks.holdings.ids() == ["c"]
+        heir.thaw()
+        await advance(3)
+
+
+@virtual_time
 async def test_server_that_is_alone_keeps_everything_and_serves_on() -> None:
     swarm = Swarm()
     async with swarm.open("a") as [a]:
@@ -217,15 +288,31 @@ async def test_owner_that_cannot_be_asked_stays_the_owner() -> None:
 
 
 @virtual_time
-async def test_what_is_asked_for_a_server_that_does_not_live_is_free() -> None:
+async def test_what_is_asked_for_a_server_that_does_not_live_stays_with_its_owner() -> None:
     swarm = Swarm()
     async with swarm.open("a", "b") as [a, _]:
         await a.begin(SCOUT)
         with pytest.raises(OwnershipUnknown, match="no living server"):
             await a.service.handover.give("c", "srv-nobody")
-        assert owners(swarm) == {None}
+        await advance(1)
+        # Nobody has asked for it meanwhile: its bots and its approvals need an owner all the same.
+        assert a.state.notebooks.holdings.ids() == ["c"]
         await a.say("hello")
         assert owners(swarm) == {a.state.id}
+
+
+@virtual_time
+async def test_what_was_given_without_an_answer_is_held_by_the_server_that_the_row_names() -> None:
+    swarm = Swarm(patience_s=0)
+    async with swarm.open("a", "b") as [a, b]:
+        await a.begin(SCOUT)
+        await advance(1)
+        a.state.owner_link.lost_answers = 1
+        with pytest.raises(StateError):
+            await b.service.handover.fetch("c")
+        assert owners(swarm) == {b.state.id}
+        await advance(1)
+        assert b.state.notebooks.holdings.ids() == ["c"]
 
 
 @virtual_time

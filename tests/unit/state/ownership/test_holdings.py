@@ -13,7 +13,7 @@ from src.state.errors import (
 from src.state.models import Durability, Entry
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster
-from tests.support.kinds import NOTEBOOKS, Notebook, claim
+from tests.support.kinds import GOES_ON, NOTEBOOKS, Notebook, claim
 
 
 @virtual_time
@@ -177,6 +177,43 @@ async def test_what_is_given_to_a_dead_server_is_free() -> None:
         assert await a.notebooks.holdings.give_up(["n"], "gone") == frozenset()
         assert cluster.database.heads["conversations"]["n"].owner_id is None
         assert (await b.write("n", "two")).version.seq == 2
+
+
+@virtual_time
+async def test_live_one_that_nobody_takes_stays_in_the_row_for_who_looks_after_the_dead() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", GOES_ON)
+        assert await a.notebooks.holdings.give_up(["n"], "gone") == frozenset()
+        assert cluster.database.heads["conversations"]["n"].owner_id == a.id
+        await a.membership.leave()
+        await advance(3)
+        assert b.notebooks.holdings.ids() == ["n"]
+
+
+@virtual_time
+async def test_what_becomes_live_while_it_is_given_up_is_kept_until_somebody_takes_it() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", "one")
+        writing = asyncio.ensure_future(a.write("n", GOES_ON))
+        await asyncio.sleep(0)
+        await a.notebooks.holdings.give_up(["n"])
+        assert (await writing).version.seq == 2
+        assert a.notebooks.holdings.ids() == ["n"]
+        assert await a.notebooks.holdings.give_up(["n"], b.id) == {"n"}
+
+
+@virtual_time
+async def test_live_one_of_a_drained_server_is_taken_when_that_server_is_gone() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("live", GOES_ON)
+        await a.write("quiet", "one")
+        await a.notebooks.drain()
+        await a.membership.leave()
+        await advance(3)
+        assert b.notebooks.holdings.ids() == ["live"]
 
 
 @virtual_time
