@@ -22,6 +22,7 @@ from src.state.errors import MayNotErase, Refused, TierUnavailable
 from src.state.records.blobs import BadBlobsUrl
 from src.state.records.users import UserExists
 from src.state.settings import StateSettings
+from src.state.tiers.migrations import HeldUp
 from src.state.tiers.urls import masked
 from src.swarm.settings import SwarmSettings
 
@@ -32,6 +33,7 @@ _OWN = (
     CannotListen,
     ClusterError,
     EmbeddedError,
+    HeldUp,
     LaxSettings,
     MayNotErase,
     Refused,

@@ -14,10 +14,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from src.embedded import Servers
-from src.state.tiers.migrations import migrate
+from src.state.tiers import migrations
+from src.state.tiers.migrations import HeldUp, migrate
 from src.state.tiers.tables import EVENT_PARTITIONS, metadata
 from src.state.tiers.urls import SQLALCHEMY
 from tests.support.embedding import query
@@ -121,6 +123,96 @@ def test_downgrade_to_the_beginning_leaves_nothing(empty: str) -> None:
     assert tables(empty) <= {"alembic_version"}
     in_thread(asyncio.to_thread(migrate, empty))
     assert differences(empty) == []
+
+
+def revision(url: str) -> object:
+    return query(url, "SELECT version_num FROM alembic_version")
+
+
+def test_migration_that_must_wait_for_a_table_gives_up_and_can_be_repeated(empty: str) -> None:
+    """What came before it stays, and whoever holds the table is left alone."""
+    in_thread(asyncio.to_thread(command.upgrade, config(empty), "0001"))
+    query(empty, "INSERT INTO servers (id, url) VALUES ('a', 'http://a')", "SELECT 1")
+
+    async def held_up() -> None:
+        reader = await asyncpg.connect(empty)
+        try:
+            async with reader.transaction():
+                await reader.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                await reader.execute("LOCK TABLE configs IN ACCESS SHARE MODE")
+                with pytest.raises(HeldUp, match="ALTER TABLE configs ADD COLUMN grouping"):
+                    await asyncio.to_thread(migrate, empty)
+                assert await reader.fetchval("SELECT count(*) FROM configs") == 0
+        finally:
+            await reader.close()
+
+    in_thread(held_up())
+    assert revision(empty) == "0003"
+    assert "files" in tables(empty)
+    in_thread(asyncio.to_thread(migrate, empty))
+    assert differences(empty) == []
+    assert query(empty, "SELECT count(*) FROM servers") == 1
+
+
+def test_migration_that_is_killed_in_the_middle_can_be_repeated(empty: str) -> None:
+    in_thread(asyncio.to_thread(command.upgrade, config(empty), "0004"))
+    query(
+        empty,
+        "CREATE FUNCTION die() RETURNS event_trigger LANGUAGE plpgsql AS "
+        "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); END'",
+        # In the middle of 0006: its first table is made, its second is not.
+        "CREATE EVENT TRIGGER die ON ddl_command_end WHEN TAG IN ('CREATE TABLE') "
+        "EXECUTE FUNCTION die()",
+        "SELECT 1",
+    )
+    with pytest.raises(DBAPIError):
+        in_thread(asyncio.to_thread(migrate, empty))
+    assert revision(empty) == "0005"
+    assert "webhooks" not in tables(empty)
+    query(empty, "DROP EVENT TRIGGER die", "DROP FUNCTION die()", "SELECT 1")
+    in_thread(asyncio.to_thread(migrate, empty))
+    assert differences(empty) == []
+
+
+def test_who_migrates_waits_for_who_does_so_already_and_not_for_ever(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "PATIENCE_S", 0.0)
+
+    async def beside() -> None:
+        other = await asyncpg.connect(empty)
+        try:
+            await other.execute("SELECT pg_advisory_lock($1)", migrations.MIGRATION_LOCK)
+            with pytest.raises(HeldUp, match="another process"):
+                await asyncio.to_thread(migrate, empty)
+            await other.execute("SELECT pg_advisory_unlock($1)", migrations.MIGRATION_LOCK)
+            await asyncio.to_thread(migrate, empty)
+        finally:
+            await other.close()
+
+    in_thread(beside())
+    assert differences(empty) == []
+
+
+def test_index_is_built_concurrently_while_others_wait_to_migrate(empty: str) -> None:
+    async def wait() -> None:
+        async with migrations.alone(empty):
+            pass
+
+    async def build() -> None:
+        builder = await asyncpg.connect(empty)
+        try:
+            await builder.execute("CREATE TABLE busy (id text)")
+            async with migrations.alone(empty):
+                waiting = asyncio.ensure_future(wait())
+                await builder.execute("SET lock_timeout = '10s'")
+                await builder.execute("CREATE INDEX CONCURRENTLY busy_id ON busy (id)")
+                assert not waiting.done()
+            await waiting
+        finally:
+            await builder.close()
+
+    in_thread(build())
 
 
 def test_history_of_migrations_is_one_line(empty: str) -> None:
