@@ -60,10 +60,17 @@ class ReadModel(Generic[S]):
     row: Callable[[Entry[S]], tuple[Any, ...]]
     live: tuple[str, Any] | None = None
     """(column, value) of an aggregate that needs an owner even while nobody writes to it."""
+    live_seq: str | None = None
+    """Column for the seq once more, written together with `live`. A release that does not know of
+    `live` leaves both as they are, and then the aggregate counts as live."""
 
     def shows_live(self, row: tuple[Any, ...]) -> bool:
-        """Whether this row is that of such an aggregate."""
-        return self.live is not None and row[self.columns.index(self.live[0])] == self.live[1]
+        """Whether this row is that of such an aggregate, or nobody knows."""
+        if self.live is None:
+            return False
+        if self.live_seq is not None and row[self.columns.index(self.live_seq)] != row[1]:
+            return True
+        return bool(row[self.columns.index(self.live[0])] == self.live[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,13 +45,19 @@ RETURNING head.id
 """
 
 _ORPHANS = """
-SELECT head.id FROM {heads} head LEFT JOIN {snapshots} s ON s.conversation_id = head.id
-WHERE head.owner_id = $1 AND head.id > $2 AND (head.seq > coalesce(s.seq, 0){live})
+SELECT head.id FROM {heads} head
+WHERE head.owner_id = $1 AND head.id > $2 AND ({cannot_wait})
 ORDER BY head.id LIMIT $3
 """
 
+_DIRTY = """
+    head.seq > coalesce((SELECT s.seq FROM {snapshots} s WHERE s.conversation_id = head.id), 0)"""
+
 _LIVE = """
-    OR EXISTS (SELECT FROM {table} m WHERE m.{key} = head.id AND m.{column} = ${place})"""
+    OR EXISTS (SELECT FROM {table} m
+        WHERE m.{key} = head.id AND (m.{column} = ${place}{unknown}))"""
+
+_UNKNOWN = " OR m.{live_seq} IS DISTINCT FROM m.{seq}"
 
 _DECLARE_DEAD = """
 UPDATE servers SET dead_at = now() WHERE id = $1 AND {silent} AND dead_at IS NULL RETURNING id
@@ -60,6 +66,28 @@ UPDATE servers SET dead_at = now() WHERE id = $1 AND {silent} AND dead_at IS NUL
 _CHANGES = """
 SELECT position, kind, id, version, at FROM outbox WHERE position > $1 ORDER BY position LIMIT 1000
 """
+
+
+def cannot_wait(kind: Kind[Any, Any], place: int) -> tuple[str, list[Any]]:
+    """Return the condition under which a row `head` needs an owner though nobody asks for it.
+
+    It has parameters from `place` on; their values come with it.
+    """
+    condition = _DIRTY.format(snapshots=kind.snapshots)
+    values: list[Any] = []
+    for model in kind.read_models:
+        if model.live is None:
+            continue
+        key, seq = model.columns[:2]
+        column, value = model.live
+        unknown = (
+            "" if model.live_seq is None else _UNKNOWN.format(live_seq=model.live_seq, seq=seq)
+        )
+        condition += _LIVE.format(
+            table=model.table, key=key, column=column, place=place + len(values), unknown=unknown
+        )
+        values.append(value)
+    return condition, values
 
 
 class PostgresOwnership:
@@ -74,13 +102,8 @@ class PostgresOwnership:
         self._owner = _OWNER.format(**names)
         self._release = _RELEASE.format(**names)
         self._hand_over = _HAND_OVER.format(**names)
-        signs = [(model, *model.live) for model in kind.read_models if model.live is not None]
-        live = "".join(
-            _LIVE.format(table=model.table, key=model.columns[0], column=column, place=place)
-            for place, (model, column, _) in enumerate(signs, start=4)
-        )
-        self._orphans = _ORPHANS.format(**names, live=live)
-        self._live = [value for _, _, value in signs]
+        condition, self._live = cannot_wait(kind, 4)
+        self._orphans = _ORPHANS.format(cannot_wait=condition, **names)
 
     async def acquire(self, server_id: str, id: str, *, create: bool) -> Held | OwnedBy | None:
         async with self._pool.lend() as connection:
@@ -125,8 +148,6 @@ class PostgresRegistry:
             await connection.execute(
                 "INSERT INTO servers (id, url) VALUES ($1, $2)", server_id, url
             )
-            # A server that is gone counts as dead anyway; without this the table only grows.
-            await connection.execute("DELETE FROM servers WHERE dead_at < now() - interval '1 day'")
 
     async def beat(self, server_id: str) -> bool:
         async with self._beat_line.use() as connection:
@@ -157,7 +178,7 @@ class PostgresRegistry:
 
     async def pull(self, outbox_after: int) -> Pulled:
         async with self._pull_line.use() as connection:
-            # Dead servers stay in view until the sweep: their conversations still point at them.
+            # Dead servers stay in view while conversations point at them (records/departed.py).
             peers = await connection.fetch(
                 "SELECT id, url, beat, announces, dead_at IS NOT NULL AS dead FROM servers"
             )

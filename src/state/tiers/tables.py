@@ -108,6 +108,7 @@ conversation_summaries = Table(
     _time("created_at"),
     _time("updated_at"),
     Column("live", Boolean, nullable=False, server_default=text("false")),
+    Column("live_seq", BigInteger),
     Index("conversation_summaries_members", "members", postgresql_using="gin"),
     Index("conversation_summaries_created", "created_at", "conversation_id"),
 )

@@ -34,6 +34,7 @@ def _summary(entry: Entry[ConversationState]) -> tuple[Any, ...]:
         state.created_at,
         state.updated_at,
         state.status == "running" or _awaits(state),
+        entry.version.seq,
     )
 
 
@@ -71,9 +72,11 @@ CONVERSATIONS: Kind[ConversationState, Command] = Kind(
                 "created_at",
                 "updated_at",
                 "live",
+                "live_seq",
             ),
             row=_summary,
             live=("live", True),
+            live_seq="live_seq",
         ),
     ),
 )
