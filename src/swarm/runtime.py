@@ -39,6 +39,7 @@ from src.state.reads.source import LogSource
 from src.state.reads.store import Store
 from src.state.reads.turnstile import Turnstile
 from src.state.records.blobs import open_blobs
+from src.state.records.departed import Departed
 from src.state.records.erasures import Erasures
 from src.state.records.files import Files
 from src.state.records.first_answers import FirstAnswers
@@ -306,6 +307,8 @@ async def open_runtime(
         leader.add(Duty("first-answers-retention", _RETENTION, first_answers.retention()))
         leader.add(Duty("outbox-retention", _RETENTION, outbox.retention(state.outbox_keep)))
         leader.add(Duty("people-purge", _RETENTION, people.purge))
+        departed = Departed(CONVERSATIONS, pool)
+        leader.add(Duty("servers-retention", _RETENTION, departed.forget_as_duty))
         webhooks = await stack.enter_async_context(
             open_webhooks(
                 WebhookRecords(pool), outbox, leader, settings.swarm, state, clock, status.counted
