@@ -18,7 +18,7 @@ from src.state.models import Durability
 from src.state.records.blobs import open_blobs
 from src.state.records.files import Files
 from src.state.settings import StateSettings
-from src.state.tiers.postgres import open_engine
+from src.state.tiers.engine import open_engine
 from src.swarm.files import FileService, Swept
 from src.swarm.shapes.commands import Delete
 from src.swarm.transfers import Transfers

@@ -18,7 +18,7 @@ from src.api.settings import ApiSettings
 from src.api.strictness import LaxSettings
 from src.demo.errors import ClusterError
 from src.embedded import EmbeddedError
-from src.state.errors import MayNotErase, Refused, TierUnavailable
+from src.state.errors import MayNotErase, Overloaded, Refused, TierUnavailable
 from src.state.records.blobs import BadBlobsUrl
 from src.state.records.users import UserExists
 from src.state.settings import StateSettings
@@ -36,6 +36,7 @@ _OWN = (
     HeldUp,
     LaxSettings,
     MayNotErase,
+    Overloaded,
     Refused,
     TierUnavailable,
     UserExists,

@@ -1,54 +1,29 @@
 """Configs: small records without an owner, written through and announced.
 
-One transaction holds version check, row, history and outbox row, so a config that is committed is
-always announced (I12): the outbox is read by every server, Redis only makes it faster. Reads go
-through L1, L2 and L3 like everything else.
+One transaction holds version check, row, history and outbox row (`records/edits.py`), so a config
+that is committed is always announced (I12). Reads go through L1, L2 and L3 like everything else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
-import structlog
-from sqlalchemy import func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from src.state.errors import (
-    DurableTierUnavailable,
-    NotFound,
-    Refused,
-    StateError,
-    VersionConflict,
-)
-from src.state.guards import ALL_ON, Guards
-from src.state.models import Announcement, Entry, Version
-from src.state.protocols import ChangePublisher, Clock, Trip, open_way
-from src.state.tiers.postgres import NO_ANSWER
+from src.state.errors import NotFound, Refused, StateError, VersionConflict
+from src.state.models import Entry, Version
+from src.state.protocols import Clock, Trip, open_way
+from src.state.records.edits import Edit, Edits
+from src.state.tiers.engine import answering, fetch
 from src.state.tiers.tables import config_history, configs, outbox
-from src.state.tiers.transports import answered
 
 B = TypeVar("B", bound=msgspec.Struct)
 
-log = structlog.get_logger(__name__)
-
-# Held while a config commits: the outbox is then in order of commit, and a reader of its tail
-# cannot step over a row that becomes visible later.
-OUTBOX_LOCK = 7_305_148_213
-
-
 _OUTBOX_END = select(func.coalesce(func.max(outbox.c.position), 0))
-
-
-def answering() -> AbstractContextManager[None]:
-    """Turn every failure of PostgreSQL, SQLAlchemy's own included, into DurableTierUnavailable."""
-    errors = (DBAPIError, PoolTimeout, *NO_ANSWER)
-    return answered(errors, DurableTierUnavailable, "PostgreSQL")
 
 
 class ConfigExists(StateError):
@@ -135,18 +110,16 @@ class Configs(Generic[B]):
         self,
         kind: ConfigKind[B],
         engine: AsyncEngine,
-        publisher: ChangePublisher,
+        edits: Edits,
         clock: Clock,
         *,
         way: Trip = open_way,
-        guards: Guards = ALL_ON,
     ) -> None:
         self._kind = kind
         self._engine = engine
         self._way = way
-        self._publisher = publisher
+        self._edits = edits
         self._clock = clock
-        self._guards = guards
 
     async def write(
         self, id: str, actor: str, change: Callable[[Record[B] | None], tuple[B, bool]]
@@ -157,29 +130,20 @@ class Configs(Generic[B]):
         two writers cannot both build on one version.
 
         Raises:
+            Overloaded: too many edits wait; nothing was written.
             DurableTierUnavailable: PostgreSQL did not answer; the version may be committed.
         """
-        with answering():
-            async with self._way(), self._engine.begin() as connection:
-                record = await self._commit(connection, id, actor, change)
-        try:
-            await self._publisher.publish(
-                [Announcement(self._kind.name, id, Version(0, record.version))]
-            )
-        except StateError as error:
-            # Committed is committed: the outbox tells the other servers within half a second.
-            log.warning("config.announce_failed", kind=self._kind.name, id=id, error=str(error))
-        return record
+        async with self._edits.transaction() as edit:
+            return await self._commit(edit, id, actor, change)
 
     async def _commit(
         self,
-        connection: AsyncConnection,
+        edit: Edit,
         id: str,
         actor: str,
         change: Callable[[Record[B] | None], tuple[B, bool]],
     ) -> Record[B]:
-        kind = self._kind
-        await connection.execute(text(f"SELECT pg_advisory_xact_lock({OUTBOX_LOCK})"))
+        kind, connection = self._kind, edit.connection
         mine = (configs.c.kind == kind.name) & (configs.c.id == id)
         row = (await connection.execute(select(configs).where(mine))).mappings().one_or_none()
         present = None if row is None else _record(kind, row)
@@ -202,8 +166,7 @@ class Configs(Generic[B]):
         await connection.execute(
             insert(config_history).values(kind=kind.name, id=id, actor=actor, at=now, **values)
         )
-        if self._guards.outbox:
-            await connection.execute(insert(outbox).values(kind=kind.name, id=id, version=version))
+        await edit.announce(kind.name, id, version)
         return Record(kind.name, id, version, body, deleted, actor, now)
 
     async def _check_needs(self, connection: AsyncConnection, body: B) -> None:
@@ -284,17 +247,6 @@ def living(kind: str, id: str, record: Record[B] | None) -> Record[B]:
     if record is None or record.deleted:
         raise NotFound(kind, id)
     return record
-
-
-async def fetch(engine: AsyncEngine, query: Any, way: Trip) -> Sequence[Any]:
-    """Run one query and return its rows as mappings.
-
-    Raises:
-        DurableTierUnavailable: PostgreSQL did not answer.
-    """
-    with answering():
-        async with way(), engine.connect() as connection:
-            return (await connection.execute(query)).mappings().all()
 
 
 def _record(kind: ConfigKind[B], row: Any) -> Record[B]:

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import DateTime, column, literal, select, text, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from src.state.configs import fetch
 from src.state.protocols import Trip, open_way
+from src.state.tiers.engine import fetch
 from src.state.tiers.tables import conversation_summaries
 
 _MESSAGES = text("""

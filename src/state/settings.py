@@ -80,7 +80,7 @@ class StateSettings(BaseSettings):
     max_waiting_loads: int = Field(default=2000, ge=0)
     """... and how many more may wait before a read gets 503 `overloaded`."""
     submit_timeout: Duration = timedelta(seconds=5)
-    """How long a caller waits for the log before 503 `outcome_unknown`."""
+    """How long a caller waits for the log before 503 `outcome_unknown`; an edit for its turn."""
 
     connect_timeout: Duration = timedelta(seconds=5)
     """Opening a connection to a store."""

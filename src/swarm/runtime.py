@@ -40,15 +40,17 @@ from src.state.reads.store import Store
 from src.state.reads.turnstile import Turnstile
 from src.state.records.blobs import open_blobs
 from src.state.records.departed import Departed
+from src.state.records.edits import Edits
 from src.state.records.erasures import Erasures
 from src.state.records.files import Files
 from src.state.records.first_answers import FirstAnswers
 from src.state.records.outbox import Outbox
 from src.state.records.people import People
 from src.state.records.webhooks import Webhooks as WebhookRecords
+from src.state.tiers.engine import open_engine
 from src.state.tiers.incarnations import Incarnations
 from src.state.tiers.memory import open_lease
-from src.state.tiers.postgres import Line, open_engine, open_pool
+from src.state.tiers.postgres import Line, open_pool
 from src.state.tiers.postgres_duties import PostgresDuties
 from src.state.tiers.postgres_eraser import PostgresEraser
 from src.state.tiers.postgres_log import PostgresLog
@@ -153,9 +155,10 @@ async def open_runtime(
             for name, kind in KINDS.items()
         }
 
+        edits = Edits(engine, announcer, state, way=database, guards=guards)
         configs = ConfigService(
             {
-                name: Configs(kind, engine, announcer, clock, way=database, guards=guards)
+                name: Configs(kind, engine, edits, clock, way=database)
                 for name, kind in KINDS.items()
             },
             config_stores,
@@ -197,7 +200,7 @@ async def open_runtime(
             feed.branched()
 
         membership.on_branch = branched
-        people = People(engine, announcer, clock, told, state, way=database)
+        people = People(engine, edits, clock, told, state, way=database)
         stack.push_async_callback(people.aclose)
         outage = Outage(
             conversations,
@@ -280,7 +283,7 @@ async def open_runtime(
             files = FileService(table, open_blobs(state.blobs_url), state, clock, downloads)
             conversations.logged.append(files.logged)
         eraser = PostgresEraser(CONVERSATIONS, DELETED, state)
-        erasures = Erasures(engine, announcer, way=database)
+        erasures = Erasures(edits)
         erasing = Erasing(
             conversations, event_log, shared, erasures, eraser, files, clock, state.pull_deadline
         )
@@ -316,7 +319,7 @@ async def open_runtime(
         )
         status.counted += [leader.counts, changes.counts]
         status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]
-        status.bounded += [history.buffers, configs.buffers, seen.buffers, downloads.buffers]
+        status.bounded += [history.buffers, edits.buffers, seen.buffers, downloads.buffers]
         if files is not None:
             status.bounded.append(files.buffers)
             leader.add(Duty("files-sweep", _SWEEP, files.sweep_as_duty))

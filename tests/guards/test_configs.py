@@ -9,7 +9,9 @@ from src.state.configs import Configs
 from src.state.errors import SharedTierUnavailable
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Announcement, Version
-from src.state.tiers.postgres import Line, open_engine
+from src.state.records.edits import Edits
+from src.state.tiers.engine import open_engine
+from src.state.tiers.postgres import Line
 from src.state.tiers.postgres_ownership import PostgresRegistry
 from src.swarm.configs.bots import BotConfig
 from src.swarm.configs.service import KINDS
@@ -37,7 +39,8 @@ async def announced(database_url: str, id: str, guards: Guards) -> list[Violatio
     """Commit a bot; return what is wrong with how the other servers hear of it."""
     given = settings(database_url)
     async with open_engine(given) as engine, aclosing(Line(given)) as line:
-        bots = Configs(KINDS["bot"], engine, Deaf(), SystemClock(), guards=guards)
+        edits = Edits(engine, Deaf(), given, guards=guards)
+        bots = Configs(KINDS["bot"], engine, edits, SystemClock())
         registry = PostgresRegistry(line, line)
         before = await registry.outbox_end()
         await bots.write(id, "somebody", lambda _: (BotConfig(id), False))

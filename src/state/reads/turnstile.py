@@ -11,10 +11,13 @@ from src.state.errors import Overloaded
 
 
 class Turnstile:
-    """Lets `at_once` through; `in_line` more may wait, the rest are sent away."""
+    """Lets `at_once` through; `in_line` more may wait, for `patience_s`, the rest are sent away."""
 
-    def __init__(self, what: str, at_once: int, in_line: int) -> None:
+    def __init__(
+        self, what: str, at_once: int, in_line: int, patience_s: float | None = None
+    ) -> None:
         self._what = what
+        self._patience_s = patience_s
         self._free = asyncio.Semaphore(at_once)
         self._in_line = in_line
         self.waiting = 0
@@ -34,14 +37,19 @@ class Turnstile:
         """Wait for a turn and have it for the length of the block.
 
         Raises:
-            Overloaded: the line is as long as it may be.
+            Overloaded: the line is as long as it may be, or this took too long.
         """
         if self._free.locked() and self.waiting >= self._in_line:
             self.refused += 1
             raise Overloaded(f"{self.waiting} {self._what} wait already")
         self.waiting += 1
         try:
-            await self._free.acquire()
+            async with asyncio.timeout(self._patience_s):
+                await self._free.acquire()
+        except TimeoutError:
+            self.refused += 1
+            detail = f"{self._what} wait for longer than {self._patience_s:.0f} s here"
+            raise Overloaded(detail) from None
         finally:
             self.waiting -= 1
         try:

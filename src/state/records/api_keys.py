@@ -10,10 +10,10 @@ import msgspec
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from src.state.configs import answering, fetch
 from src.state.errors import NotFound
 from src.state.protocols import Trip, open_way
 from src.state.records.revocations import Revocations
+from src.state.tiers.engine import answering, fetch
 from src.state.tiers.tables import api_keys
 
 FOR_EVER = 253_402_300_799

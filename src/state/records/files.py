@@ -28,9 +28,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from src.state.configs import answering, fetch
 from src.state.errors import Refused
 from src.state.protocols import Trip, open_way
+from src.state.tiers.engine import answering, fetch
 from src.state.tiers.tables import conversation_summaries, files
 
 # Written into the statements: a partial index is of use only to a plan that knows the value.

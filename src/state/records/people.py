@@ -10,14 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from src.state.clock import SystemClock
 from src.state.models import Announcement
-from src.state.protocols import ChangePublisher, Clock, Trip, open_way
+from src.state.protocols import Clock, Trip, open_way
 from src.state.records.api_keys import ApiKeys
+from src.state.records.edits import Edits
 from src.state.records.revocations import Revocations
 from src.state.records.sessions import Sessions
 from src.state.records.users import Users
 from src.state.settings import StateSettings
+from src.state.tiers.engine import open_engine
 from src.state.tiers.memory import Lease
-from src.state.tiers.postgres import open_engine
 
 
 class People:
@@ -26,7 +27,7 @@ class People:
     def __init__(
         self,
         engine: AsyncEngine,
-        publisher: ChangePublisher,
+        edits: Edits,
         clock: Clock,
         told: Lease,
         settings: StateSettings,
@@ -34,7 +35,7 @@ class People:
         way: Trip = open_way,
     ) -> None:
         trust_s = settings.pull_deadline.total_seconds()
-        self.revocations = Revocations(engine, publisher, clock, told, trust_s, way=way)
+        self.revocations = Revocations(engine, edits, clock, told, trust_s, way=way)
         self.users = Users(engine, self.revocations, way=way)
         self.sessions = Sessions(engine, self.revocations, way=way)
         self.keys = ApiKeys(engine, self.revocations, way=way)
@@ -61,4 +62,5 @@ async def open_people(database_url: str) -> AsyncIterator[People]:
     unused = SecretStr("redis://unused")
     settings = StateSettings(database_url=SecretStr(database_url), redis_url=unused)
     async with open_engine(settings) as engine:
-        yield People(engine, _OutboxAlone(), SystemClock(), Lease(), settings)
+        edits = Edits(engine, _OutboxAlone(), settings)
+        yield People(engine, edits, SystemClock(), Lease(), settings)

@@ -13,21 +13,19 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-import structlog
-from sqlalchemy import Table, delete, func, insert, literal, select, text
+from sqlalchemy import Table, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from src.state.buffers import Buffer
-from src.state.configs import OUTBOX_LOCK, answering
-from src.state.errors import DurableTierUnavailable, Overloaded, StateError
-from src.state.models import Announcement, Version
-from src.state.protocols import ChangePublisher, Clock, Trip, open_way
+from src.state.errors import DurableTierUnavailable, Overloaded
+from src.state.models import Announcement
+from src.state.protocols import Clock, Trip, open_way
 from src.state.reads.single_flight import SingleFlight
+from src.state.records.edits import Edit, Edits
+from src.state.tiers.engine import answering
 from src.state.tiers.memory import Lease
-from src.state.tiers.tables import outbox, revoked_tokens, users
-
-log = structlog.get_logger(__name__)
+from src.state.tiers.tables import revoked_tokens, users
 
 REVOKED_TOKEN = "revoked_token"  # noqa: S105  # the name of a kind
 REVOKED_USER = "revoked_user"
@@ -40,27 +38,22 @@ _SWEEP = 1_000
 
 
 class Revoking:
-    """A transaction that may revoke; what it revokes is announced after its commit."""
+    """An edit that may revoke."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self.connection = connection
-        self.changes: list[Announcement] = []
+    def __init__(self, edit: Edit) -> None:
+        self._edit = edit
+        self.connection = edit.connection
 
     async def token(self, id: str, until: int) -> None:
         """Revoke what carries this id; `until`, in seconds since 1970, it has expired by itself."""
         row = upsert(revoked_tokens).values(id=id, until=until)
         newer = {"until": func.greatest(revoked_tokens.c.until, row.excluded.until)}
         await self.connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=newer))
-        await self._announce(REVOKED_TOKEN, id, until)
+        await self._edit.announce(REVOKED_TOKEN, id, until)
 
     async def user(self, id: str, not_before: int) -> None:
         """Announce the `not_before` of a user's row: tokens issued up to it are good no more."""
-        await self._announce(REVOKED_USER, id, not_before)
-
-    async def _announce(self, kind: str, id: str, version: int) -> None:
-        values = {"kind": kind, "id": id, "version": version}
-        await self.connection.execute(insert(outbox).values(values))
-        self.changes.append(Announcement(kind, id, Version(0, version)))
+        await self._edit.announce(REVOKED_USER, id, not_before)
 
 
 class Revocations:
@@ -69,7 +62,7 @@ class Revocations:
     def __init__(
         self,
         engine: AsyncEngine,
-        publisher: ChangePublisher,
+        edits: Edits,
         clock: Clock,
         told: Lease,
         trust_s: float,
@@ -77,7 +70,8 @@ class Revocations:
         way: Trip = open_way,
     ) -> None:
         self._engine = engine
-        self._publisher = publisher
+        self._edits = edits
+        edits.committed.append(self.heard)
         self._clock = clock
         self._monotonic = clock.monotonic
         self._told = told
@@ -149,7 +143,7 @@ class Revocations:
     # -- hearing ---------------------------------------------------------------------------------
 
     def heard(self, change: Announcement) -> None:
-        """Take note of what another server revoked; other kinds of changes are none of it."""
+        """Take note of what was revoked, here or elsewhere; other changes are none of it."""
         if change.kind in KINDS:
             self._note(change.kind, change.id, change.version.seq)
 
@@ -174,30 +168,16 @@ class Revocations:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Revoking]:
-        """Give a transaction of L3 that may revoke, and announce it after the commit.
-
-        It holds the outbox from its beginning: take locks on rows inside it only.
+        """Give an edit that may revoke: see `Edits.transaction`.
 
         Raises:
             DurableTierUnavailable: PostgreSQL did not answer; it may be committed.
-            Overloaded: more is revoked than a server can remember.
+            Overloaded: more is revoked than a server can remember, or too many edits wait.
         """
         if max(len(self._tokens), len(self._users)) >= _MAX:
             raise Overloaded("too many tokens are revoked", 60.0)
-        with answering():
-            async with self._way(), self._engine.begin() as connection:
-                await connection.execute(text(f"SELECT pg_advisory_xact_lock({OUTBOX_LOCK})"))
-                revoking = Revoking(connection)
-                yield revoking
-        for change in revoking.changes:
-            self.heard(change)
-        if not revoking.changes:
-            return
-        try:
-            await self._publisher.publish(revoking.changes)
-        except StateError as error:
-            # Committed is committed: the outbox tells the other servers within half a second.
-            log.warning("revocation.announce_failed", error=str(error))
+        async with self._edits.transaction() as edit:
+            yield Revoking(edit)
 
     async def purge(self) -> int:
         """Remove what has expired by itself; return how many rows that were."""

@@ -14,10 +14,10 @@ import msgspec
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from src.state.configs import answering
 from src.state.protocols import Trip, open_way
 from src.state.records.revocations import Revocations, remove
 from src.state.records.users import User, lock_for_token
+from src.state.tiers.engine import answering
 from src.state.tiers.tables import refresh_tokens, users
 
 GRACE = timedelta(seconds=10)

@@ -16,10 +16,10 @@ from sqlalchemy import BigInteger, cast, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from src.state.configs import answering, fetch
 from src.state.errors import NotFound, StateError
 from src.state.protocols import Trip, open_way
 from src.state.records.revocations import Revocations
+from src.state.tiers.engine import answering, fetch
 from src.state.tiers.tables import refresh_tokens, users
 
 Status = Literal["active", "disabled", "deleted"]

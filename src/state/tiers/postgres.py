@@ -8,13 +8,12 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias
 
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from src.state.errors import DuplicateEvent, DurableTierUnavailable, UnfitEvent
 from src.state.protocols import Trip, open_way
 from src.state.settings import StateSettings
 from src.state.tiers.transports import answered
-from src.state.tiers.urls import SQLALCHEMY, masked
+from src.state.tiers.urls import masked
 
 # Only their stubs are generic.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -211,26 +210,3 @@ class Line:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.terminate()
-
-
-@asynccontextmanager
-async def open_engine(settings: StateSettings) -> AsyncIterator[AsyncEngine]:
-    """Open SQLAlchemy's engine, for configs and lists; close it at the end of the block."""
-    engine = create_async_engine(
-        SQLALCHEMY,
-        async_creator=lambda: asyncpg.connect(
-            settings.database_url.get_secret_value(),
-            timeout=settings.connect_timeout.total_seconds(),
-            command_timeout=settings.statement_timeout.total_seconds(),
-        ),
-        pool_size=settings.pool_size,
-        max_overflow=2 * settings.pool_size,
-        pool_pre_ping=True,
-        pool_timeout=settings.connect_timeout.total_seconds(),
-        # Values of statements may be secrets, and errors are logged.
-        hide_parameters=True,
-    )
-    try:
-        yield engine
-    finally:
-        await engine.dispose()

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from src.state.buffers import Buffer
 from src.state.configs import (
     ConfigExists,
     ConfigKind,
@@ -19,7 +18,6 @@ from src.state.configs import (
 from src.state.errors import NotFound
 from src.state.models import Read, Version
 from src.state.reads.store import Store
-from src.state.reads.turnstile import Turnstile
 from src.swarm.configs.bots import BotConfig, decode_bot
 from src.swarm.configs.decoding import SCHEMA
 from src.swarm.configs.differences import Difference, differences
@@ -50,7 +48,6 @@ KINDS: Mapping[str, ConfigKind[Any]] = {
 KindName = Literal["bot", "team", "routine", "subtopic", "setting"]
 """The keys of `KINDS`, for those who are asked to name one."""
 
-_EDITS_IN_LINE = 500
 _HISTORY_TOP = 1 << 62
 
 
@@ -75,12 +72,6 @@ class ConfigService:
     ) -> None:
         self._repositories = repositories
         self._stores = stores
-        # PostgreSQL takes them one by one anyhow: in line here they hold no connection meanwhile.
-        self._edits = Turnstile("edits of configs", 1, _EDITS_IN_LINE)
-
-    def buffers(self) -> dict[str, Buffer]:
-        """Return what is bounded here."""
-        return {"waiting_edits": self._edits.buffer}
 
     async def read(
         self, kind: str, id: str, *, at_least: Version | None = None
@@ -244,7 +235,6 @@ class ConfigService:
         actor: str,
         change: Callable[[Record[Any] | None], tuple[Any, bool]],
     ) -> Record[Any]:
-        async with self._edits.turn():
-            record = await self._repositories[kind].write(id, actor, change)
+        record = await self._repositories[kind].write(id, actor, change)
         self._stores[kind].written(id, Version(0, record.version))
         return record

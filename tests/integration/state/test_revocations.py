@@ -14,10 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from src.state.clock import SystemClock
 from src.state.errors import DurableTierUnavailable
 from src.state.models import Announcement, Version
+from src.state.records.edits import Edits
 from src.state.records.people import People
 from src.state.records.revocations import REVOKED_TOKEN, REVOKED_USER
+from src.state.tiers.engine import open_engine
 from src.state.tiers.memory import Lease
-from src.state.tiers.postgres import open_engine
 from tests.support.cluster_settings import eventually, settings
 from tests.support.embedding import query
 
@@ -40,8 +41,9 @@ class Server:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.told, self.lease, self.away = Told(), Lease(), False
+        self.edits = Edits(engine, self.told, settings(), way=self._way)
         self.people = People(
-            engine, self.told, SystemClock(), self.lease, settings(), way=self._way
+            engine, self.edits, SystemClock(), self.lease, settings(), way=self._way
         )
         self.revocations = self.people.revocations
 

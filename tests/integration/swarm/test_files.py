@@ -19,7 +19,7 @@ from src.state.errors import BlobsUnavailable, NotFound, Overloaded
 from src.state.records.blobs import Blobs, open_blobs
 from src.state.records.files import Files, OverQuota
 from src.state.records.first_answers import KeyReused
-from src.state.tiers.postgres import open_engine
+from src.state.tiers.engine import open_engine
 from src.swarm.errors import UploadTooSlow
 from src.swarm.files import FileService, Swept, Upload
 from src.swarm.transfers import Transfers

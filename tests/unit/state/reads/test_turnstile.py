@@ -6,7 +6,7 @@ import pytest
 
 from src.state.errors import Overloaded
 from src.state.reads.turnstile import Turnstile
-from tests.support.clock import settle, virtual_time
+from tests.support.clock import advance, settle, virtual_time
 
 
 @virtual_time
@@ -46,6 +46,20 @@ async def test_who_finds_the_line_full_is_sent_away() -> None:
     done.set()
     await asyncio.gather(*tasks)
     await go()
+
+
+@virtual_time
+async def test_who_waited_for_too_long_is_sent_away_and_the_rest_moves_up() -> None:
+    turnstile = Turnstile("edits", 1, 10, 5.0)
+    async with turnstile.turn():
+        early = asyncio.ensure_future(turnstile.turn().__aenter__())
+        await advance(3)
+        late = asyncio.ensure_future(turnstile.turn().__aenter__())
+        await advance(3)
+        with pytest.raises(Overloaded, match="edits wait for longer than 5 s"):
+            await early
+        assert (turnstile.waiting, turnstile.refused) == (1, 1)
+    await late
 
 
 @virtual_time

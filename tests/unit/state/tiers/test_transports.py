@@ -9,18 +9,17 @@ from contextlib import AbstractContextManager
 import pytest
 import uvloop
 
-from src.state import configs
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable, TierUnavailable
-from src.state.tiers import postgres, redis
+from src.state.tiers import engine, postgres, redis
 
 TIERS = pytest.mark.parametrize(
     ("answering", "error"),
     [
         (redis.answering, SharedTierUnavailable),
         (postgres.answering, DurableTierUnavailable),
-        (configs.answering, DurableTierUnavailable),
+        (engine.answering, DurableTierUnavailable),
     ],
-    ids=["redis", "postgres", "configs"],
+    ids=["redis", "postgres", "engine"],
 )
 Answering = Callable[[], AbstractContextManager[None]]
 
