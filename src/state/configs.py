@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from src.state.errors import NotFound, Refused, StateError, VersionConflict
+from src.state.errors import NotFound, Refused, StateError, Undecodable, VersionConflict
 from src.state.models import Entry, Version
 from src.state.protocols import Clock, Trip, open_way
 from src.state.records.edits import Edit, Edits
@@ -50,7 +51,8 @@ class ConfigKind(Generic[B]):
 
     `accept(id, data)` reads a body from outside; it raises `Refused` for what is not allowed.
     `group` says by what a list of this kind can be narrowed. `needs` gives the (place, id) of what
-    has to be there, of the same kind, when a body is written.
+    has to be there, of the same kind, when a body is written. `upgrade` turns a body that an
+    earlier release has stored into what it means in this one.
     """
 
     def __init__(
@@ -62,9 +64,10 @@ class ConfigKind(Generic[B]):
         *,
         group: Callable[[B], str | None] = lambda _: None,
         needs: Callable[[B], Iterable[tuple[str, str]]] = lambda _: (),
+        upgrade: Callable[[B], B] = lambda body: body,
     ) -> None:
         self.name, self.accept, self.schema = name, accept, schema
-        self.group, self.needs = group, needs
+        self.group, self.needs, self._upgrade = group, needs, upgrade
         self._encoder = msgspec.json.Encoder()
         self._records = msgspec.json.Decoder(Record[body_type])  # type: ignore[valid-type]  # a runtime type
         self._bodies: msgspec.json.Decoder[B] = msgspec.json.Decoder(body_type)
@@ -75,13 +78,29 @@ class ConfigKind(Generic[B]):
 
     @property
     def decode_state(self) -> Callable[[bytes], Record[B]]:
-        return self._records.decode
+        return self._decode_record
+
+    def _decode_record(self, data: bytes) -> Record[B]:
+        record: Record[B] = self._records.decode(data)
+        body = self._upgrade(record.body)
+        return record if body is record.body else replace(record, body=body)
 
     def encode_body(self, body: B) -> bytes:
         return self._encoder.encode(body)
 
-    def decode_body(self, data: bytes) -> B:
-        return self._bodies.decode(data)
+    def decode_body(self, data: bytes, schema: int) -> B:
+        """Return what was stored under this schema.
+
+        Raises:
+            Undecodable: by a newer release, or broken.
+        """
+        if schema > self.schema:
+            detail = f"it has schema {schema}, this release reads up to {self.schema}; upgrade it"
+            raise Undecodable(f"a {self.name}'s config", detail)
+        try:
+            return self._upgrade(self._bodies.decode(data))
+        except msgspec.MsgspecError as error:
+            raise Undecodable(f"a {self.name}'s config", str(error)) from error
 
 
 class ConfigSource(Generic[B]):
@@ -254,7 +273,7 @@ def _record(kind: ConfigKind[B], row: Any) -> Record[B]:
         kind.name,
         row["id"],
         row["version"],
-        kind.decode_body(row["body"]),
+        kind.decode_body(row["body"], row["schema"]),
         row["deleted"],
         row["updated_by"] if "updated_by" in row else row["actor"],
         row["updated_at"] if "updated_at" in row else row["at"],

@@ -19,7 +19,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from src.state.aggregates import Aggregates
 from src.state.background import background
 from src.state.configs import Record
-from src.state.errors import DurableTierUnavailable, OutcomeUnknown, OwnershipUnknown, StateError
+from src.state.errors import (
+    DurableTierUnavailable,
+    OutcomeUnknown,
+    OwnershipUnknown,
+    StateError,
+    Undecodable,
+)
 from src.state.lists import ConversationLists
 from src.state.models import Entry, Event, Version
 from src.state.reads.source import LogSource
@@ -78,6 +84,8 @@ class Rows:
         self.away = False
         """Whether PostgreSQL is away from them."""
         self.loads = 0
+        self.newer: set[str] = set()
+        """Those that a newer release has written."""
 
     def put(self, id: str, config: msgspec.Struct) -> Version:
         """Commit the next version."""
@@ -92,6 +100,8 @@ class Rows:
         await asyncio.sleep(0)
         if self.away or id in self.unreadable:
             raise DurableTierUnavailable("the row cannot be read")
+        if id in self.newer:
+            raise Undecodable(self._kind, "a newer release has written it")
         return self._rows.get(id)
 
 

@@ -16,7 +16,14 @@ from cachetools import LRUCache
 
 from src.state.buffers import Buffer
 from src.state.configs import Record
-from src.state.errors import Behind, DurableTierUnavailable, Overloaded, StateError, TierUnavailable
+from src.state.errors import (
+    Behind,
+    DurableTierUnavailable,
+    Overloaded,
+    StateError,
+    TierUnavailable,
+    Undecodable,
+)
 from src.state.models import ZERO, Version
 from src.state.protocols import Clock
 from src.state.tiers.memory import Lease
@@ -100,7 +107,8 @@ class SeenConfigs:
         began, heard = self._clock.monotonic(), seen.heard
         try:
             read = await self._configs.read(kind, id, at_least=heard if heard > ZERO else None)
-        except Behind as error:
+        except (Behind, Undecodable) as error:
+            # What a newer release has written is for this one as if it could not be asked for.
             raise DurableTierUnavailable(str(error)) from error
         record = None if read is None or read.entry.state.deleted else read.entry.state
         if read is not None and read.stale_s is not None:

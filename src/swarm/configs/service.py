@@ -24,12 +24,12 @@ from src.swarm.configs.differences import Difference, differences
 from src.swarm.configs.routines import RoutineConfig, decode_routine, sub_routines
 from src.swarm.configs.settings import SettingConfig, decode_setting
 from src.swarm.configs.subtopics import SubtopicConfig, decode_subtopic
-from src.swarm.configs.teams import TeamConfig, decode_team
+from src.swarm.configs.teams import TEAM_SCHEMA, TeamConfig, decode_team, upgraded
 from src.swarm.shapes import free_json
 
 BOTS: ConfigKind[BotConfig] = ConfigKind("bot", BotConfig, lambda _, data: decode_bot(data), SCHEMA)
 TEAMS: ConfigKind[TeamConfig] = ConfigKind(
-    "team", TeamConfig, lambda _, data: decode_team(data), SCHEMA
+    "team", TeamConfig, lambda _, data: decode_team(data), TEAM_SCHEMA, upgrade=upgraded
 )
 ROUTINES: ConfigKind[RoutineConfig] = ConfigKind(
     "routine", RoutineConfig, decode_routine, SCHEMA, needs=sub_routines
