@@ -4,7 +4,7 @@ The tombstone stays, so that the id never means something else. It is written ov
 the read models and the body in L2 first, and every server is told to let go of its copy; only then
 the events before it are removed. So a crash leaves at any moment a history that folds to the
 tombstone, and erasing again finishes it; once it is acknowledged, no tier has anything else to show
-(ADR 17).
+(ADR 16).
 """
 
 from __future__ import annotations

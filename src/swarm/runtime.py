@@ -47,15 +47,14 @@ from src.state.records.first_answers import FirstAnswers
 from src.state.records.outbox import Outbox
 from src.state.records.people import People
 from src.state.records.webhooks import Webhooks as WebhookRecords
-from src.state.tiers.engine import open_engine
+from src.state.tiers.connections import open_connections
 from src.state.tiers.incarnations import Incarnations
 from src.state.tiers.memory import open_lease
-from src.state.tiers.postgres import Line, open_pool
 from src.state.tiers.postgres_duties import PostgresDuties
 from src.state.tiers.postgres_eraser import PostgresEraser
 from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
-from src.state.tiers.redis import RedisTier, open_redis
+from src.state.tiers.redis import RedisTier
 from src.state.tiers.redis_rates import RedisRates
 from src.swarm.configs.seen import SeenConfigs
 from src.swarm.configs.service import KINDS, ConfigService
@@ -110,27 +109,19 @@ async def open_runtime(
         ladder = Ladder(state, clock)
         cache = Way(ladder.shared, SharedTierUnavailable, "Redis").trip
         database = Way(ladder.durable, DurableTierUnavailable, "PostgreSQL").trip
-        pool = await stack.enter_async_context(open_pool(state, way=database))
-        engine = await stack.enter_async_context(open_engine(state))
-        redis = await stack.enter_async_context(open_redis(state))
-        announcing = await stack.enter_async_context(open_redis(state, alone=True))
-        pulls = await stack.enter_async_context(open_redis(state))
-        counting = await stack.enter_async_context(open_redis(state))
-        lines = [Line(state) for _ in range(4)]
-        for line in lines:
-            stack.push_async_callback(line.aclose)
-        append_line, beat_line, pull_line, notice_line = lines
+        to = await stack.enter_async_context(open_connections(state, database))
+        pool, engine = to.pool, to.engine
 
         owned, heard, told = (open_lease(clock, guards) for _ in range(3))
         incarnations = Incarnations()
-        shared = RedisTier(redis, incarnations, state, way=cache, guards=guards)
-        registry = PostgresRegistry(beat_line, pull_line, guards=guards)
+        shared = RedisTier(to.bodies, incarnations, state, way=cache, guards=guards)
+        registry = PostgresRegistry(to.beat, to.pull, guards=guards)
         membership = Membership(
             registry, state, clock, settings.swarm.server_url, owned, ladder=ladder, guards=guards
         )
-        bus = RedisBus(announcing, pulls, state, way=cache)
-        notices = PostgresNotices(notice_line, state)
-        rates = Rates(RedisRates(counting, way=cache), clock)
+        bus = RedisBus(to.announcing, to.pulls, state, way=cache)
+        notices = PostgresNotices(to.notice, state)
+        rates = Rates(RedisRates(to.counting, way=cache), clock)
         announcer = Announcer(bus, notices, registry, membership, clock)
 
         loads = Turnstile("reads of states", state.max_loads, state.max_waiting_loads)
@@ -170,7 +161,7 @@ async def open_runtime(
         event_log = PostgresLog(
             CONVERSATIONS,
             pool,
-            append_line,
+            to.append,
             guards=guards,
             timeline=lambda: membership.timeline,
         )
@@ -282,10 +273,9 @@ async def open_runtime(
             table = Files(engine, way=database)
             files = FileService(table, open_blobs(state.blobs_url), state, clock, downloads)
             conversations.logged.append(files.logged)
-        eraser = PostgresEraser(CONVERSATIONS, DELETED, state)
-        erasures = Erasures(edits)
+        eraser, told_of = PostgresEraser(CONVERSATIONS, DELETED, state), Erasures(edits)
         erasing = Erasing(
-            conversations, event_log, shared, erasures, eraser, files, clock, state.pull_deadline
+            conversations, event_log, shared, told_of, eraser, files, clock, state.pull_deadline
         )
         conversations.holdings.owned.append(host.owned)
         conversations.holdings.gone.append(host.gone)
@@ -336,12 +326,15 @@ async def open_runtime(
                 ),
             )
         )
-        await stack.enter_async_context(conversations.running())
-        await stack.enter_async_context(filling(config_stores))
-        await stack.enter_async_context(listener.running())
-        await stack.enter_async_context(farewell(conversations, membership))
-        await stack.enter_async_context(outage.running(service.submit_pending))
-        await stack.enter_async_context(host.running())
+        for running in (
+            conversations.running(),
+            filling(config_stores),
+            listener.running(),
+            farewell(conversations, membership),
+            outage.running(service.submit_pending),
+            host.running(),
+        ):
+            await stack.enter_async_context(running)
         status.bounded.append(approvals.buffers)
         await stack.enter_async_context(background(approvals.run(), seen.run()))
         await stack.enter_async_context(leader.running())

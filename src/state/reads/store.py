@@ -11,11 +11,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from src.state.buffers import Buffer
-from src.state.errors import (
-    Behind,
-    DurableTierUnavailable,
-    Overloaded,
-)
+from src.state.errors import Behind, DurableTierUnavailable, Overloaded
 from src.state.guards import ALL_ON, Guards
 from src.state.models import ZERO, Entry, Read, Version, Where
 from src.state.protocols import Clock, SharedTier, Stored
