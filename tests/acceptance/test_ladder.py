@@ -55,8 +55,7 @@ async def scene(database_url: str, redis_url: str, folder: Path) -> AsyncIterato
                 database_url,
                 redis.url,
                 folder,
-                settings=_SETTINGS,
-                ways=[postgres.url, postgres.url],
+                settings={**_SETTINGS, "SWARMSTATE_DATABASE_URL": postgres.url},
             )
         )
         stack.callback(redis.restore)

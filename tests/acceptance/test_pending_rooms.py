@@ -40,7 +40,7 @@ async def room_of_two(
                 redis_url,
                 folder,
                 settings=_SETTINGS,
-                ways=[way.url, database_url],
+                own=[{"SWARMSTATE_DATABASE_URL": way.url}, {}],
             )
         )
         stack.callback(way.restore)

@@ -85,12 +85,12 @@ async def open_cluster(
     *,
     settings: Mapping[str, str] = DEFAULTS,
     count: int = 2,
-    ways: Sequence[str] = (),
+    own: Sequence[Mapping[str, str]] = (),
 ) -> AsyncIterator[Cluster]:
     """Start `count` servers on these stores; drain and end them at the end of the block.
 
-    `settings` are further SWARMSTATE_* variables of all of them; `ways` are URLs of the database,
-    one for each server, that differ in the way there.
+    `settings` are further SWARMSTATE_* variables of all of them, `own` those of each, which may
+    name another way to a store.
     """
     environment = {
         "SWARMSTATE_DATABASE_URL": database_url,
@@ -99,18 +99,8 @@ async def open_cluster(
         **settings,
     }
     servers = [
-        ServerProcess(
-            name,
-            port,
-            {**environment, "SWARMSTATE_DATABASE_URL": way},
-            folder / f"server-{name}.log",
-        )
-        for name, port, way in zip(
-            "ABCDEFGH",
-            free_ports(count),
-            ways or [environment["SWARMSTATE_DATABASE_URL"]] * count,
-            strict=False,
-        )
+        ServerProcess(name, port, {**environment, **its}, folder / f"server-{name}.log")
+        for name, port, its in zip("ABCDEFGH", free_ports(count), own or [{}] * count, strict=False)
     ]
     cluster = Cluster(servers, await look_at(database_url), database_url, redis_url)
     try:

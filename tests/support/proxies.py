@@ -181,11 +181,26 @@ class Proxy:
 
 
 class RedisProxy(Proxy):
-    """In front of Redis; can do to subscriptions what it can do to all."""
+    """In front of Redis; can do to subscriptions what it can do to all, and meet one command."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, 6379)
         self.subscriptions = Way.OPEN
+        self._held: dict[bytes, asyncio.Event] = {}
+
+    def hold(self, said: bytes) -> asyncio.Event:
+        """Keep what contains these bytes from arriving, and all that follows on its connection.
+
+        The event is set when a client has sent them.
+        """
+        return self._held.setdefault(said, asyncio.Event())
+
+    def holds(self, data: bytes) -> bool:
+        """Say whether this must not arrive; whoever waits for it is told."""
+        met = [event for said, event in self._held.items() if said in data]
+        for event in met:
+            event.set()
+        return bool(met)
 
     def cut_subscriptions(self) -> None:
         """Reset connections that subscribe, and whoever subscribes until `restore`."""
@@ -200,6 +215,7 @@ class RedisProxy(Proxy):
 
     def restore(self) -> None:
         self.subscriptions = Way.OPEN
+        self._held.clear()
         super().restore()
 
     def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
@@ -233,6 +249,9 @@ class _RedisConnection(Connection):
             if self.way is Way.CUT:
                 self.reset()
                 return
+        if self.lossy or self._redis.holds(data):
+            self.lossy = True
+            return
         await super().there(data)
 
 

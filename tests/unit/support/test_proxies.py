@@ -136,6 +136,23 @@ async def test_subscriptions_alone_can_fall_silent(redis: RedisProxy) -> None:
         await listening.aclose()  # type: ignore[no-untyped-call]
 
 
+async def test_a_command_that_is_held_never_arrives_nor_does_what_follows_it(
+    redis: RedisProxy, redis_url: str
+) -> None:
+    async with client(redis) as one, client(redis) as another, Redis.from_url(redis_url) as direct:
+        await one.set("a", "before")
+        held = redis.hold(b"of all things")
+        assert not held.is_set()
+        with pytest.raises(RedisSilent):
+            await one.set("a", "this of all things")
+        assert held.is_set()
+        await another.set("b", "passed")
+        redis.restore()
+        assert await direct.mget("a", "b") == [b"before", b"passed"]
+        await one.set("a", "of all things, again")
+        assert await direct.get("a") == b"of all things, again"
+
+
 @pytest.mark.parametrize("moment", Moment)
 async def test_a_commit_is_met_where_it_was_said(
     postgres: PostgresProxy, database_url: str, moment: Moment
