@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import asyncpg
 from src.api.auth.principals import Role
 from src.api.auth.tokens import issue_token
 from src.demo.processes import ServerProcess, free_ports
+from tests.support.nginx import THROUGH_NGINX, UPSTREAMS, in_front_of
 from tests.support.services import ADMIN_LIMITS
 
 _SECRET = "a secret of tests, at least thirty-two characters"
@@ -38,6 +39,8 @@ class Cluster:
         redis_url: str,
     ) -> None:
         self.servers = servers
+        self.doors = self.urls
+        """Where clients go that are content with any server: to each of them, or to nginx."""
         self.redis_url = redis_url
         self.database_url = database_url
         self.database = database
@@ -103,12 +106,16 @@ async def open_cluster(
         for name, port, its in zip("ABCDEFGH", free_ports(count), own or [{}] * count, strict=False)
     ]
     cluster = Cluster(servers, await look_at(database_url), database_url, redis_url)
-    try:
-        await asyncio.gather(*(server.start() for server in servers))
-        yield cluster
-    finally:
-        await asyncio.gather(*(server.stop() for server in servers))
-        await cluster.database.close()
+    with ExitStack() as door:
+        try:
+            await asyncio.gather(*(server.start() for server in servers))
+            if THROUGH_NGINX and count == UPSTREAMS:
+                ports = [server.port for server in servers]
+                cluster.doors = [door.enter_context(in_front_of(folder, *ports))]
+            yield cluster
+        finally:
+            await asyncio.gather(*(server.stop() for server in servers))
+            await cluster.database.close()
 
 
 async def look_at(database_url: str) -> asyncpg.Connection:

@@ -1,6 +1,7 @@
 """The real nginx with deploy/nginx.conf, in front of servers on loopback.
 
-Where nginx is not installed the tests that need it are skipped, except in CI.
+Where nginx is not installed the tests that need it are skipped, except in CI. With
+`SWARMSTATE_TEST_THROUGH_NGINX` tests that do not care which server answers ask it, too.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ import pytest
 
 from src.embedded.service import free_port
 
+UPSTREAMS = 2
+"""How many servers the file names."""
 CONF = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text()
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 START_WITHIN_S = 20
+THROUGH_NGINX = bool(os.environ.get("SWARMSTATE_TEST_THROUGH_NGINX"))
+"""Have clients ask two servers, round robin, wherever a test names none of them."""
 
 needs_nginx = pytest.mark.skipif(
     NGINX is None and not os.environ.get("CI"), reason="nginx is not installed"

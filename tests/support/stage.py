@@ -183,10 +183,11 @@ async def open_stage(
                 database_url, redis_url, folder, settings=settings, count=count
             ) as cluster,
             open_replay(
-                cluster.urls, cluster.token, ledger, seed=seed, words_per_s=words_per_s
+                cluster.doors, cluster.token, ledger, seed=seed, words_per_s=words_per_s
             ) as replay,
         ):
             troubles = Troubles(cluster, replay, seed, stores)
+            # Not by nginx: what one server shows must never go back, which two of them may.
             readers = Readers(replay.session, cluster.urls, ledger, replay.versions, seed)
             yield Stage(cluster, replay, troubles, readers, ledger, played, company)
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,10 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.api import RunningServer, running_server
-from tests.support.nginx import in_front_of
-
-THROUGH_NGINX = bool(os.environ.get("SWARMSTATE_TEST_THROUGH_NGINX"))
-"""Have every test talk to two servers, round robin, instead of to one."""
+from tests.support.nginx import THROUGH_NGINX, in_front_of
 
 
 def _blobs(folder: Path) -> dict[str, str]:
