@@ -125,6 +125,7 @@ async def upload(
 @router.get(
     UPLOADS + "/{file_id}",
     summary="Download a file",
+    response_class=Response,
     responses=_CONTENT | problems(404, 416),
 )
 async def read(

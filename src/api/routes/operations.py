@@ -13,16 +13,12 @@ from src.api.dependencies import ServerStatus, needs
 from src.api.lifespan import Drain
 from src.api.schemas.answers import Alive, Ready, json_response
 from src.api.schemas.openapi import Responses, answer, problems
+from src.api.schemas.status import ServerReport
 
 router = APIRouter(tags=["operations"])
 
 _UNREADY: Responses = {503: answer(Ready, "Take this server out of rotation", status=503)[503]}
-_STATUS: Responses = {
-    200: {
-        "description": "Who it is, its peers, its tiers, what it owns and what waits",
-        "content": {"application/json": {"schema": {"type": "object"}}},
-    }
-}
+_STATUS = answer(ServerReport, "Who it is, its peers, its tiers, what it owns and what waits")
 _METRICS: Responses = {
     200: {
         "description": "Metrics in Prometheus' text format",

@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 
 from src.api.auth import forms
 from src.api.problems import MEDIA_TYPE, Problem
-from src.api.schemas import answers, configs, effective, requests, structs, webhooks
+from src.api.schemas import answers, configs, effective, requests, status, structs, webhooks
 from src.invalidation.changes import Reset
 from src.state.models import Change
 from src.swarm.configs import settings
@@ -57,6 +57,7 @@ _DOCUMENTED: tuple[type, ...] = (
     forms.KeyList,
     answers.Alive,
     answers.Ready,
+    status.ServerReport,
 )
 _REASONS = {
     401: "No token, or one that is not valid",

@@ -72,7 +72,7 @@ def object_schema(
         schema["description"] = kind.__doc__.strip().split("\n\n")[0].replace("\n", " ")
     if required:
         schema["required"] = required
-    if info.forbid_unknown_fields:
+    if info.forbid_unknown_fields or not properties:
         schema["additionalProperties"] = False
     return schema
 
@@ -144,11 +144,6 @@ def _held(info: inspect.Metadata) -> inspect.Type | None:
 def _schema(info: inspect.Type) -> Schema:
     """Any JSON, for what is kept as raw bytes."""
     return {}
-
-
-@_schema.register
-def _(info: inspect.Metadata) -> Schema:
-    return _schema(info.type) | (info.extra_json_schema or {})
 
 
 @_schema.register

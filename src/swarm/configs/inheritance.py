@@ -8,16 +8,16 @@ state whose config says itself what it inherits, and the functions below it fill
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
 from src.swarm.configs.bots import ProviderNames, stage_options
-from src.swarm.shapes import free_json, layers, limits
+from src.swarm.shapes import bounds, free_json, layers, limits
 from src.swarm.shapes.commands import Command, PostMessage, RequestToolCall, SaveSession, SaveTurn
-from src.swarm.shapes.free_json import EMPTY
+from src.swarm.shapes.free_json import EMPTY, holds
 from src.swarm.shapes.limits import EffectiveLimits, Limits
 from src.swarm.shapes.models import (
     Config,
@@ -40,7 +40,7 @@ class EffectiveScheduling(msgspec.Struct, frozen=True, gc=False):
     """When tool calls run, and which of them a person has to approve first."""
 
     default_delay_ms: int = 0
-    tool_delays: Raw = EMPTY
+    tool_delays: Annotated[Raw, holds(bounds.Delays)] = EMPTY
     requires_approval: Literal["none", "all"] | tuple[str, ...] = "none"
     approval_timeout_s: float = 600.0
     auto_reject_on_timeout: bool = True
@@ -52,7 +52,7 @@ class EffectiveResponder(msgspec.Struct, frozen=True, gc=False):
     policy: Literal["default", "round_robin", "keywords", "moderator"] = "default"
     moderator: str | None = None
     default_bot: str | None = None
-    keywords: Raw = EMPTY
+    keywords: Annotated[Raw, holds(bounds.Keywords)] = EMPTY
     loop_cap: int = 6
 
 
