@@ -163,7 +163,7 @@ def test_listens_where_the_compose_file_publishes() -> None:
 
 def test_errors_of_nginx_have_the_shape_of_the_others() -> None:
     bodies = re.findall(r"return (\d+) '(\{.*\})';", CONF)
-    assert len(bodies) == 3
+    assert len(bodies) == 5
     for status, body in bodies:
         problem = msgspec.json.decode(body, type=Problem)
         assert problem.status == int(status)
@@ -281,6 +281,38 @@ async def test_body_far_over_the_limit_reaches_no_server(cluster: Cluster) -> No
     assert cluster.paths == []
 
 
+async def by_hand(cluster: Cluster, beginning: str) -> bytes:
+    """Send what a client library would tidy up, and return the whole answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port)
+    writer.write(f"{beginning}Host: x\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@needs_nginx
+@pytest.mark.parametrize(
+    ("beginning", "status"),
+    [
+        ("GET /api/v1/bots/%00 HTTP/1.1\r\n", 400),
+        ("GET /api/v1/bots HTTP/1.1\r\nno header\r\n: \r\nHost: y\r\n", 400),
+        (f"GET /{'x' * 40_000} HTTP/1.1\r\n", 400),
+        (f"GET / HTTP/1.1\r\nCookie: {'x' * 40_000}\r\n", 400),
+        ("TRACE /api/v1/bots HTTP/1.1\r\n", 405),
+    ],
+    ids=["path", "headers", "long-path", "long-header", "method"],
+)
+async def test_request_that_nginx_does_not_pass_on_is_answered_in_the_shape_of_the_others(
+    cluster: Cluster, beginning: str, status: int
+) -> None:
+    head, _, body = (await by_hand(cluster, beginning)).partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"Content-Type: application/problem+json" in head
+    assert msgspec.json.decode(body, type=Problem).status == status
+    assert cluster.paths == []
+
+
 @needs_nginx
 @pytest.mark.parametrize(
     "path",
@@ -293,13 +325,7 @@ async def test_body_far_over_the_limit_reaches_no_server(cluster: Cluster) -> No
     ],
 )
 async def test_routes_between_servers_are_not_to_be_reached(cluster: Cluster, path: str) -> None:
-    # By hand: a client library would tidy the path up.
-    reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port)
-    writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n".encode())
-    writer.write(b"Connection: close\r\n\r\n")
-    answer = await reader.read()
-    writer.close()
-    await writer.wait_closed()
+    answer = await by_hand(cluster, f"POST {path} HTTP/1.1\r\nContent-Length: 0\r\n")
     assert answer.startswith(b"HTTP/1.1 404 ")
     assert b"application/problem+json" in answer
     assert cluster.paths == []
