@@ -159,6 +159,78 @@ async def follow_by_stream_and_live_session(door: Door) -> None:
     assert heard == streamed == [f"turn {number}" for number in range(6)]
 
 
+async def test_of_a_hundred_edits_of_one_version_one_wins_each_round(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    async with opened(database_url, redis_url, tmp_path) as door, door.client() as session:
+        await sent(session, "POST", BOTS, 201, json={"id": "ada", "name": "Ada"})
+
+        async def edit(version: int, number: int) -> int:
+            etag, body = {"If-Match": f'"{version}"'}, {"persona": f"{version}.{number}"}
+            async with session.patch(f"{BOTS}/ada", json=body, headers=etag) as answer:
+                if answer.status == 200:
+                    won.append((await answer.json())["persona"])
+                return answer.status
+
+        won: list[str] = []
+        for version in range(1, 6):
+            statuses = Counter(await asyncio.gather(*(edit(version, n) for n in range(100))))
+            assert statuses == {200: 1, 412: 99}
+        history, _ = await sent(session, "GET", f"{BOTS}/ada/history", 200)
+        answered = door.answered_by()
+
+    assert [one["version"] for one in history["versions"]] == [6, 5, 4, 3, 2, 1]
+    assert [one["persona"] for one in history["versions"]] == [*reversed(won), ""]
+    assert min(answered.values()) > 200
+
+
+async def test_two_clients_who_edit_one_config_lose_no_update_unless_they_are_told(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """One adds to what it has read, under If-Match; the other sets a field of its own, without."""
+    room, times = f"{ROOMS}/c-1", 15
+    async with opened(database_url, redis_url, tmp_path) as door, door.client() as session:
+        await sent(session, "POST", ROOMS, 201, json={"id": "c-1"})
+        refused = 0
+
+        async def add_one() -> None:
+            nonlocal refused
+            while True:
+                state, headers = await sent(session, "GET", room, 200)
+                body = {
+                    "limits": {"tool_calls": state["config"]["limits"].get("tool_calls", 0) + 1}
+                }
+                etag = {"If-Match": headers["ETag"]}
+                async with session.patch(f"{room}/config", json=body, headers=etag) as answer:
+                    if answer.status == 200:
+                        return
+                    assert answer.status == 412
+                    refused += 1
+
+        async def careful() -> None:
+            for _ in range(times):
+                await add_one()
+
+        async def careless() -> None:
+            while not both.done():
+                goals.append(f"goal {len(goals)}")
+                await sent(session, "PATCH", f"{room}/config", 200, json={"goal": goals[-1]})
+
+        goals: list[str] = []
+        both = asyncio.gather(careful(), careful())
+        await asyncio.gather(both, careless())
+        state, _ = await sent(session, "GET", room, 200)
+        events, _ = await sent(session, "GET", f"{room}/events?limit=1000", 200)
+        answered = door.answered_by()
+
+    assert state["config"]["limits"]["tool_calls"] == 2 * times
+    assert state["config"]["goal"] == goals[-1]
+    edits = [one for one in events["events"] if one["type"] == "config_changed"]
+    assert len(edits) == 2 * times + len(goals), "each edit that was taken is in the log, once"
+    assert refused > 0
+    assert len(answered) == 2
+
+
 async def test_a_rate_counts_what_either_server_answered(
     database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
