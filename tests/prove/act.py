@@ -44,6 +44,9 @@ class Result(msgspec.Struct, frozen=True):
     """Measurements by name, which ends with the unit (takeover_s), joined over all acts."""
     steps: Mapping[str, int] = {}
     """Step of the protocol -> times that a fault struck at it, summed over all acts."""
+    answers: Mapping[str, Mapping[str, int]] = {}
+    """Operation of the API -> `<role> <status>` -> times that it answered so to a token of that
+    role, summed over all acts."""
     violations: Sequence[str] = ()
     """What broke a promise; one is enough to fail the act."""
     notes: Sequence[str] = ()

@@ -51,6 +51,7 @@ class Sum(msgspec.Struct, frozen=True):
     counts: Counter[str]
     figures: dict[str, list[float]]
     steps: Counter[str]
+    answers: Mapping[str, Counter[str]]
     in_flight_min: int | None
     violations: Sequence[str]
     bad: Sequence[Record]
@@ -71,6 +72,7 @@ def add_up(records: Iterable[Record]) -> Sum:
     counts: Counter[str] = Counter()
     steps: Counter[str] = Counter()
     figures: dict[str, list[float]] = defaultdict(list)
+    answers: dict[str, Counter[str]] = defaultdict(Counter)
     lowest: list[int] = []
     violations: list[str] = []
     bad, took_s = [], 0.0
@@ -84,9 +86,12 @@ def add_up(records: Iterable[Record]) -> Sum:
         steps.update(result.steps)
         for name, values in result.figures.items():
             figures[name].extend(values)
+        for operation, times in result.answers.items():
+            answers[operation].update(times)
         if result.in_flight_min is not None:
             lowest.append(result.in_flight_min)
-    return Sum(counts, dict(figures), steps, min(lowest, default=None), violations, bad, took_s)
+    least = min(lowest, default=None)
+    return Sum(counts, dict(figures), steps, answers, least, violations, bad, took_s)
 
 
 def quantile(figures: Sequence[float], share: float) -> float:
@@ -149,6 +154,8 @@ def page(acts: Sequence[Act], records: Sequence[Record]) -> str:
         parts += ["## Where the faults struck", _STEPS, _histogram(total.steps)]
     if total.figures:
         parts += ["## Figures", _figures(total.figures)]
+    if total.answers:
+        parts += ["## Answers", _ANSWERS, _answers(total.answers)]
     parts += ["## Guards", _guards(), "## Acts", _acts(records), _versions(records)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -172,6 +179,13 @@ the stores said right after. A server has many turns under way, so one fault str
 steps; each counts the faults at which at least one turn, or one conversation, stood there. Every
 second kill of an owner is aimed: the server is frozen in a burst, and killed only if the log has a
 turn for whose ack a client still waits.
+"""
+
+
+_ANSWERS = """\
+What each operation of the HTTP API answered to requests made from its OpenAPI document, good and
+bad ones, with a token of each role: statuses, and how often. All of them were held against the
+document. An admin reaches a 2xx everywhere.
 """
 
 
@@ -214,6 +228,25 @@ def _figures(figures: dict[str, list[float]]) -> str:
         if values
     ]
     return _table(("figure (unit at its end)", "measured", "p50", "p99", "highest"), rows)
+
+
+def _answers(answers: Mapping[str, Counter[str]]) -> str:
+    roles = sorted({one.split()[0] for times in answers.values() for one in times})
+    rows = [
+        (
+            operation,
+            *(
+                ", ".join(
+                    f"{seen.split()[1]}: {count:,}"
+                    for seen, count in sorted(answers[operation].items())
+                    if seen.split()[0] == role
+                )
+                for role in roles
+            ),
+        )
+        for operation in sorted(answers, key=lambda one: one.split()[::-1])
+    ]
+    return _table(("operation", *roles), rows)
 
 
 def _guards() -> str:

@@ -95,3 +95,12 @@ def test_figures_are_shown_with_their_quantiles() -> None:
 def test_what_went_wrong_before_an_act_was_kept_is_on_the_page() -> None:
     again = Record("a", "any", "tree", "kept", Result(), earlier=["OSError: no disk"])
     assert "before: OSError: no disk" in page([act("a")], [again])
+
+
+def test_answers_of_an_operation_stand_in_a_row_by_role() -> None:
+    a = Result(answers={"GET /bots": {"admin 200": 4, "viewer 403": 1}})
+    b = Result(answers={"GET /bots": {"admin 200": 996, "admin 422": 2}, "PUT /bots": {}})
+    text = page([act("a"), act("b")], [record("a", a), record("b", b)])
+    assert "| operation | admin | viewer |" in text
+    assert "| GET /bots | 200: 1,000, 422: 2 | 403: 1 |" in text
+    assert "| PUT /bots |  |  |" in text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -17,7 +19,9 @@ from schemathesis.engine.recorder import ScenarioRecorder
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
 _STORABLE = r"^[^\u0000]*$"
+_AUTH = "/api/v1/auth"
 _STREAMS = "/(stream|changes)$"
+_REF = re.compile(r'"#/components/schemas/(\w+)"')
 _UPLOADS = "/files$"
 _WEBHOOKS = "/webhooks"
 
@@ -72,23 +76,33 @@ def explore(
     url: str,
     token: str,
     *,
+    maker: str,
     leaver: str,
     seed: int,
     examples: int,
     phases: Collection[str] = PHASES,
+    covered: str = "",
 ) -> Explored:
     """Send requests made from the document to the server at `url`; blocks.
 
-    `leaver` is a token to log out with, since that is its end.
+    `maker` is a token that may make everything: what it makes stands in the examples. `leaver` is
+    one to log out with, since that is its end.
+    `covered` is a pattern of the paths that coverage asks; to all it sends thousands of requests.
     `examples` is how many requests each operation gets where they are drawn; there are ten times
     as many chains of requests over all operations.
     """
     found = Explored()
-    document = _with_made(document, url, token, found)
+    document, made = _with_made(document, url, maker)
+    if maker == token:
+        for operation, status in made.items():
+            found.statuses[operation] = Counter([status])
     for part in ({"coverage"}, set(PHASES) - {"coverage"}):
         chosen = part & set(phases)
         if chosen:
-            plain = _plain(document, with_headers="coverage" not in chosen)
+            covers = "coverage" in chosen
+            plain = _plain(
+                _shallow(document, covered) if covers else document, with_headers=not covers
+            )
             config = _config(url, token, leaver, seed, examples, chosen)
             schema = schemathesis.openapi.from_dict(plain, config=config)
             for path, operations in plain["paths"].items():
@@ -100,10 +114,13 @@ def explore(
 
 
 def _with_made(
-    document: Mapping[str, Any], url: str, token: str, found: Explored
-) -> Mapping[str, Any]:
-    """Return the document with examples of ids that only the server can give: made for it here."""
+    document: Mapping[str, Any], url: str, token: str
+) -> tuple[Mapping[str, Any], Mapping[str, int]]:
+    """Return the document with examples that only the server can give: ids of what is made for it
+    here, and a refresh token; and what the operations answered that made them.
+    """
     made = copy.deepcopy(dict(document))
+    answered: dict[str, int] = {}
     paths = made["paths"]
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}) as client:
         # Not the conversation of the examples, which one of them deletes.
@@ -122,10 +139,15 @@ def _with_made(
                     params={"conversation_id": "kept"},
                     headers={"Content-Type": kind},
                 )
-                found.statuses[f"POST {path}"] = Counter([answer.status_code])
+                answered[f"POST {path}"] = answer.status_code
                 for operation in (each for one in below for each in paths[one].values()):
                     operation["parameters"][0]["example"] = answer.json().get("id", "none")
-    return made
+        person = {"email": "kept@example.org", "password": "correct horse battery"}
+        client.post(f"{_AUTH}/register", json=person)
+        known = client.post(f"{_AUTH}/login", json=person).json()
+    refresh = paths[f"{_AUTH}/refresh"]["post"]["requestBody"]["content"]["application/json"]
+    refresh["example"] = {"refresh_token": known["refresh_token"]}
+    return made, answered
 
 
 def _config(
@@ -179,6 +201,42 @@ def _config(
             ],
         }
     )
+
+
+def _shallow(document: Mapping[str, Any], covered: str) -> Mapping[str, Any]:
+    """Return the document of these paths, with what holds its own kind (a step that has steps) one
+    level deep.
+
+    Coverage tries each field of each kind, at each level anew: of the steps of a routine that would
+    be ten thousand requests for one operation. Here a step that is inside another is a plain one.
+    """
+    shallow = copy.deepcopy(dict(document))
+    paths = shallow["paths"].items()
+    shallow["paths"] = {path: one for path, one in paths if re.search(covered, path)}
+    schemas = shallow["components"]["schemas"]
+    deep = {name for name in schemas if name in _leads_to(schemas, name)}
+    refs = [{"$ref": f"#/components/schemas/{name}"} for name in deep]
+    waiting: list[Any] = [schemas[name] for name in deep]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if any(each in refs for each in one.get("anyOf", ())):
+                one["anyOf"] = [each for each in one["anyOf"] if each not in refs][:1]
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+    return shallow
+
+
+def _leads_to(schemas: Mapping[str, Any], name: str) -> set[str]:
+    """Return the schemas that this one refers to, by however many others."""
+    found: set[str] = set()
+    waiting = {name}
+    while waiting:
+        text = json.dumps([schemas[one] for one in waiting])
+        waiting = set(_REF.findall(text)) - found
+        found |= waiting
+    return found
 
 
 def _plain(document: Mapping[str, Any], *, with_headers: bool) -> dict[str, Any]:
