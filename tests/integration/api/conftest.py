@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,28 +11,37 @@ from tests.support.api import RunningServer, running_server
 from tests.support.nginx import THROUGH_NGINX, in_front_of
 
 
-def _blobs(folder: Path) -> dict[str, str]:
-    """Where files go: two servers need one place for them."""
-    (folder / "blobs").mkdir(exist_ok=True)
-    return {"blobs_url": f"file://{folder}/blobs" if THROUGH_NGINX else "memory://"}
+@pytest.fixture
+def given(tmp_path: Path) -> dict[str, Any]:
+    """Settings of `alone` and `server`; a file of tests may have others."""
+    (tmp_path / "blobs").mkdir(exist_ok=True)
+    # Two servers need one place for files.
+    place = (tmp_path / "blobs").as_uri() if THROUGH_NGINX else "memory://"
+    return {"state": {"blobs_url": place}}
 
 
 @pytest.fixture
-async def alone(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[RunningServer]:
-    """One server, for tests that look into it."""
-    async with running_server(database_url, redis_url, state=_blobs(tmp_path)) as one:
+async def alone(
+    database_url: str, redis_url: str, given: dict[str, Any]
+) -> AsyncIterator[RunningServer]:
+    """One server, for tests that look into it, or that nginx would come between."""
+    async with running_server(database_url, redis_url, **given) as one:
         yield one
 
 
 @pytest.fixture
 async def server(
-    alone: RunningServer, database_url: str, redis_url: str, tmp_path: Path
+    alone: RunningServer,
+    database_url: str,
+    redis_url: str,
+    tmp_path: Path,
+    given: dict[str, Any],
 ) -> AsyncIterator[RunningServer]:
     """One server, or two of them behind nginx."""
     if not THROUGH_NGINX:
         yield alone
         return
-    async with running_server(database_url, redis_url, state=_blobs(tmp_path)) as two:
+    async with running_server(database_url, redis_url, **given) as two:
         ports = [urlsplit(server.url).port or 0 for server in (alone, two)]
         with in_front_of(tmp_path, *ports) as url:
             yield RunningServer(alone.app, url)

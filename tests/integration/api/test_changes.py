@@ -138,19 +138,19 @@ async def test_place_that_retention_removed_is_told_and_the_stream_goes_on(
     assert told([change]) == [("bot", "ada", 1501)]
 
 
-async def test_stream_ends_with_the_token_and_with_the_server(server: RunningServer) -> None:
+async def test_stream_ends_with_the_token_and_with_the_server(alone: RunningServer) -> None:
     brief = issue_token(SECRET, "ed", [Role.EDITOR], lifetime=timedelta(seconds=2))
     async with (
         httpx.AsyncClient(
-            base_url=server.url, headers={"Authorization": f"Bearer {brief}"}, timeout=20
+            base_url=alone.url, headers={"Authorization": f"Bearer {brief}"}, timeout=20
         ) as client,
         following(client) as events,
     ):
         assert [frame async for frame in events if "event" in frame] == []
-    async with server.as_("ed", Role.EDITOR) as ed:
+    async with alone.as_("ed", Role.EDITOR) as ed:
         async with following(ed) as events:
             await anext(events)
-            server.app.drain.begin()
+            alone.app.drain.begin()
             *_, farewell = [frame async for frame in events]
         refused = await ed.get(CHANGES)
 

@@ -40,10 +40,10 @@ async def test_export_has_the_state_every_event_and_an_end(
     assert rest == whole[201:]
 
 
-async def test_export_that_is_cut_has_no_end(server: RunningServer) -> None:
-    async with server.as_("zoe") as zoe:
+async def test_export_that_is_cut_has_no_end(alone: RunningServer) -> None:
+    async with alone.as_("zoe") as zoe:
         await begin(zoe)
-        server.app.drain.announce()
+        alone.app.drain.announce()
         cut = await lines(zoe)
 
     assert cut == []

@@ -32,12 +32,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def server(database_url: str, redis_url: str, folder: Path) -> AsyncIterator[RunningServer]:
+def given(folder: Path) -> dict[str, Any]:
     state = {"blobs_url": folder.as_uri()}
-    async with running_server(
-        database_url, redis_url, state=state, max_file_bytes=3 << 20, file_patience="1s"
-    ) as one:
-        yield one
+    return {"state": state, "max_file_bytes": 3 << 20, "file_patience": "1s"}
 
 
 async def chunks(*given: bytes) -> AsyncIterator[bytes]:
@@ -235,20 +232,20 @@ async def cut_upload(server: RunningServer, announced: int, sent: bytes) -> None
 
 
 async def test_upload_that_is_cut_leaves_nothing(
-    server: RunningServer, folder: Path, database_url: str
+    alone: RunningServer, folder: Path, database_url: str
 ) -> None:
-    async with server.as_("zoe") as zoe:
+    async with alone.as_("zoe") as zoe:
         await begin(zoe)
-    files = server.app.state.traffic.answers
+    files = alone.app.state.traffic.answers
     before = sum(files.values())
-    await cut_upload(server, 3 << 20, bytes(1 << 20))
+    await cut_upload(alone, 3 << 20, bytes(1 << 20))
 
     await eventually(lambda: sum(files.values()) > before, what="the cut upload ends")
     assert await nothing_is_left(folder, database_url)
 
 
 async def test_upload_that_stands_still_is_given_up(
-    server: RunningServer, folder: Path, database_url: str
+    alone: RunningServer, folder: Path, database_url: str
 ) -> None:
     never = asyncio.Event()
 
@@ -256,12 +253,12 @@ async def test_upload_that_stands_still_is_given_up(
         yield b"x" * 1000
         await never.wait()
 
-    async with server.as_("zoe") as zoe:
+    async with alone.as_("zoe") as zoe:
         await begin(zoe)
         uploading = asyncio.create_task(upload(zoe, stuck()))
         try:
             await eventually(
-                lambda: server.app.state.traffic.answers["POST", 408] == 1, what="it is given up"
+                lambda: alone.app.state.traffic.answers["POST", 408] == 1, what="it is given up"
             )
         finally:
             uploading.cancel()

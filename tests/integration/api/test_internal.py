@@ -27,8 +27,8 @@ def signed() -> dict[str, str]:
     return {"Authorization": f"Bearer {InternalTokens(internal_secret(SECRET)).sign()}"}
 
 
-async def test_a_users_token_opens_nothing_here(server: RunningServer) -> None:
-    async with httpx.AsyncClient(base_url=server.url) as client:
+async def test_a_users_token_opens_nothing_here(alone: RunningServer) -> None:
+    async with httpx.AsyncClient(base_url=alone.url) as client:
         answers = [
             await client.post(COMMANDS, content=SAID, headers=headers)
             for headers in ({}, bearer("root", Role.ADMIN), {"Authorization": "Bearer forged"})
@@ -58,8 +58,8 @@ GIVE = "/internal/v1/conversations/c-1/give"
 GIVEN = "/internal/v1/given"
 
 
-async def test_a_users_token_moves_no_conversation(server: RunningServer) -> None:
-    async with httpx.AsyncClient(base_url=server.url) as client:
+async def test_a_users_token_moves_no_conversation(alone: RunningServer) -> None:
+    async with httpx.AsyncClient(base_url=alone.url) as client:
         answers = [
             await client.post(path, content=b"{}", headers=headers)
             for path in (GIVE, GIVEN)
@@ -93,8 +93,8 @@ async def test_a_conversation_goes_to_the_server_that_hosts_its_room(
     assert (late.status_code, late.json()["owner"]) == (421, other)
 
 
-async def test_a_body_that_names_nothing_moves_nothing(server: RunningServer) -> None:
-    async with httpx.AsyncClient(base_url=server.url, headers=signed()) as client:
+async def test_a_body_that_names_nothing_moves_nothing(alone: RunningServer) -> None:
+    async with httpx.AsyncClient(base_url=alone.url, headers=signed()) as client:
         answers = [
             await client.post(path, content=body)
             for path, bodies in (
@@ -107,8 +107,8 @@ async def test_a_body_that_names_nothing_moves_nothing(server: RunningServer) ->
     assert [answer.status_code for answer in answers] == [422] * 8
 
 
-async def test_a_body_that_is_no_command_is_refused(server: RunningServer) -> None:
-    async with httpx.AsyncClient(base_url=server.url, headers=signed()) as client:
+async def test_a_body_that_is_no_command_is_refused(alone: RunningServer) -> None:
+    async with httpx.AsyncClient(base_url=alone.url, headers=signed()) as client:
         answers = [
             await client.post(COMMANDS, content=body)
             for body in (b"", b"[]", b"{}", SAID.replace(b"post_message", b"nonsense"))

@@ -44,12 +44,12 @@ async def test_a_server_without_redis_still_takes_requests(
     servers.start_redis()
 
 
-async def test_status_tells_what_the_server_holds(server: RunningServer) -> None:
-    async with server.as_("root", Role.ADMIN) as root:
+async def test_status_tells_what_the_server_holds(alone: RunningServer) -> None:
+    async with alone.as_("root", Role.ADMIN) as root:
         await begin(root)
         status = (await root.get("/status")).json()
 
-    assert status["url"] == server.url
+    assert status["url"] == alone.url
     assert status["conversations"]["owned"] == 1
     assert status["tiers"] == {"redis": True, "postgres": True}
     assert status["ladder"]["rung"] == "all"

@@ -134,12 +134,12 @@ async def test_the_stream_ends_with_the_token(server: RunningServer) -> None:
 
 
 async def test_a_draining_server_ends_its_streams_and_takes_no_new_ones(
-    server: RunningServer,
+    alone: RunningServer,
 ) -> None:
-    async with server.as_("zoe") as zoe:
+    async with alone.as_("zoe") as zoe:
         await begin(zoe)
         async with following(zoe) as events:
-            server.app.drain.begin()
+            alone.app.drain.begin()
             assert [kind async for _, kind, _ in events] == []
         refused = await zoe.get(f"{ROOM}/stream")
         ready = await zoe.get("/health/ready")
@@ -148,14 +148,14 @@ async def test_a_draining_server_ends_its_streams_and_takes_no_new_ones(
     assert (ready.status_code, ready.json()["status"]) == (503, "draining")
 
 
-async def test_nobody_is_followed_after_the_client_went_away(server: RunningServer) -> None:
-    async with server.as_("zoe") as zoe:
+async def test_nobody_is_followed_after_the_client_went_away(alone: RunningServer) -> None:
+    async with alone.as_("zoe") as zoe:
         await begin(zoe)
         async with following(zoe):
-            assert server.app.state.traffic.streams == 1
+            assert alone.app.state.traffic.streams == 1
         async with asyncio.timeout(10):
             while True:
-                if server.app.state.traffic.streams == 0:
+                if alone.app.state.traffic.streams == 0:
                     break
                 await asyncio.sleep(0.01)
 
