@@ -124,7 +124,7 @@ async def test_of_a_hundred_edits_of_one_version_one_wins_each_round(
 
 
 async def test_edits_in_line_hold_one_connection_of_their_server(
-    server: RunningServer, database_url: str
+    alone: RunningServer, database_url: str
 ) -> None:
     """PostgreSQL takes edits one by one: those that wait for it leave the pool to others."""
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -134,7 +134,7 @@ async def test_edits_in_line_hold_one_connection_of_their_server(
         line = next(one for one in text.splitlines() if 'size{buffer="waiting_edits"' in one)
         return not line.endswith(" 0.0")
 
-    async with server.as_("ed", Role.EDITOR, Role.VIEWER) as ed:
+    async with alone.as_("ed", Role.EDITOR, Role.VIEWER) as ed:
         other = await asyncpg.connect(database_url)
         try:
             async with other.transaction():
