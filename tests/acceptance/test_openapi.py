@@ -56,7 +56,7 @@ async def test_without_a_token_only_what_the_document_calls_public_answers(
     server: RunningServer,
 ) -> None:
     wrong = []
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
         for path, operations in server.app.openapi()["paths"].items():
             for method, operation in operations.items():
                 answer = await client.request(method, path.replace("{", "").replace("}", ""))

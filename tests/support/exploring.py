@@ -19,6 +19,7 @@ from schemathesis.engine.recorder import ScenarioRecorder
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
 _STORABLE = r"^[^\u0000]*$"
+_ANSWER_WITHIN_S = 20
 _AUTH = "/api/v1/auth"
 _STREAMS = "/(stream|changes)$"
 _REF = re.compile(r'"#/components/schemas/(\w+)"')
@@ -122,7 +123,9 @@ def _with_made(
     made = copy.deepcopy(dict(document))
     answered: dict[str, int] = {}
     paths = made["paths"]
-    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}) as client:
+    with httpx.Client(
+        base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=_ANSWER_WITHIN_S
+    ) as client:
         # Not the conversation of the examples, which one of them deletes.
         client.post("/api/v1/conversations", json={"id": "kept"})
         for path, operations in paths.items():
@@ -158,7 +161,7 @@ def _config(
             "seed": seed,
             "base-url": url,
             "headers": {"Authorization": f"Bearer {token}"},
-            "request-timeout": 20,
+            "request-timeout": _ANSWER_WITHIN_S,
             # No schema says of a text deep inside free JSON that it must be one that can be stored.
             "generation": {"max-examples": examples, "database": "none", "allow-x00": False},
             "phases": {
