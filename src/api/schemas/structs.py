@@ -85,7 +85,9 @@ def patch_schema(kind: type) -> Schema:
     info = inspect.type_info(kind)
     assert isinstance(info, inspect.StructType)
     properties = {
-        field.encode_name: (_patched if field.required else _patched_or_null)(field.type)
+        field.encode_name: _or_null({"type": "object"})
+        if field.default is EMPTY and not _schema(field.type)
+        else (_patched if field.required else _patched_or_null)(field.type)
         for field in info.fields
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}

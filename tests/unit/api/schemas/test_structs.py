@@ -101,3 +101,9 @@ def test_a_patch_takes_null_for_what_has_a_default_at_every_depth() -> None:
     assert "anyOf" not in properties["name"]
     held = properties["held"]["anyOf"][0]["properties"]["a"]["anyOf"][0]
     assert held["additionalProperties"] == {"anyOf": [{"type": "integer"}, {"type": "null"}]}
+
+
+def test_patch_of_an_object_of_any_fields_is_an_object_or_null() -> None:
+    assert patch_schema(Outer)["properties"]["free"] == {
+        "anyOf": [{"type": "object"}, {"type": "null"}]
+    }
