@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -31,7 +30,7 @@ from src.state.ladder.breaker import Way
 from src.state.ladder.keeping import keep_for_ever
 from src.state.ladder.ladder import Ladder
 from src.state.lists import ConversationLists
-from src.state.ownership.leader import Duty, Leader
+from src.state.ownership.leader import Leader
 from src.state.ownership.membership import Membership
 from src.state.protocols import Clock
 from src.state.rates import Rates
@@ -81,12 +80,11 @@ from src.swarm.shapes.commands import Command
 from src.swarm.shapes.models import ConversationState
 from src.swarm.status import Status
 from src.swarm.transfers import Transfers
+from src.swarm.upkeep import upkeep
 from src.swarm.webhooks.opening import open_webhooks
 
 log = structlog.get_logger(__name__)
 
-_SWEEP = timedelta(minutes=10)
-_RETENTION = timedelta(minutes=10)
 _NO_PROVIDERS: Mapping[str, Provider] = MappingProxyType({})
 
 
@@ -297,11 +295,9 @@ async def open_runtime(
         )
         leader = Leader(PostgresDuties(pool), membership, owned, clock)
         first_answers = FirstAnswers(pool, state.idempotency_keep)
-        leader.add(Duty("first-answers-retention", _RETENTION, first_answers.retention()))
-        leader.add(Duty("outbox-retention", _RETENTION, outbox.retention(state.outbox_keep)))
-        leader.add(Duty("people-purge", _RETENTION, people.purge))
         departed = Departed(CONVERSATIONS, pool)
-        leader.add(Duty("servers-retention", _RETENTION, departed.forget_as_duty))
+        for duty in upkeep(first_answers, outbox, state.outbox_keep, people, departed, files):
+            leader.add(duty)
         webhooks = await stack.enter_async_context(
             open_webhooks(
                 WebhookRecords(pool), outbox, leader, settings.swarm, state, clock, status.counted
@@ -312,7 +308,6 @@ async def open_runtime(
         status.bounded += [history.buffers, edits.buffers, seen.buffers, downloads.buffers]
         if files is not None:
             status.bounded.append(files.buffers)
-            leader.add(Duty("files-sweep", _SWEEP, files.sweep_as_duty))
             await stack.enter_async_context(files.running())
 
         await membership.join()
