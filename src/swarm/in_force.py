@@ -13,12 +13,11 @@ import structlog
 from msgspec.structs import replace
 
 from src.state.configs import Record
-from src.state.errors import TierUnavailable
 from src.state.models import Context
 from src.swarm.configs import inheritance
 from src.swarm.configs.bots import BotConfig
 from src.swarm.configs.inheritance import Inherited, Layer, Origin
-from src.swarm.configs.seen import Name, SeenConfigs
+from src.swarm.configs.seen import UNREADABLE, Name, SeenConfigs
 from src.swarm.configs.settings import VALUES, value_of
 from src.swarm.configs.teams import TeamConfig
 from src.swarm.errors import RulesUnknown
@@ -72,7 +71,7 @@ class InForce:
         for kind, id in unknown.wanted:
             try:
                 await self._seen.read(kind, id)
-            except TierUnavailable as error:
+            except UNREADABLE as error:
                 raise RulesUnknown(unknown.conversation_id, [(kind, id)]) from error
 
     # -- reading ---------------------------------------------------------------------------------
@@ -86,7 +85,7 @@ class InForce:
         for bot in state.bots:
             try:
                 record = await self._seen.read("bot", bot.id)
-            except TierUnavailable as error:
+            except UNREADABLE as error:
                 log.warning("config.unreadable", kind="bot", id=bot.id, error=str(error))
                 records[bot.id] = None
             else:
@@ -114,7 +113,7 @@ class InForce:
             return create
         try:
             record = await self._seen.read("team", team)
-        except TierUnavailable as error:
+        except UNREADABLE as error:
             raise RulesUnknown(create.id, [("team", team)]) from error
         if record is None:
             return create
@@ -133,7 +132,7 @@ class InForce:
         for kind, id in _above(state):
             try:
                 record = await read(kind, id)
-            except TierUnavailable as error:
+            except UNREADABLE as error:
                 raise RulesUnknown(state.id, [(kind, id)]) from error
             if record is not None:
                 layers.append(_layer(record))

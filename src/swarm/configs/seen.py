@@ -35,6 +35,9 @@ log = structlog.get_logger(__name__)
 Name = tuple[str, str]
 """(kind, id) of a config."""
 
+UNREADABLE = (TierUnavailable, Undecodable)
+"""What a newer release has written is for this one as if it could not be asked for."""
+
 _MOST = 4096
 _HOLD_S = 0.5
 """How long a read counts while nobody can say what was edited since: the time between a pull that
@@ -99,6 +102,7 @@ class SeenConfigs:
 
         Raises:
             DurableTierUnavailable: it cannot be read now.
+            Undecodable: a newer release has written it.
         """
         if self._is_away() and (known := self.last(kind, id))[0]:
             # As it was last: to ask who cannot answer would take long, for each turn again.
@@ -107,8 +111,7 @@ class SeenConfigs:
         began, heard = self._clock.monotonic(), seen.heard
         try:
             read = await self._configs.read(kind, id, at_least=heard if heard > ZERO else None)
-        except (Behind, Undecodable) as error:
-            # What a newer release has written is for this one as if it could not be asked for.
+        except Behind as error:
             raise DurableTierUnavailable(str(error)) from error
         record = None if read is None or read.entry.state.deleted else read.entry.state
         if read is not None and read.stale_s is not None:
@@ -126,11 +129,11 @@ class SeenConfigs:
         """Read a config; what cannot be read now counts as it was last.
 
         Raises:
-            DurableTierUnavailable: it cannot be read now, and never was.
+            DurableTierUnavailable, Undecodable: it cannot be read now, and never was.
         """
         try:
             return await self.read(kind, id)
-        except TierUnavailable as error:
+        except UNREADABLE as error:
             log.warning("config.unreadable", kind=kind, id=id, error=str(error))
             known, record = self.last(kind, id)
             if not known:

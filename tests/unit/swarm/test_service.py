@@ -76,7 +76,7 @@ async def test_owner_that_changed_is_found_again() -> None:
     async with swarm.open("a", "b", "c") as [a, b, c]:
         await begun(a)
         await b.say("one")
-        await a.state.notebooks.drain()
+        await c.service.handover.fetch("c")
         await c.say("two")
         assert c.state.notebooks.holdings.ids() == ["c"]
         await b.say("three")
