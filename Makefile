@@ -11,7 +11,7 @@ BENCH_INSTALLED := .venv/.installed-bench
 AZURITE := tests/azurite/node_modules/.installed
 MUTATE_INSTALLED := .venv/.installed-mutate
 
-.PHONY: help install run demo test prove azurite check bench mutate lock format clean
+.PHONY: help install run demo test prove azurite livekit check bench mutate lock format clean
 
 help: ## List the doors
 	@echo "swarmstate: the state backbone of multi-bot LiveKit voice rooms"
@@ -55,6 +55,9 @@ $(AZURITE): tests/azurite/package-lock.json
 	@cd tests/azurite && npm ci --loglevel=error
 	@touch $@
 
+livekit: ## Build livekit-server for the tests of rooms (needs Go >= 1.26, or have it on PATH)
+	@scripts/livekit.sh
+
 check: install ## Lint, format, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -75,5 +78,5 @@ format: install ## Repair what ruff can repair
 	$(BIN)/ruff format .
 
 clean: ## Remove .venv and every cache (data folders stay)
-	rm -rf .venv .cache tests/azurite/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .cache .livekit tests/azurite/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
