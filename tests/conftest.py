@@ -9,6 +9,10 @@ from hypothesis import settings as hypothesis_settings
 
 from src.embedded import EmbeddedError, Servers
 from src.embedded.binaries import find_postgres, find_redis
+from src.embedded.service import free_port
+from src.swarm.rooms.settings import LiveKitSettings
+from tests.support.livekit import running as livekit_running
+from tests.support.livekit import settings_for
 from tests.support.services import Databases, RedisNumbers, open_test_servers, server_folder
 
 # A developer's own settings must not decide what a test sees.
@@ -58,6 +62,13 @@ def databases(servers: Servers) -> Iterator[Databases]:
 @pytest.fixture(scope="session")
 def redis_numbers(servers: Servers) -> RedisNumbers:
     return RedisNumbers(servers.redis_url)
+
+
+@pytest.fixture(scope="session")
+def livekit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveKitSettings]:
+    """A LiveKit server that tells nobody; a test takes rooms of its own there."""
+    with livekit_running(tmp_path_factory.mktemp("livekit"), free_port()) as url:
+        yield settings_for(url)
 
 
 @pytest.fixture

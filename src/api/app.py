@@ -38,15 +38,20 @@ from src.api.routes import (
     history,
     internal,
     live,
+    livekit_webhook,
     operations,
+    room_tokens,
+    rooms,
     sessions,
     turns,
     users,
+    voice,
     webhooks,
 )
 from src.api.schemas import openapi
 from src.api.settings import ApiSettings
 from src.api.streams import Streams
+from src.swarm.rooms.settings import LiveKitSettings
 from src.swarm.status import Status
 
 _SENT = [
@@ -88,6 +93,7 @@ _TAGS = [
     {"name": "events", "description": "The log, as pages and as a stream"},
     {"name": "history", "description": "The past: as it was then, and branches from there"},
     {"name": "files", "description": "What belongs to a conversation and is no text"},
+    {"name": "rooms", "description": "A conversation's voice: rooms on LiveKit, tokens for them"},
     {"name": "bots", "description": "Configs of bots, with versions"},
     {"name": "teams", "description": "Configs of teams, with versions"},
     {"name": "routines", "description": "Steps that runs carry out, with versions"},
@@ -128,11 +134,15 @@ class Api(FastAPI):
         return drain
 
 
-def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | None = None) -> Api:
+def create_app(
+    settings: ApiSettings | None = None,
+    open_runtime: OpenRuntime | None = None,
+    livekit: LiveKitSettings | None = None,
+) -> Api:
     """Return the application of one server.
 
-    Without `settings` they are read from the environment. `open_runtime` opens what the API stands
-    on, for the length of the application's life; by default a runtime from the environment.
+    Settings that are not given are read from the environment. `open_runtime` opens what the API
+    stands on, for the length of the application's life; by default a runtime from the environment.
 
     Raises:
         pydantic.ValidationError: a setting is missing or bad; it is named.
@@ -158,7 +168,12 @@ def create_app(settings: ApiSettings | None = None, open_runtime: OpenRuntime | 
         redoc_url="/redoc" if settings.profile == "development" else None,
         redirect_slashes=False,
         lifespan=lifespan(
-            open_runtime or (lambda: runtime_from_environment(given)), drain, opened, settings, door
+            open_runtime or (lambda: runtime_from_environment(given)),
+            drain,
+            opened,
+            settings,
+            livekit or LiveKitSettings(),
+            door,
         ),
     )
     app.state.settings, app.state.door = settings, door
@@ -181,9 +196,13 @@ def _add_routes(app: FastAPI) -> None:
     for room in (turns, sessions, events, history, files, effective_config, conversations):
         v1.include_router(room.router)
     people = (auth.router, users.router, api_keys.router)
-    for router in (*configs.ROUTERS, changes.router, webhooks.router, *people):
+    for router in (*configs.ROUTERS, changes.router, livekit_webhook.router, webhooks.router):
+        v1.include_router(router)
+    for router in (*people, rooms.router, voice.router):
         v1.include_router(router)
     app.include_router(v1)
+    app.include_router(room_tokens.router)
+    app.include_router(voice.router)
     app.include_router(live.router)
     app.include_router(live.router, prefix="/api/v1")
     app.include_router(operations.router)

@@ -18,12 +18,15 @@ from src.api.auth.rules import check_right
 from src.api.bodies import Body, read_object
 from src.api.errors import NotConfigured, Unauthorized
 from src.api.ids import new_id
+from src.api.livekit.opening import Keys
 from src.api.rate_limits import Metered, RateLimits
 from src.api.settings import ApiSettings
 from src.invalidation.changes import ChangeFeed
 from src.state.models import Durability, Version
 from src.swarm.erasing import Erasing
 from src.swarm.files import FileService
+from src.swarm.rooms.service import RoomService
+from src.swarm.rooms.settings import LiveKitSettings
 from src.swarm.service import SwarmService
 from src.swarm.status import Status
 from src.swarm.webhooks.service import WebhookService
@@ -37,6 +40,7 @@ _CONFIG_ETAG = r'^(\*|(W/)?"[0-9]{1,18}")$'
 
 ConversationId = Annotated[str, Path(pattern=ID, description="The conversation")]
 FileId = Annotated[str, Path(pattern=ID, description="The file")]
+RoomId = Annotated[str, Path(pattern=ID, description="The room")]
 ConfigId = Annotated[str, Path(pattern=ID, description="The config")]
 
 
@@ -61,6 +65,31 @@ async def _files(connection: HTTPConnection) -> FileService:
     if files is None:
         raise NotConfigured("files need a place for their bytes: set SWARMSTATE_BLOBS_URL")
     return files
+
+
+async def _rooms(connection: HTTPConnection) -> RoomService:
+    rooms = cast("RoomService | None", connection.state.rooms)
+    if rooms is None:
+        raise _no_livekit()
+    return rooms
+
+
+async def _livekit_keys(connection: HTTPConnection) -> Keys:
+    keys = cast("Keys | None", connection.state.livekit_keys)
+    if keys is None:
+        raise _no_livekit()
+    return keys
+
+
+def _no_livekit() -> NotConfigured:
+    return NotConfigured(
+        "rooms need a LiveKit server: set SWARMSTATE_LIVEKIT_URL, SWARMSTATE_LIVEKIT_API_KEY and "
+        "SWARMSTATE_LIVEKIT_API_SECRET"
+    )
+
+
+async def _livekit(connection: HTTPConnection) -> LiveKitSettings:
+    return cast("LiveKitSettings", connection.state.livekit)
 
 
 async def _webhooks(connection: HTTPConnection) -> WebhookService:
@@ -100,6 +129,13 @@ async def _caller(connection: HTTPConnection) -> Principal:
     return await identified(connection, given)
 
 
+async def _visitor(connection: HTTPConnection, settings: Settings) -> Principal | None:
+    given = headers.find(connection.scope["headers"], b"authorization")
+    if given is None and settings.guests == "allow":
+        return None
+    return await identified(connection, given)
+
+
 async def _accounts(connection: HTTPConnection) -> Accounts:
     return cast("Accounts", connection.state.accounts)
 
@@ -113,6 +149,9 @@ async def _body(request: Request) -> Body:
 
 
 Service = Annotated[SwarmService, Depends(_service)]
+RoomsOf = Annotated[RoomService, Depends(_rooms)]
+LiveKitKeysOf = Annotated[Keys, Depends(_livekit_keys)]
+LiveKitOf = Annotated[LiveKitSettings, Depends(_livekit)]
 Eraser = Annotated[Erasing, Depends(_erasing)]
 FileStore = Annotated[FileService, Depends(_files)]
 ServerStatus = Annotated[Status, Depends(_status)]
@@ -120,6 +159,8 @@ Changes = Annotated[ChangeFeed, Depends(_changes)]
 Webhooks = Annotated[WebhookService, Depends(_webhooks)]
 Settings = Annotated[ApiSettings, Depends(_settings)]
 Caller = Annotated[Principal, Depends(_caller)]
+Visitor = Annotated[Principal | None, Depends(_visitor)]
+"""The caller; None: a guest, where they are let in."""
 AccountsOf = Annotated[Accounts, Depends(_accounts)]
 KeysOf = Annotated[ServiceKeys, Depends(_keys)]
 JsonBody = Annotated[Body, Depends(_body)]

@@ -17,6 +17,7 @@ from src.api.auth.door import Door
 from src.api.auth.identity_provider import open_provider
 from src.api.auth.keys import ServiceKeys
 from src.api.auth.passwords import Passwords
+from src.api.livekit.opening import Keys, keys_of, open_media
 from src.api.settings import ApiSettings
 from src.api.strictness import check_strict
 from src.invalidation.changes import ChangeFeed
@@ -27,6 +28,8 @@ from src.swarm.erasing import Erasing
 from src.swarm.files import FileService
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.opened import Runtime
+from src.swarm.rooms.service import RoomService
+from src.swarm.rooms.settings import LiveKitSettings
 from src.swarm.runtime import open_runtime
 from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings, SwarmSettings
@@ -49,6 +52,7 @@ class Opened(Protocol):
     people: People
     erasing: Erasing
     downloads: Transfers
+    rooms: RoomService | None
 
 
 OpenRuntime = Callable[[], AbstractAsyncContextManager[Opened]]
@@ -104,6 +108,9 @@ class State(TypedDict):
     erasing: Erasing
     downloads: Transfers
     keys: ServiceKeys
+    rooms: RoomService | None
+    livekit_keys: Keys | None
+    livekit: LiveKitSettings
 
 
 def internal_secret(jwt_secret: str) -> str:
@@ -123,7 +130,10 @@ async def runtime_from_environment(settings: ApiSettings) -> AsyncIterator[Runti
         swarm = swarm.model_copy(update={"internal_secret": SecretStr(derived)})
     described = RuntimeSettings(swarm=swarm)
     check_strict(settings, described)
-    async with open_runtime(described) as runtime:
+    async with (
+        open_media(described.livekit) as media,
+        open_runtime(described, media=media) as runtime,
+    ):
         yield runtime
 
 
@@ -132,6 +142,7 @@ def lifespan(
     drain: Drain,
     opened: Callable[[Opened], None],
     settings: ApiSettings,
+    livekit: LiveKitSettings,
     door: Door,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
     """Return FastAPI's lifespan: open the runtime, tell `opened`, close it at the end."""
@@ -162,6 +173,9 @@ def lifespan(
                     "downloads": runtime.downloads,
                     "accounts": Accounts(people, passwords, settings),
                     "keys": keys,
+                    "rooms": runtime.rooms,
+                    "livekit_keys": keys_of(livekit),
+                    "livekit": livekit,
                 }
 
     return live

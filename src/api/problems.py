@@ -53,7 +53,13 @@ from src.state.errors import (
 )
 from src.state.records.first_answers import KeyInUse, KeyReused
 from src.state.records.users import UserExists
-from src.swarm.errors import NotAServer, RulesUnknown, SwarmError, UploadTooSlow
+from src.swarm.errors import (
+    MediaUnavailable,
+    NotAServer,
+    RulesUnknown,
+    SwarmError,
+    UploadTooSlow,
+)
 from src.swarm.forwarding import NOT_OWNER, encode_refusal
 
 MEDIA_TYPE = "application/problem+json"
@@ -105,6 +111,7 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     IdentityProviderAway: (503, "identity_provider_unavailable"),
     NotConfigured: (503, "not_configured"),
     MayNotErase: (503, "not_configured"),
+    MediaUnavailable: (503, "livekit_unavailable"),
     CutShort: (400, "cut_short"),
     BodyTooSlow: (408, "too_slow"),
     UploadTooSlow: (408, "too_slow"),

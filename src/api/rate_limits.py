@@ -5,6 +5,7 @@ a token that is no good per address; a service's key that is new to a server too
 signing in              per address, whoever asks
 what a live session     as a request
   says or commands
+tokens for rooms        per address, whoever asks but bots and workers
 beginning, deleting     per user, beside the above
 health, the contract    never
 
@@ -41,6 +42,7 @@ class Metered(StrEnum):
     SIGN_IN = "sign-in"
     BEGIN = "begin"
     DELETE = "delete"
+    ENTER = "room-token"
 
 
 class RateLimits:
@@ -54,6 +56,7 @@ class RateLimits:
             Metered.SIGN_IN: settings.rate_sign_in,
             Metered.BEGIN: settings.rate_begin,
             Metered.DELETE: settings.rate_delete,
+            Metered.ENTER: settings.rate_token,
         }
 
     async def stranger(self, connection: HTTPConnection) -> None:

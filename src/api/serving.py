@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from src.api.app import Api, create_app
 from src.api.lifespan import internal_secret
+from src.api.livekit.opening import open_media
 from src.api.settings import ApiSettings
 from src.api.strictness import check_strict
 from src.state.background import background
@@ -131,8 +132,12 @@ def allow_connections() -> None:
 async def _serve(
     api: ApiSettings, settings: RuntimeSettings, listener: socket.socket, guards: Guards
 ) -> None:
-    async with open_runtime(settings, guards=guards) as runtime:
-        app = create_app(api, lambda: nullcontext(runtime))
+    livekit = settings.livekit
+    async with (
+        open_media(livekit) as media,
+        open_runtime(settings, guards=guards, media=media) as runtime,
+    ):
+        app = create_app(api, lambda: nullcontext(runtime), livekit)
         server = _Server(app)
         told = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -91,9 +91,13 @@ class ApiSettings(BaseSettings):
     rate_sign_in: RateSetting = parse_rate("10/1m")
     """Attempts to get a token, from one address."""
     rate_begin: RateSetting = parse_rate("20/1m")
-    """Conversations that one user may begin."""
+    """Conversations and rooms that one user may begin."""
     rate_delete: RateSetting = parse_rate("5/1m")
-    """Conversations that one user may delete."""
+    """Conversations and rooms that one user may delete."""
+    rate_token: RateSetting = parse_rate("10/1m")
+    """Tokens for rooms on LiveKit, from one address."""
+    guests: Literal["allow", "refuse"] = "refuse"
+    """Whether people without a token may enter rooms that are marked open."""
     profile: Profile = Field(
         default="development",
         validation_alias="SWARMSTATE_PROFILE",

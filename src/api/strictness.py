@@ -41,15 +41,27 @@ def check_strict(api: ApiSettings, settings: RuntimeSettings) -> None:
 def _laxities(api: ApiSettings, settings: RuntimeSettings) -> Iterator[str]:
     jwt_secret = api.jwt_secret.get_secret_value()
     internal = settings.swarm.internal_secret.get_secret_value()
+    livekit = settings.livekit.api_secret
     for name, value in (
         ("SWARMSTATE_API_JWT_SECRET", jwt_secret),
         ("SWARMSTATE_INTERNAL_SECRET", internal),
+        ("SWARMSTATE_LIVEKIT_API_SECRET", None if livekit is None else livekit.get_secret_value()),
     ):
+        if value is None:
+            continue
         why = weakness(value)
         if why is not None:
             yield f"{name}: {why}; make one with `openssl rand -hex 32`"
     if jwt_secret == internal:
         yield "SWARMSTATE_INTERNAL_SECRET: it is the users' secret too; give it one of its own"
+    if livekit is not None and livekit.get_secret_value() in (jwt_secret, internal):
+        yield "SWARMSTATE_LIVEKIT_API_SECRET: it is a secret of our own too; LiveKit needs another"
+    shown = urlsplit(settings.livekit.shown_url)
+    if shown.scheme == "ws" and not _stays_here(shown.hostname):
+        yield (
+            "SWARMSTATE_LIVEKIT_CLIENT_URL: browsers open no microphone without TLS; set it to "
+            "where they reach LiveKit by wss://"
+        )
     if any(ip_network(one).prefixlen == 0 for one in api.trusted_proxies):
         yield "SWARMSTATE_API_TRUSTED_PROXIES: everybody is a proxy there; name the networks"
     yield from _lax_stores(settings.state)

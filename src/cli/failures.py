@@ -24,10 +24,16 @@ from src.state.records.users import UserExists
 from src.state.settings import StateSettings
 from src.state.tiers.migrations import HeldUp
 from src.state.tiers.urls import masked
+from src.swarm.rooms.settings import LiveKitSettings
 from src.swarm.settings import SwarmSettings
 
 FAILED = 1
-_SETTINGS: tuple[type[BaseSettings], ...] = (StateSettings, SwarmSettings, ApiSettings)
+_SETTINGS: tuple[type[BaseSettings], ...] = (
+    StateSettings,
+    SwarmSettings,
+    LiveKitSettings,
+    ApiSettings,
+)
 _OWN = (
     BadBlobsUrl,
     CannotListen,

@@ -8,6 +8,7 @@ StateError
 SwarmError
 ├── UploadTooSlow         a file that came too slowly, or not on at all
 ├── UnknownProvider       a bot's config names a provider that is not installed
+├── MediaUnavailable      LiveKit did not answer, or not as it should
 └── NotAServer            an internal call without a server's token
 """
 
@@ -56,6 +57,10 @@ class UnknownProvider(SwarmError):
         names = ", ".join(known) or "none"
         super().__init__(f"there is no provider {name!r} (installed: {names}); {hint}")
         self.name = name
+
+
+class MediaUnavailable(SwarmError):
+    """LiveKit does not answer, or does not let us in; what was asked may be asked again."""
 
 
 class NotAServer(SwarmError):

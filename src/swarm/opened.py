@@ -11,6 +11,7 @@ from src.state.records.people import People
 from src.swarm.erasing import Erasing
 from src.swarm.files import FileService
 from src.swarm.internal_tokens import InternalTokens
+from src.swarm.rooms.service import RoomService
 from src.swarm.service import SwarmService
 from src.swarm.status import Status
 from src.swarm.transfers import Transfers
@@ -34,3 +35,5 @@ class Runtime:
     erasing: Erasing
     downloads: Transfers
     """Of files and of whole conversations together."""
+    rooms: RoomService | None
+    """None without a LiveKit."""

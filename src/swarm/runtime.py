@@ -45,6 +45,7 @@ from src.state.records.files import Files
 from src.state.records.first_answers import FirstAnswers
 from src.state.records.outbox import Outbox
 from src.state.records.people import People
+from src.state.records.rooms import Rooms
 from src.state.records.webhooks import Webhooks as WebhookRecords
 from src.state.tiers.connections import open_connections
 from src.state.tiers.incarnations import Incarnations
@@ -73,6 +74,8 @@ from src.swarm.opened import Runtime
 from src.swarm.outage import Outage
 from src.swarm.providers import Provider
 from src.swarm.providers.registry import Registry
+from src.swarm.rooms.opening import open_rooms
+from src.swarm.rooms.protocols import Media
 from src.swarm.rules.conversations import CONVERSATIONS, DELETED, MESSAGE_ADDED
 from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings
@@ -94,6 +97,7 @@ async def open_runtime(
     *,
     guards: Guards = ALL_ON,
     providers: Mapping[str, Provider] = _NO_PROVIDERS,
+    media: Media | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open a server on the stores that the settings name.
@@ -303,6 +307,7 @@ async def open_runtime(
                 WebhookRecords(pool), outbox, leader, settings.swarm, state, clock, status.counted
             )
         )
+        rooms = open_rooms(Rooms(pool), media, leader, status.counted)
         status.counted += [leader.counts, changes.counts]
         status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]
         status.bounded += [history.buffers, edits.buffers, seen.buffers, downloads.buffers]
@@ -334,16 +339,5 @@ async def open_runtime(
         await stack.enter_async_context(background(approvals.run(), seen.run()))
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
-        yield Runtime(
-            service,
-            status,
-            tokens,
-            first_answers,
-            rates,
-            changes,
-            files,
-            webhooks,
-            people,
-            erasing,
-            downloads,
-        )
+        parts = (service, status, tokens, first_answers, rates, changes, files, webhooks)
+        yield Runtime(*parts, people, erasing, downloads, rooms)

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from src.state.durations import Duration
 from src.state.settings import StateSettings
 from src.swarm.pending import Bounds
+from src.swarm.rooms.settings import LiveKitSettings
 
 
 class SwarmSettings(BaseSettings):
@@ -61,8 +62,12 @@ class RuntimeSettings:
     """The settings of all rooms below the edges."""
 
     def __init__(
-        self, state: StateSettings | None = None, swarm: SwarmSettings | None = None
+        self,
+        state: StateSettings | None = None,
+        swarm: SwarmSettings | None = None,
+        livekit: LiveKitSettings | None = None,
     ) -> None:
         # pydantic-settings fills required fields from the environment.
         self.state = state or StateSettings()
         self.swarm = swarm or SwarmSettings()
+        self.livekit = livekit or LiveKitSettings()

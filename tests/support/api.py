@@ -17,8 +17,12 @@ from src.api.app import Api, create_app
 from src.api.auth.principals import Role
 from src.api.auth.tokens import issue_token
 from src.api.lifespan import internal_secret
+from src.api.livekit.opening import open_media
 from src.api.settings import ApiSettings
 from src.state.settings import StateSettings
+from src.swarm.opened import Runtime
+from src.swarm.rooms.protocols import Media
+from src.swarm.rooms.settings import LiveKitSettings
 from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 
@@ -51,9 +55,18 @@ class RunningServer:
 
 @asynccontextmanager
 async def running_server(
-    database_url: str, redis_url: str, *, state: Mapping[str, Any] = NOTHING, **settings: Any
+    database_url: str,
+    redis_url: str,
+    *,
+    state: Mapping[str, Any] = NOTHING,
+    livekit: LiveKitSettings | None = None,
+    media: Media | None = None,
+    **settings: Any,
 ) -> AsyncIterator[RunningServer]:
-    """Serve until the end of the block; `state` and the rest are settings of those rooms."""
+    """Serve until the end of the block; `state` and the rest are settings of those rooms.
+
+    With `livekit` it has rooms there, or with `media` rooms as that says.
+    """
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     runtime = RuntimeSettings(
@@ -61,10 +74,18 @@ async def running_server(
             database_url=SecretStr(database_url), redis_url=SecretStr(redis_url), **state
         ),
         SwarmSettings(server_url=url, internal_secret=SecretStr(internal_secret(SECRET))),
+        livekit,
     )
-    app = create_app(
-        ApiSettings(jwt_secret=SecretStr(SECRET), **settings), lambda: open_runtime(runtime)
-    )
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Runtime]:
+        async with (
+            open_media(runtime.livekit) as real,
+            open_runtime(runtime, media=media or real) as one,
+        ):
+            yield one
+
+    app = create_app(ApiSettings(jwt_secret=SecretStr(SECRET), **settings), opened, runtime.livekit)
     config = uvicorn.Config(
         app,
         log_config=None,

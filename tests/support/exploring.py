@@ -144,7 +144,8 @@ def _with_made(
                 )
                 answered[f"POST {path}"] = answer.status_code
                 for operation in (each for one in below for each in paths[one].values()):
-                    operation["parameters"][0]["example"] = answer.json().get("id", "none")
+                    parameter, said = operation["parameters"][0], answer.json()
+                    parameter["example"] = said.get(parameter["name"]) or said.get("id", "none")
         person = {"email": "kept@example.org", "password": "correct horse battery"}
         client.post(f"{_AUTH}/register", json=person)
         known = client.post(f"{_AUTH}/login", json=person).json()

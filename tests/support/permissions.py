@@ -34,11 +34,13 @@ class Who(StrEnum):
     EXPIRED = "expired"
     REVOKED = "revoked"
     INTERNAL = "internal"
+    LIVEKIT = "livekit"
+    """LiveKit itself, by its signature of the body `{}`."""
 
 
 ANYBODY = frozenset(Who)
 """Open to all, whatever token they bring."""
-NOBODY_KNOWN = frozenset((Who.NONE, Who.EXPIRED, Who.REVOKED, Who.INTERNAL))
+NOBODY_KNOWN = frozenset((Who.NONE, Who.EXPIRED, Who.REVOKED, Who.INTERNAL, Who.LIVEKIT))
 """They get 401 where a token is needed; the others, without the right to it, 403."""
 USERS = ANYBODY - NOBODY_KNOWN
 FULL = frozenset((Who.ADMIN, Who.SERVICE))
@@ -50,6 +52,7 @@ MEMBERS = FULL | {Who.OWN, Who.OTHER}
 CONFIG_WRITERS = FULL | {Who.EDITOR}
 CONFIG_READERS = CONFIG_WRITERS | {Who.VIEWER}
 SERVERS = frozenset((Who.INTERNAL,))
+SIGNED = frozenset((Who.LIVEKIT,))
 
 
 class Rule(NamedTuple):
@@ -66,6 +69,8 @@ class Rule(NamedTuple):
 
 OWN_ROOM = "c-own"
 """A conversation that `Who.OWN` created; it is there from the start and nothing deletes it."""
+CALL = "r-own"
+"""Its room on LiveKit, likewise."""
 BOT: dict[str, Any] = {"name": "Ada"}
 _ZOE = {"email": "zoe@example.org", "password": "correct horse battery"}
 TEAM: dict[str, Any] = {"name": "Crew"}
@@ -105,6 +110,7 @@ def _configs(
 
 _ROOM = "/api/v1/conversations/{conversation_id}"
 _HOOK = "/api/v1/webhooks/{webhook_id}"
+_CALL = "/api/v1/rooms/{room_id}"
 _LIVE = {"conversation_id": OWN_ROOM}
 RULES: dict[str, Rule] = {
     # conversations
@@ -151,6 +157,19 @@ RULES: dict[str, Rule] = {
     f"POST {_HOOK}/rotate": Rule(CONFIG_WRITERS),
     f"POST {_HOOK}/test": Rule(CONFIG_WRITERS),
     f"GET {_HOOK}/deliveries": Rule(CONFIG_WRITERS),
+    # rooms
+    "POST /api/v1/rooms": Rule(MEMBERS, {}),
+    "GET /api/v1/rooms": Rule(READERS | MEMBERS),
+    f"GET {_CALL}": Rule(OWN_READERS),
+    f"PATCH {_CALL}": Rule(OWNERS, {"open": True}),
+    f"DELETE {_CALL}": Rule(OWNERS),
+    f"POST {_CALL}/swarm": Rule(OWNERS),
+    f"POST {_CALL}/agent-joined": Rule(FULL, {"agent_identity": "agent-1"}),
+    "POST /api/getToken": Rule(MEMBERS, {}),
+    "GET /api/token": Rule(OWN_READERS, query={"room": CALL}),
+    "POST /agent/voice/automatic": Rule(MEMBERS, {}),
+    "POST /api/v1/agent/voice/automatic": Rule(MEMBERS, {}),
+    "POST /api/v1/webhooks/livekit": Rule(SIGNED, b"{}"),
     # people
     "POST /api/v1/auth/register": Rule(ANYBODY, _ZOE, also=(409,)),
     "POST /api/v1/auth/login": Rule(ANYBODY, _ZOE, also=(401,)),
@@ -239,6 +258,11 @@ def _config(kind: str, body: dict[str, Any]) -> Make:
     return make
 
 
+async def _room(clients: Clients) -> str:
+    made = await _made(clients[Who.OWN], "/api/v1/rooms", {})
+    return f"/api/v1/rooms/{made['room_id']}"
+
+
 async def _setting(clients: Clients) -> str:
     path = "/api/v1/settings/limits"
     made = await clients[Who.ADMIN].post("/api/v1/settings", json=SETTING)
@@ -274,6 +298,7 @@ MAKERS: dict[str, Make] = {
     "/api/v1/routines/{config_id}": _config("routines", ROUTINE),
     "/api/v1/subtopics/{config_id}": _config("subtopics", SUBTOPIC),
     "/api/v1/settings/{config_id}": _setting,
+    _CALL: _room,
     _HOOK: _config("webhooks", WEBHOOK),
     "/api/v1/users/{user_id}": _user,
     "/api/v1/api-keys/{key_id}": _api_key,

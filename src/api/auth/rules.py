@@ -81,6 +81,13 @@ def check_command(caller: Principal, state: ConversationState, command: Command)
         _check_identity(caller, state, command.participant)
 
 
+def may_speak(caller: Principal, state: ConversationState) -> bool:
+    """Say whether the caller may say something in the conversation."""
+    if caller.may(Right.WRITE_CONVERSATIONS):
+        return True
+    return caller.may(Right.TALK) and _belongs(caller.id, state)
+
+
 def check_upload(caller: Principal, state: ConversationState) -> None:
     """Raises Forbidden unless the caller may add a file to the conversation."""
     if not caller.may(Right.WRITE_CONVERSATIONS):

@@ -12,7 +12,16 @@ from fastapi.openapi.utils import get_openapi
 
 from src.api.auth import forms
 from src.api.problems import MEDIA_TYPE, Problem
-from src.api.schemas import answers, configs, effective, requests, status, structs, webhooks
+from src.api.schemas import (
+    answers,
+    configs,
+    effective,
+    requests,
+    rooms,
+    status,
+    structs,
+    webhooks,
+)
 from src.invalidation.changes import Reset
 from src.state.models import Change
 from src.swarm.configs import settings
@@ -46,6 +55,12 @@ _DOCUMENTED: tuple[type, ...] = (
     answers.FileInfo,
     answers.FileList,
     answers.ConversationList,
+    rooms.RoomConfig,
+    rooms.RoomItem,
+    rooms.RoomList,
+    rooms.SwarmSent,
+    rooms.TokenMade,
+    rooms.SessionBegun,
     webhooks.WebhookMade,
     webhooks.WebhookList,
     webhooks.DeliveryList,
@@ -84,6 +99,7 @@ _EXAMPLE = {
     "request_id": "9f86d081884c-1a",
     "errors": [{"field": "text", "message": "Expected `str`, got `int` - at `$.text`"}],
 }
+_SIGNED = "/api/v1/webhooks/livekit"
 _PUBLIC = (
     "/health/",
     "/api/v1/auth/register",
@@ -175,7 +191,7 @@ _CREATED = re.compile(r"^(/.+)/\{(\w+)\}")
 _USED = re.compile(r'"#/components/schemas/(\w+)"')
 
 
-def _tie(paths: Mapping[str, Any]) -> None:
+def _tie(paths: Mapping[str, Any], schemas: Mapping[str, Any]) -> None:
     """Say of each route below a collection that it takes the id which a POST there has returned."""
     examples: dict[str, str] = {}
     for path, operations in paths.items():
@@ -185,11 +201,14 @@ def _tie(paths: Mapping[str, Any]) -> None:
             continue
         content = created.get("requestBody", {}).get("content", {})
         example = content.get("application/json", {}).get("example", {})
+        made = created["responses"]["201"]["content"]["application/json"]["schema"]
+        named = schemas[made["$ref"].rpartition("/")[2]]["properties"]
+        id = found[2] if found[2] in named else "id"
         links = created["responses"]["201"].setdefault("links", {})
         for operation in operations.values():
             links[operation["operationId"]] = {
                 "operationId": operation["operationId"],
-                "parameters": {f"path.{found[2]}": "$response.body#/id"},
+                "parameters": {f"path.{found[2]}": f"$response.body#/{id}"},
             }
             if "id" in example:
                 examples.setdefault(found[2], example["id"])
@@ -236,15 +255,17 @@ def document(app: FastAPI) -> dict[str, Any]:
         parts = spec.setdefault("components", {})
         parts["schemas"] = structs.components(_DOCUMENTED)
         parts["securitySchemes"] = {
-            "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            # LiveKit sends its signature bare, without a scheme before it.
+            "livekit": {"type": "apiKey", "in": "header", "name": "Authorization"},
         }
         for path, operations in spec["paths"].items():
             if not path.startswith(_PUBLIC):
                 for operation in operations.values():
-                    operation["security"] = [{"token": []}]
+                    operation["security"] = [{"livekit" if path == _SIGNED else "token": []}]
                     for parameter in operation.get("parameters", ()):
                         _without_null(parameter)
-        _tie(spec["paths"])
+        _tie(spec["paths"], parts["schemas"])
         parts["schemas"] = _used(spec)
         app.openapi_schema = spec
     return app.openapi_schema

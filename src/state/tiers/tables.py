@@ -296,3 +296,45 @@ api_keys = Table(
     _time("created_at", default=True),
     Column("expires_at", DateTime(timezone=True)),
 )
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("conversation_id", Text, nullable=False),
+    Column("open", Boolean, nullable=False),
+    Column("version", BigInteger, nullable=False, server_default=text("1")),
+    Column("created_by", Text, nullable=False),
+    _time("created_at", default=True),
+    _time("updated_at", default=True),
+    Column("deleted_at", DateTime(timezone=True)),
+    Column("sid", Text, nullable=False, server_default=text("''")),
+    Column("began", BigInteger, nullable=False, server_default=text("0")),
+    Column("over", Boolean, nullable=False, server_default=text("true")),
+    Column("agent", Text, nullable=False, server_default=text("''")),
+    Index(
+        "rooms_conversation",
+        "conversation_id",
+        unique=True,
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
+    Index("rooms_live", "id", postgresql_where=text("NOT over")),
+)
+
+room_swarms = Table(
+    "room_swarms",
+    metadata,
+    Column("room_id", Text, primary_key=True),
+    Column("began", BigInteger, nullable=False),
+    Column("dispatch_id", Text),
+    _time("claimed_at", default=True),
+)
+
+livekit_events = Table(
+    "livekit_events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _time("at", default=True),
+    Index("livekit_events_at", "at"),
+)

@@ -15,8 +15,19 @@ from src.api.lifespan import internal_secret
 from src.swarm.internal_tokens import InternalTokens
 from tests.integration.api.begun import ROOM, begin
 from tests.support import permissions
-from tests.support.api import SECRET, RunningServer, token
-from tests.support.permissions import MAKERS, NOBODY_KNOWN, OWN_ROOM, RULES, Clients, Rule, Who
+from tests.support.api import SECRET, RunningServer, running_server, token
+from tests.support.livekit import settings_for, signature
+from tests.support.media import MemoryMedia
+from tests.support.permissions import (
+    CALL,
+    MAKERS,
+    NOBODY_KNOWN,
+    OWN_ROOM,
+    RULES,
+    Clients,
+    Rule,
+    Who,
+)
 
 LOGOUT = "/api/v1/auth/logout"
 """It makes the token of `Who.REVOKED`."""
@@ -33,15 +44,29 @@ TOKENS = {
     Who.REVOKED: token("gone", Role.ADMIN),
     Who.INTERNAL: InternalTokens(internal_secret(SECRET)).sign(),
 }
+ROOMS = settings_for("ws://127.0.0.1:1")
 
 
 async def test_every_route_lets_in_whom_its_rule_names_and_nobody_else(
-    alone: RunningServer,
+    database_url: str, redis_url: str
 ) -> None:
     wrong = []
-    async with callers(alone) as clients:
+    media = MemoryMedia()
+    async with (
+        running_server(
+            database_url,
+            redis_url,
+            state={"blobs_url": "memory://"},
+            livekit=ROOMS,
+            media=media,
+            rate_limits="off",
+        ) as server,
+        callers(server) as clients,
+    ):
         own = {"id": OWN_ROOM, "participants": [{"id": "zoe", "kind": "person", "name": "Zoe"}]}
         assert (await clients[Who.OWN].post("/api/v1/conversations", json=own)).is_success
+        room = {"id": CALL, "conversation_id": OWN_ROOM}
+        assert (await clients[Who.OWN].post("/api/v1/rooms", json=room)).is_success
         for route, rule in RULES.items():
             shared = await path_of(route, clients)
             for who in clients:
@@ -63,6 +88,8 @@ async def callers(server: RunningServer) -> AsyncIterator[Clients]:
         clients = {}
         for who in Who:
             headers = {"Authorization": f"Bearer {TOKENS[who]}"} if who in TOKENS else {}
+            if who is Who.LIVEKIT:
+                headers = {"Authorization": signature(b"{}")}
             hooks = {"request": [sign_as_server] if who is Who.INTERNAL else []}
             clients[who] = await stack.enter_async_context(
                 httpx.AsyncClient(
@@ -124,7 +151,8 @@ async def status_of_session(client: httpx.AsyncClient, path: str, rule: Rule) ->
 def is_right(status: int, who: Who, rule: Rule) -> bool:
     if who in rule.may:
         return status < 400 or status in rule.also
-    known = who not in NOBODY_KNOWN and rule.may != permissions.SERVERS
+    signed = (permissions.SERVERS, permissions.SIGNED)
+    known = who not in NOBODY_KNOWN and rule.may not in signed
     return status == (403 if known else 401)
 
 

@@ -58,7 +58,7 @@ def test_every_route_but_health_and_login_says_that_it_needs_a_token(
         assert public or "401" in operation["responses"], (path, method)
 
 
-BARE = ("/rotate", "/test")
+BARE = ("/rotate", "/test", "/swarm")
 """POSTs whose address says all."""
 
 

@@ -26,7 +26,13 @@ from src.state.errors import (
     Undecodable,
     VersionConflict,
 )
-from src.swarm.errors import InvalidCommand, NotAServer, RulesUnknown, SwarmError
+from src.swarm.errors import (
+    InvalidCommand,
+    MediaUnavailable,
+    NotAServer,
+    RulesUnknown,
+    SwarmError,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +57,7 @@ from src.swarm.errors import InvalidCommand, NotAServer, RulesUnknown, SwarmErro
         (Overloaded("much waits", 3.2), 503, "overloaded"),
         (Behind("c-1", "1.9", "1.8"), 503, "behind"),
         (Unavailable("going"), 503, "draining"),
+        (MediaUnavailable("LiveKit does not answer"), 503, "livekit_unavailable"),
         (DurableTierUnavailable("down"), 503, "read_only"),
         (ReadOnly("c-1"), 503, "read_only"),
         (RulesUnknown("c-1", [("team", "crew")]), 503, "rules_unknown"),

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from src.api.settings import ApiSettings, Profile
 from src.api.strictness import LaxSettings, check_strict, weakness
 from src.state.settings import StateSettings
+from src.swarm.rooms.settings import LiveKitSettings
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 
 GOOD = {
@@ -22,8 +23,16 @@ GOOD = {
 }
 
 
+LIVEKIT = {
+    "url": "wss://rooms.example.org",
+    "api_key": "APIabc",
+    "api_secret": "c4e1f0a97b3d58264c9e0b1d7f2a6c35e8d4b0a1f3c7925e6d8b0a4f1c3e5972",
+}
+
+
 def check(profile: Profile = "production", **changes: Any) -> None:
     proxies = changes.pop("trusted_proxies", ("10.0.0.0/8",))
+    livekit = LiveKitSettings(**changes.pop("livekit", {}))
     given = {name: SecretStr(value) for name, value in {**GOOD, **changes}.items()}
     direct = given.pop("database_direct_url", None)
     api = ApiSettings(profile=profile, jwt_secret=given["jwt_secret"], trusted_proxies=proxies)
@@ -33,7 +42,7 @@ def check(profile: Profile = "production", **changes: Any) -> None:
         database_direct_url=direct,
     )
     swarm = SwarmSettings(internal_secret=given["internal_secret"])
-    check_strict(api, RuntimeSettings(state, swarm))
+    check_strict(api, RuntimeSettings(state, swarm, livekit))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +53,9 @@ def check(profile: Profile = "production", **changes: Any) -> None:
         {"database_url": "postgresql://u:p@db.example.org/s?sslmode=disable"},
         {"database_url": "postgresql://u:p@127.0.0.1/s"},
         {"database_url": "postgresql://u:p@/s?host=/var/run/postgresql"},
+        {"livekit": LIVEKIT},
+        {"livekit": LIVEKIT | {"url": "ws://127.0.0.1:7880"}},
+        {"livekit": LIVEKIT | {"url": "ws://livekit:7880", "client_url": "wss://rooms.example"}},
     ],
 )
 def test_what_was_decided_is_accepted(good: dict[str, Any]) -> None:
@@ -51,6 +63,9 @@ def test_what_was_decided_is_accepted(good: dict[str, Any]) -> None:
 
 
 LAX: list[tuple[dict[str, Any], str]] = [
+    ({"livekit": LIVEKIT | {"api_secret": "secret"}}, "SWARMSTATE_LIVEKIT_API_SECRET"),
+    ({"livekit": LIVEKIT | {"api_secret": GOOD["jwt_secret"]}}, "SWARMSTATE_LIVEKIT_API_SECRET"),
+    ({"livekit": LIVEKIT | {"url": "ws://livekit:7880"}}, "SWARMSTATE_LIVEKIT_CLIENT_URL"),
     ({"jwt_secret": "a" * 64}, "SWARMSTATE_API_JWT_SECRET"),
     ({"jwt_secret": "changeme-" + GOOD["internal_secret"]}, "SWARMSTATE_API_JWT_SECRET"),
     ({"jwt_secret": "0123456789abcdef" * 4}, "SWARMSTATE_API_JWT_SECRET"),

@@ -36,6 +36,7 @@ def test_every_missing_setting_is_named_at_once(capsys: pytest.CaptureFixture[st
         ("SWARMSTATE_L1_ENTRIES", "0", "greater than or equal to 1"),
         ("SWARMSTATE_PROFILE", "holiday", "development"),
         ("SWARMSTATE_FLUSH_DEBOUNCE", "soon", "'soon' is no duration"),
+        ("SWARMSTATE_LIVEKIT_API_KEY", "APIabc", "need SWARMSTATE_LIVEKIT_URL"),
         ("SWARMSTATE_DEAD_AFTER", "3s", "SWARMSTATE_OWNER_DEADLINE < SWARMSTATE_DEAD_AFTER"),
     ],
 )

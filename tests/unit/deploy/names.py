@@ -13,10 +13,16 @@ from pydantic_settings import BaseSettings
 
 from src.api.settings import ApiSettings
 from src.state.settings import StateSettings
+from src.swarm.rooms.settings import LiveKitSettings
 from src.swarm.settings import SwarmSettings
 
 ROOT = Path(__file__).parents[3]
-CLASSES: tuple[type[BaseSettings], ...] = (StateSettings, SwarmSettings, ApiSettings)
+CLASSES: tuple[type[BaseSettings], ...] = (
+    StateSettings,
+    SwarmSettings,
+    LiveKitSettings,
+    ApiSettings,
+)
 # A trailing underscore makes a prefix, no name.
 _NAME = re.compile(r"SWARMSTATE_[A-Z0-9_]*[A-Z0-9](?![A-Z0-9_])")
 

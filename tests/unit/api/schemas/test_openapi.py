@@ -20,6 +20,7 @@ RESULTS = "what a tool gave back, as its own schema says"
 OPTIONS = "what a provider of models or voices takes, which differs by provider"
 MEASURED = "what a provider or a room measured, kept as it came"
 EVENTS = "the fields of an event, by its type"
+HEARD = "LiveKit's own message, signed as it is; it gains fields with LiveKit"
 COMPARED = "any value of a config, before and after"
 FREE = {
     "Assignment.value": VALUES,
@@ -58,6 +59,7 @@ FREE = {
     "ToolUse.arguments": ARGUMENTS,
     "ToolUse.result": RESULTS,
     "UpdateParticipant.tracks": MEASURED,
+    "post /api/v1/webhooks/livekit": HEARD,
 }
 """Fields that may hold any JSON, or an object of any fields, and why. A new one is looked at by
 somebody before it stands here."""
