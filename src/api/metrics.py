@@ -66,6 +66,9 @@ SERVER = (
     Named("replies", "bot_replies", "Replies of bots"),
     Named("pending_logged", "pending_logged", "Pending turns logged on PostgreSQL's return"),
     Named("pending_refused", "pending_refused", "Pending turns refused on its return"),
+    Named("room_tokens", "room_tokens", "Tokens made for rooms on LiveKit"),
+    Named("swarms_sent", "swarms_sent", "Swarms sent to rooms"),
+    Named("livekit_messages", "livekit_messages", "LiveKit's webhooks of our rooms acted on"),
     Named("pending_turned_away", "pending_turned_away", "Turns that the bounds had no room for"),
 )
 """Counts of the write path and between servers (`Status.counts`)."""
@@ -105,7 +108,8 @@ class ServerMetrics(Collector):
             counts = status.counts()
             for named in SERVER:
                 metric = _family(named)
-                metric.add_metric((), counts[named.source])
+                # A server without a LiveKit counts nothing of rooms.
+                metric.add_metric((), counts.get(named.source, 0))
                 yield metric
             yield from _ladder(status)
             stores = status.stores()

@@ -21,6 +21,7 @@ from tests.support.cluster_settings import eventually
 
 JWT_SECRET = "planted-jwt-" + "b7c1d9e3" * 6
 INTERNAL_SECRET = "planted-internal-" + "a0f4c2d8" * 6
+LIVEKIT_SECRET = "planted-livekit-" + "d3e7a1f5" * 6
 ROOT = Path(__file__).parents[2]
 TALKATIVE = """
 import logging
@@ -39,6 +40,11 @@ async def server(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[tup
     environment = {
         "SWARMSTATE_API_JWT_SECRET": JWT_SECRET,
         "SWARMSTATE_INTERNAL_SECRET": INTERNAL_SECRET,
+        # Nobody is there: what is asked of it, and that it is silent, is logged too.
+        "SWARMSTATE_LIVEKIT_URL": "ws://127.0.0.1:1",
+        "SWARMSTATE_LIVEKIT_API_KEY": "tests",
+        "SWARMSTATE_LIVEKIT_API_SECRET": LIVEKIT_SECRET,
+        "SWARMSTATE_LIVEKIT_TIMEOUT": "300ms",
         "SWARMSTATE_API_PORT": str(port),
         "SWARMSTATE_SERVER_URL": url,
         **settings,
@@ -101,6 +107,9 @@ async def test_nothing_that_is_secret_is_logged(
             ("POST", "/api/v1/bots", auth, {"id": "ada", "name": planted("body")}),
             ("POST", "/api/v1/conversations", auth, {"id": "c-1", "participants": []}),
             ("POST", "/api/v1/conversations/c-1/messages", auth, {"text": planted("turn")}),
+            ("POST", "/api/getToken", auth, {"participant_name": planted("name")}),
+            ("GET", f"/api/token?room=r-1&name={planted('short')}", auth, None),
+            ("POST", "/api/v1/webhooks/livekit", {"Authorization": planted("signature")}, None),
         ):
             async with http.request(method, path, headers=headers, json=body) as answer:
                 await answer.read()
@@ -126,10 +135,12 @@ async def test_nothing_that_is_secret_is_logged(
         await eventually(is_told, 20, what="the loss of the stores is logged")
 
     told = log.read_text()
-    assert told.count("http.request") >= 14
+    assert "livekit.silent" in told
+    assert told.count("http.request") >= 17
     secret = {
         "the users' secret": JWT_SECRET,
         "the servers' secret": INTERNAL_SECRET,
+        "LiveKit's secret": LIVEKIT_SECRET,
         "a token": good.rpartition(".")[2],
         "a token that is no good": bad.rpartition(".")[2],
         "PostgreSQL's password": urlsplit(database_url).password or "",

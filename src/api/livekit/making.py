@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from src.api.auth.idempotency import key_of
-from src.api.auth.principals import Principal, Right
+from src.api.auth.principals import Principal, Right, Role
 from src.api.auth.rules import check_right
 from src.api.errors import Forbidden
 from src.api.ids import id_of
@@ -81,7 +81,8 @@ async def _beginning(service: SwarmService, caller: Principal, new: NewRoom, id:
             members[one.bot] = NewParticipant(one.bot, "bot", name, one.role, one.priority)
     for bot in new.bots:
         members.setdefault(bot, NewParticipant(bot, "bot", await _name_of(service, bot)))
-    person = new.user_id or (None if caller.may(Right.WRITE_CONVERSATIONS) else caller.id)
+    # A worker makes rooms for others, and is in none.
+    person = new.user_id or (None if Role.SERVICE in caller.roles else caller.id)
     if person is not None and person not in members:
         members[person] = NewParticipant(person, "person", person, user_id=person)
     if len(members) > bounds.PARTICIPANTS:

@@ -89,6 +89,7 @@ async def get_token(
         await rooms.send_swarm(room)
     elif wanted.room_name is not None:
         await rooms.enter(room)
+    rooms.tokens_made += 1
     return json_response(TokenMade(livekit.shown_url, keys.token(admission)), 201)
 
 
@@ -113,6 +114,7 @@ async def get_token_in_short(
     found = await _found(rooms, caller, room)
     admission = await admission_to(found, service, caller, Wanted(name=name))
     await rooms.enter(found)
+    rooms.tokens_made += 1
     return json_response(TokenMade(livekit.shown_url, keys.token(admission)))
 
 

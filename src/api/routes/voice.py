@@ -59,5 +59,6 @@ async def begin(
     room, _ = await make_room(rooms, service, caller, new, id)
     admission = await admission_to(room, service, caller, Wanted(identity=wanted.user))
     await rooms.send_swarm(room)
+    rooms.tokens_made += 1
     session = SessionBegun(livekit.shown_url, keys.token(admission), room.id, room.conversation_id)
     return json_response(session, 201)

@@ -27,4 +27,5 @@ def open_rooms(
         return None
     rooms = RoomService(records, media)
     leader.add(Duty("rooms", _LOOK, rooms.reconcile_as_duty))
+    counted.append(rooms.counts)
     return rooms

@@ -8,7 +8,7 @@ that is asked for, LiveKit's webhook, and a look at all of its rooms every half 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -33,6 +33,16 @@ class RoomService:
     def __init__(self, records: Rooms, media: Media) -> None:
         self._records = records
         self._media = media
+        self.tokens_made = 0
+        self._swarms_sent = self._messages_heard = 0
+
+    def counts(self) -> Mapping[str, float]:
+        """Return the counters of this server, for metrics."""
+        return {
+            "room_tokens": self.tokens_made,
+            "swarms_sent": self._swarms_sent,
+            "livekit_messages": self._messages_heard,
+        }
 
     async def find(self, id: str) -> Room | None:
         """Return a room, a deleted one too."""
@@ -105,8 +115,9 @@ class RoomService:
         if version not in (None, room.version):
             raise VersionConflict(room.id, version or 0, room.version)
         await self._media.close(room.id)
-        await self._records.delete(room.id, version)
-        # Somebody's token may have begun it anew meanwhile: LiveKit's webhook tells, or the sweep.
+        # Somebody's token may begin it anew: the row stays, and by it that life is ended too.
+        if not await self._records.delete(room.id, version) and version is not None:
+            raise VersionConflict(room.id, version, (await self.get(room.id)).version)
 
     async def enter(self, room: Room) -> Room:
         """Have a room live on LiveKit, its swarm sent if one was asked for."""
@@ -135,6 +146,7 @@ class RoomService:
         if room is not None:
             await self._follow(room, heard)
             await self._records.hear(heard.id)
+            self._messages_heard += 1
 
     async def _follow(self, room: Room, heard: Heard) -> None:
         records, over = self._records, heard.what == "ended"
@@ -161,6 +173,7 @@ class RoomService:
             await self._records.release(room.id, room.began)
             raise
         await self._records.sent(room.id, room.began, sent)
+        self._swarms_sent += 1
         log.info("swarm.sent", room=room.id, dispatch=sent)
         return msgspec.structs.replace(room, swarm=True, dispatch_id=sent)
 

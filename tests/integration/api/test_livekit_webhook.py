@@ -11,6 +11,7 @@ import httpx
 import pytest
 from livekit import api
 
+from src.api.auth.principals import Role
 from tests.support.api import RunningServer, bearer, running_server
 from tests.support.livekit import KEY, SECRET, settings_for, signature
 from tests.support.media import MemoryMedia
@@ -99,11 +100,13 @@ async def test_a_message_is_acted_on_once(server: RunningServer) -> None:
         await told(server, event("participant_left", "EV_2", **agent)),
         await told(server, joined),
     ]
-    async with server.as_("zoe") as zoe:
+    async with server.as_("zoe") as zoe, server.as_("vic", Role.VIEWER) as vic:
         room = (await zoe.get("/api/v1/rooms/r-1")).json()
+        metrics = (await vic.get("/metrics")).text
 
     assert [one.status_code for one in answers] == [200] * 3
     assert room["agent"] == ""
+    assert "swarmstate_livekit_messages_total 2.0" in metrics
 
 
 @pytest.mark.parametrize(
