@@ -66,7 +66,7 @@ async def _check_conversation(
 ) -> None:
     if new.bots or new.team is not None or new.user_id is not None:
         detail = "bots, team and user_id are for a new conversation; this one has its participants"
-        raise Refused("invalid", detail, field="conversation_id")
+        raise Refused("incoherent", detail, field="conversation_id")
     state = (await service.read(conversation_id)).entry.state
     if caller.id != state.created_by and not caller.may(Right.WRITE_CONVERSATIONS):
         raise Forbidden(f"{state.created_by} created conversation {state.id} and may give it voice")

@@ -127,7 +127,7 @@ async def test_a_conversation_may_be_given_a_voice_by_who_began_it(server: Runni
         read = await zoe.get(ROOM)
 
     assert others.status_code == 403
-    assert (doubled.status_code, doubled.json()["errors"][0]["field"]) == (422, "conversation_id")
+    assert (doubled.status_code, doubled.json()["errors"][0]["field"]) == (409, "conversation_id")
     assert (made.status_code, made.json()["conversation_id"]) == (201, "c-1")
     assert (second.status_code, second.json()["errors"][0]["field"]) == (409, "conversation_id")
     assert read.status_code == 200
