@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -25,6 +26,10 @@ class MemoryMedia:
     def __init__(self) -> None:
         self.away = False
         self.refuses_dispatch = False
+        self.gate = asyncio.Event()
+        """Nobody sends while it is not set."""
+        self.gate.set()
+        self.looking = 0
         self.lives: dict[str, _Life] = {}
         self.sent: list[tuple[str, str]] = []
         """(room, conversation) of every dispatch that was made."""
@@ -57,7 +62,11 @@ class MemoryMedia:
         if self.refuses_dispatch:
             raise MediaUnavailable("LiveKit does not answer; try again")
         life = self.lives[room_id]
-        if not life.dispatches:
+        there = bool(life.dispatches)
+        # As on LiveKit: whoever looks meanwhile sends a second one.
+        self.looking += 1
+        await self.gate.wait()
+        if not there:
             life.dispatches.append(f"AD_{next(self._numbers)}")
             self.sent.append((room_id, conversation_id))
         return life.dispatches[0]

@@ -15,7 +15,7 @@ from src.state.tiers.postgres import Pool, open_pool
 from src.swarm.errors import MediaUnavailable
 from src.swarm.rooms.protocols import Heard, LiveRoom
 from src.swarm.rooms.service import RoomService
-from tests.support.cluster_settings import settings
+from tests.support.cluster_settings import eventually, settings
 from tests.support.media import MemoryMedia
 
 TERM = Term("rooms", "s-1", 1)
@@ -108,6 +108,16 @@ async def test_an_agent_that_leaves_does_not_take_its_successor_along(house: Hou
     assert (await house.room()).agent == "agent-2"
 
 
+async def test_a_new_life_begins_without_the_agent_of_the_one_before(house: House) -> None:
+    await house.make()
+    first = house.media.lives["r-1"].live
+    await house.tell("joined", first, identity="agent-1", is_agent=True)
+    _, second = await reborn(house)
+    await house.tell("began", second)
+
+    assert (await house.room()).agent == ""
+
+
 async def test_messages_of_rooms_that_are_not_ours_are_passed_over(house: House) -> None:
     theirs = await house.media.open("theirs", "c-9")
     await house.tell("began", theirs)
@@ -137,10 +147,18 @@ async def test_a_message_whose_work_failed_is_taken_when_it_comes_again(house: H
 async def test_servers_that_are_asked_at_once_send_one_swarm(house: House, pool: Pool) -> None:
     room = await house.make()
     servers = [RoomService(Rooms(pool), house.media) for _ in range(6)]
-    sent = await asyncio.gather(*(one.send_swarm(room) for one in servers))
+    house.media.gate.clear()
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(one.send_swarm(room)) for one in servers]
+        # Five have their answer while the sixth is still at it.
+        await eventually(lambda: sum(one.done() for one in asked) == 5)
+        looking = house.media.looking
+        house.media.gate.set()
+    ways = {one.result().dispatch_id for one in asked}
 
+    assert looking == 1
     assert house.media.sent == [("r-1", "c-r-1")]
-    assert (await house.room()).dispatch_id in {one.dispatch_id for one in sent}
+    assert ways == {None, (await house.room()).dispatch_id}
 
 
 async def test_a_swarm_nobody_asked_for_is_not_sent(house: House) -> None:
