@@ -31,6 +31,7 @@ _BODY: dict[str, Any] = {
 
 @router.post(
     PATH,
+    response_class=Response,
     summary="Hear LiveKit",
     openapi_extra=_BODY,
     responses=answer(None, "Heard, now or before") | problems(413),
