@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from src.state.configs import Record
 from src.state.models import Context
 from src.swarm.configs import inheritance
-from src.swarm.configs.bots import BotConfig
+from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.configs.inheritance import Inherited, Layer, Origin
 from src.swarm.configs.seen import UNREADABLE, Name, SeenConfigs
 from src.swarm.configs.settings import VALUES, value_of
@@ -137,6 +137,14 @@ class InForce:
             if record is not None:
                 layers.append(_layer(record))
         return tuple(layers)
+
+    async def providers(self, state: ConversationState) -> ProviderNames:
+        """Return what a conversation's bots inherit of providers.
+
+        Raises:
+            RulesUnknown: something cannot be read now and never was.
+        """
+        return inheritance.effective(state.config, await self.inherited(state)).providers
 
 
 def _decide(

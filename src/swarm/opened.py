@@ -8,6 +8,7 @@ from src.invalidation.changes import ChangeFeed
 from src.state.rates import Rates
 from src.state.records.first_answers import FirstAnswers
 from src.state.records.people import People
+from src.swarm.dialogue.host import Host
 from src.swarm.erasing import Erasing
 from src.swarm.files import FileService
 from src.swarm.internal_tokens import InternalTokens
@@ -23,6 +24,7 @@ class Runtime:
     """The parts of a server that an edge may call; they end with `open_runtime`."""
 
     service: SwarmService
+    host: Host
     status: Status
     tokens: InternalTokens
     first_answers: FirstAnswers

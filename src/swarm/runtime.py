@@ -73,7 +73,7 @@ from src.swarm.internal_tokens import InternalTokens
 from src.swarm.opened import Runtime
 from src.swarm.outage import Outage
 from src.swarm.providers import Provider
-from src.swarm.providers.registry import Registry
+from src.swarm.providers.registry import Find, Registry
 from src.swarm.rooms.opening import open_rooms
 from src.swarm.rooms.protocols import Media
 from src.swarm.rules.conversations import CONVERSATIONS, DELETED, MESSAGE_ADDED
@@ -97,6 +97,7 @@ async def open_runtime(
     *,
     guards: Guards = ALL_ON,
     providers: Mapping[str, Provider] = _NO_PROVIDERS,
+    find_provider: Find | None = None,
     media: Media | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Runtime]:
@@ -227,11 +228,13 @@ async def open_runtime(
         forwarder = await stack.enter_async_context(
             open_forwarder(tokens, settings.swarm.forward_timeout)
         )
+        providing = Registry(providers, find_provider)
+        stack.push_async_callback(providing.aclose)
         host = Host(
             outage,
             lambda *given: service.submit_of_room(*given),
             in_force,
-            Registry(providers),
+            providing,
             settings.swarm.room_reply_timeout,
             settings.swarm.room_first_part_timeout,
             clock,
@@ -339,5 +342,5 @@ async def open_runtime(
         await stack.enter_async_context(background(approvals.run(), seen.run()))
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
-        parts = (service, status, tokens, first_answers, rates, changes, files, webhooks)
+        parts = (service, host, status, tokens, first_answers, rates, changes, files, webhooks)
         yield Runtime(*parts, people, erasing, downloads, rooms)

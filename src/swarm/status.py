@@ -139,7 +139,7 @@ class Status:
             "refused_loads": self._loads.refused,
             "forwarded": self._forwarder.forwarded,
             "rooms": len(self._host),
-            "replies": self._host.replies,
+            "replies": self._host.replies.count,
             "followers": len(self._feed),
             **self._outage.counts(),
             **{name: count for counted in self.counted for name, count in counted().items()},

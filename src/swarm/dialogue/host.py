@@ -9,56 +9,37 @@ reply that two servers attempt is there once.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
 from src.state.background import end
 from src.state.buffers import Buffer
-from src.state.configs import Record
 from src.state.errors import Refused, StateError
 from src.state.models import Entry, Event, Version
 from src.state.protocols import Clock
-from src.swarm.configs.bots import BotConfig
 from src.swarm.configs.dependents import Dependents
 from src.swarm.configs.inheritance import in_effect
 from src.swarm.dialogue import floor
-from src.swarm.dialogue.floor import Floor
-from src.swarm.dialogue.generating import generate
-from src.swarm.dialogue.reports import ConfigReports, command_key
+from src.swarm.dialogue.replying import Replies
+from src.swarm.dialogue.reports import ConfigReports
 from src.swarm.dialogue.responder import who_answers
+from src.swarm.dialogue.room import MAX_WAITING_TURNS, Room
+from src.swarm.dialogue.stage import Stage
 from src.swarm.errors import SwarmError
 from src.swarm.in_force import InForce
 from src.swarm.outage import Outage, Submit
 from src.swarm.pending import PendingCommand
-from src.swarm.providers import ReplyRequest, Text, ToolCall
 from src.swarm.providers.registry import Registry
 from src.swarm.rules.conversations import MESSAGE_ADDED
-from src.swarm.rules.tool_calls import must_wait
-from src.swarm.rules.tools import BUILT_IN, command_for
 from src.swarm.rules.turns import open_turns
-from src.swarm.shapes.commands import PostMessage, RequestToolCall, Speaker
 from src.swarm.shapes.limits import effective
 from src.swarm.shapes.models import ConversationState, Message
 
 log = structlog.get_logger(__name__)
-
-_MAX_WAITING_TURNS = 100
-
-
-class _Room:
-    """The turns of one conversation that are still to be considered; it is gone when none is."""
-
-    __slots__ = ("changed", "floor", "turns")
-
-    def __init__(self) -> None:
-        self.changed = asyncio.Event()
-        """A config that it depends on has another version than the one it reported."""
-        self.turns: deque[Message] = deque(maxlen=_MAX_WAITING_TURNS)
-        self.floor = Floor()
 
 
 class Host:
@@ -74,18 +55,23 @@ class Host:
         first_part_timeout: timedelta,
         clock: Clock,
     ) -> None:
-        self._outage, self._submit = outage, submit
-        self._in_force, self._registry = in_force, registry
+        self._outage, self._in_force, self._clock = outage, in_force, clock
         self._reports = ConfigReports(in_force, submit)
-        self._reply_timeout_s = reply_timeout.total_seconds()
-        self._first_part_s = first_part_timeout.total_seconds()
-        self._clock = clock
+        self.replies = Replies(
+            registry,
+            submit,
+            in_force,
+            self._reports,
+            partial(self._state, exact=True),
+            reply_timeout,
+            first_part_timeout,
+            clock,
+        )
         outage.rooms.said.append(self._said)
-        self._rooms: dict[str, _Room] = {}
+        self._rooms: dict[str, Room] = {}
         self._dependents = Dependents()
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
-        self.replies = 0
         self._turns_left_out = 0
 
     def __len__(self) -> int:
@@ -98,13 +84,17 @@ class Host:
     def buffers(self) -> dict[str, Buffer]:
         """Return what is bounded here: the oldest turn of a room goes when too many wait."""
         waiting = sum(len(room.turns) for room in self._rooms.values())
-        bound = len(self._rooms) * _MAX_WAITING_TURNS
+        bound = len(self._rooms) * MAX_WAITING_TURNS
         return {"room_turns": Buffer(waiting, bound, self._turns_left_out)}
 
     # -- what wakes a room -----------------------------------------------------------------------
 
     def owned(self, entry: Entry[ConversationState]) -> None:
         """Go on with a conversation that another server hosted: turns of it may be open."""
+        room = self._rooms.get(entry.id)
+        if room is not None:
+            room.away.clear()
+            room.wake()
         if entry.state.status == "running":
             self._dependents.note(entry.state)
             self._consider(entry.id, open_turns(entry.state))
@@ -136,11 +126,17 @@ class Host:
     def gone(self, conversation_id: str) -> None:
         """Forget a conversation that this server does not own any more."""
         self._dependents.forget(conversation_id)
+        room = self._rooms.get(conversation_id)
+        if room is not None:
+            room.away.set()
+            room.wake()
 
     def heard(self, kind: str, id: str, version: Version) -> None:
         """Have each running conversation that depends on a config apply it between two turns."""
         for conversation_id in self._dependents.of(kind, id):
-            self._open(conversation_id).changed.set()
+            room = self._open(conversation_id)
+            room.changed.set()
+            room.wake()
 
     def _said(self, conversation_id: str, pending: PendingCommand) -> None:
         """Consider turns that are pending: PostgreSQL is away."""
@@ -148,14 +144,12 @@ class Host:
 
     def _consider(self, conversation_id: str, turns: Sequence[Message]) -> None:
         if turns:
-            room = self._open(conversation_id)
-            self._turns_left_out += max(0, len(room.turns) + len(turns) - _MAX_WAITING_TURNS)
-            room.turns.extend(turns)
+            self._turns_left_out += self._open(conversation_id).add(turns)
 
-    def _open(self, conversation_id: str) -> _Room:
+    def _open(self, conversation_id: str) -> Room:
         room = self._rooms.get(conversation_id)
         if room is None:
-            room = _Room()
+            room = Room()
             if self._tasks is not None:
                 self._rooms[conversation_id] = room
                 task = self._tasks.create_task(self._run(conversation_id, room))
@@ -174,29 +168,62 @@ class Host:
                 self._tasks = None
                 await end(self._running)
 
+    @asynccontextmanager
+    async def staged(self, conversation_id: str, stage: Stage) -> AsyncIterator[Room]:
+        """Have the bots of a conversation heard on a stage for the length of the block.
+
+        The room is there from the beginning, also before this server owns the conversation.
+
+        Raises:
+            Refused: it has a stage on this server already.
+        """
+        room = self._open(conversation_id)
+        if room.stage is not None:
+            raise Refused("staged", f"{conversation_id}: its bots are heard in another room here")
+        room.stage = stage
+        try:
+            yield room
+        finally:
+            room.unstage()
+
     # -- one room --------------------------------------------------------------------------------
 
-    async def _run(self, conversation_id: str, room: _Room) -> None:
+    async def _run(self, conversation_id: str, room: Room) -> None:
         try:
-            while room.turns or room.changed.is_set():
-                if not self._outage.owns(conversation_id):
-                    break
-                if room.changed.is_set():
-                    room.changed.clear()
-                    await self._apply(conversation_id)
+            while room.stage is not None or room.turns or room.changed.is_set():
+                try:
+                    if not await self._step(conversation_id, room):
+                        break
+                except (StateError, SwarmError) as error:
+                    log.warning("room.stopped", conversation_id=conversation_id, error=str(error))
+                except Exception:
+                    # A defect in one room, or in a plugin that it uses, is not the others' affair.
+                    log.exception("room.failed", conversation_id=conversation_id)
+                else:
                     continue
-                rest_s = await self._answer(conversation_id, room, room.turns.popleft())
-                if rest_s:
-                    await self._rest(conversation_id, room, rest_s)
-        except (StateError, SwarmError) as error:
-            log.warning("room.stopped", conversation_id=conversation_id, error=str(error))
-        except Exception:
-            # A defect in one room, or in a plugin that it uses, is not the other rooms' affair.
-            log.exception("room.failed", conversation_id=conversation_id)
+                if room.stage is None:
+                    break
+                await room.woken()
         finally:
             del self._rooms[conversation_id]
 
-    async def _answer(self, conversation_id: str, room: _Room, turn: Message) -> float:
+    async def _step(self, conversation_id: str, room: Room) -> bool:
+        """Do the next thing; False: there is nothing to do for this server."""
+        owned = self._outage.owns(conversation_id)
+        if not owned and room.stage is None:
+            return False
+        if owned and room.changed.is_set():
+            room.changed.clear()
+            await self._apply(conversation_id)
+        elif owned and room.turns and not room.floor.people:
+            rest_s = await self._answer(conversation_id, room, room.next_turn())
+            if rest_s:
+                await self._rest(conversation_id, room, rest_s)
+        else:
+            await room.woken()
+        return True
+
+    async def _answer(self, conversation_id: str, room: Room, turn: Message) -> float:
         """Let the bots answer that should; return how long all rest before the next turn."""
         state = await self._state(conversation_id)
         if state is None:
@@ -219,7 +246,7 @@ class Host:
                 continue
             room.floor = floor.grant(room.floor, bot_id)
             try:
-                await self._reply(state, turn, bot_id, records.get(bot_id))
+                await self.replies.reply(room, state, turn, bot_id, records.get(bot_id))
                 rest_s = effective(state.config.limits).cycle_delay_s
             except Exception as error:
                 # Whatever a provider's library raises: that one bot says nothing, the others do.
@@ -228,6 +255,10 @@ class Host:
                 )
             finally:
                 room.floor = floor.release(room.floor, bot_id)
+            if room.floor.people:
+                # Considered again when they have spoken, if nothing newer makes it needless.
+                room.put_back(turn)
+                return 0.0
         return rest_s
 
     async def _state(
@@ -243,65 +274,7 @@ class Host:
             return None
         return in_effect(state, await self._in_force.inherited(state, exact=exact))
 
-    async def _reply(
-        self,
-        state: ConversationState,
-        turn: Message,
-        bot_id: str,
-        record: Record[BotConfig] | None,
-    ) -> None:
-        member = state.participant(bot_id)
-        assert member is not None
-        await self._reports.bot(state, member, record)
-        bot = BotConfig(name=member.name or bot_id) if record is None else record.body
-        request = ReplyRequest(bot_id, bot, state, turn, (*BUILT_IN, *state.available_tools))
-        spoken: list[str] = []
-        calls = 0
-        limits = effective(state.config.limits)
-        reply_s = min(self._reply_timeout_s, limits.response_s)
-        began = self._clock.monotonic()
-        parts = generate(self._registry, request, reply_s=reply_s, first_part_s=self._first_part_s)
-        async with asyncio.timeout(reply_s), aclosing(parts):
-            async for part in parts:
-                if isinstance(part, Text):
-                    spoken.append(part.text)
-                elif calls < limits.tool_calls_per_response:
-                    calls += 1
-                    await self._call(state.id, turn, bot_id, part, calls)
-                else:
-                    code = "limit_tool_calls_per_response"
-                    log.info("tool.refused", bot=bot_id, tool=part.name, code=code)
-        text = "".join(spoken)
-        if text:
-            # Both at once, so that a clock that was set back meanwhile cannot cross them.
-            ended = self._clock.now()
-            took = timedelta(seconds=self._clock.monotonic() - began)
-            said = PostMessage(
-                Speaker("bot", bot_id),
-                text,
-                reply_to=turn.id,
-                started_at=ended - took,
-                ended_at=ended,
-                config_version=None if record is None else record.version,
-            )
-            await self._submit(state.id, said, command_key("reply", turn.id, bot_id), bot_id)
-            self.replies += 1
-
-    async def _call(self, id: str, turn: Message, bot_id: str, call: ToolCall, index: int) -> None:
-        # As it is now: the reply may have begun a long time ago.
-        state = await self._state(id, exact=True)
-        if state is None:
-            return
-        try:
-            command = None if must_wait(state, call.name) else command_for(state, call)
-            if command is None:
-                command = RequestToolCall(call.name, bot_id, call.arguments)
-            key = command_key(f"tool-{index}", turn.id, bot_id)
-            await self._submit(id, command, key, bot_id)
-        except Refused as refusal:
-            log.info("tool.refused", bot=bot_id, tool=call.name, code=refusal.code)
-
-    async def _rest(self, conversation_id: str, room: _Room, rest_s: float) -> None:
+    async def _rest(self, conversation_id: str, room: Room, rest_s: float) -> None:
         """Let the bots rest, and apply meanwhile what is edited."""
         until = self._clock.monotonic() + rest_s
         while (left_s := until - self._clock.monotonic()) > 0:

@@ -54,3 +54,11 @@ class Provider(Protocol):
         The caller may stop at any part by closing the iterator (barge-in).
         """
         ...
+
+
+class OwnProvider(Provider, Protocol):
+    """A provider that whoever had it made has to close."""
+
+    async def aclose(self) -> None:
+        """Close its connections; no reply is under way any more."""
+        ...

@@ -24,6 +24,31 @@ def test_a_provider_is_found_under_the_name_it_was_given() -> None:
     assert registry.names == ("mine/model", "offline/rules")
 
 
+class Closable(OfflineProvider):
+    closed = 0
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+async def test_a_provider_that_is_found_by_its_name_is_kept_and_closed() -> None:
+    asked: list[str] = []
+    mine = Closable()
+
+    def find(name: str) -> Closable | None:
+        asked.append(name)
+        return mine if name == "mine/model" else None
+
+    registry = Registry(find=find)
+
+    assert registry.get("mine/model") is registry.get("mine/model")
+    with pytest.raises(UnknownProvider, match="yours/model"):
+        registry.get("yours/model")
+    assert asked == ["mine/model", "yours/model"]
+    await registry.aclose()
+    assert mine.closed == 1
+
+
 @pytest.mark.parametrize(
     ("name", "way_on"),
     [

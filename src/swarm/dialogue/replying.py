@@ -1,0 +1,160 @@
+"""One bot's reply to one turn: asked for, spoken or written, its tools called, and logged once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from datetime import timedelta
+
+import structlog
+from msgspec.structs import replace
+
+from src.state.configs import Record
+from src.state.errors import Refused
+from src.state.protocols import Clock
+from src.swarm.configs.bots import BotConfig
+from src.swarm.dialogue.generating import generate
+from src.swarm.dialogue.reports import ConfigReports, command_key
+from src.swarm.dialogue.room import Room
+from src.swarm.dialogue.stage import Speech, Spoken, Writing
+from src.swarm.in_force import InForce
+from src.swarm.outage import Submit
+from src.swarm.providers import ReplyRequest, Text, ToolCall
+from src.swarm.providers.registry import Registry
+from src.swarm.rules.tool_calls import must_wait
+from src.swarm.rules.tools import BUILT_IN, command_for
+from src.swarm.shapes import layers
+from src.swarm.shapes.commands import PostMessage, RequestToolCall, Speaker
+from src.swarm.shapes.limits import effective
+from src.swarm.shapes.models import ConversationState, Message
+
+log = structlog.get_logger(__name__)
+
+
+StateNow = Callable[[str], Awaitable[ConversationState | None]]
+"""A running conversation with all that it inherits, certain to be so now; None: it does not run."""
+
+
+class Replies:
+    """Makes replies. A key is made of turn and bot, so a reply attempted twice is there once."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        submit: Submit,
+        in_force: InForce,
+        reports: ConfigReports,
+        state: StateNow,
+        reply_timeout: timedelta,
+        first_part_timeout: timedelta,
+        clock: Clock,
+    ) -> None:
+        self._registry, self._submit = registry, submit
+        self._in_force, self._reports, self._state = in_force, reports, state
+        self._reply_timeout_s = reply_timeout.total_seconds()
+        self._first_part_s = first_part_timeout.total_seconds()
+        self._clock = clock
+        self.count = 0
+
+    async def reply(
+        self,
+        room: Room,
+        state: ConversationState,
+        turn: Message,
+        bot_id: str,
+        record: Record[BotConfig] | None,
+    ) -> None:
+        """Reply to a turn; the bot has the floor.
+
+        Raises:
+            TimeoutError: it took too long, or a person spoke first; nothing of it was heard.
+            Exception: whatever a provider's or a voice's library raises.
+        """
+        member = state.participant(bot_id)
+        assert member is not None
+        await self._reports.bot(state, member, record)
+        bot = BotConfig(name=member.name or bot_id) if record is None else record.body
+        request = ReplyRequest(bot_id, bot, state, turn, (*BUILT_IN, *state.available_tools))
+        began = self._clock.monotonic()
+        async with await self._speech(room, state, bot_id, bot) as speech:
+            spoken, interrupted = await self._speak(room, speech, request)
+        if not spoken.text:
+            return
+        # Both at once, so that a clock that was set back meanwhile cannot cross them.
+        ended = self._clock.now()
+        took_s = max(0.0, self._clock.monotonic() - began - spoken.silent_s)
+        said = PostMessage(
+            Speaker("bot", bot_id),
+            spoken.text,
+            reply_to=turn.id,
+            started_at=ended - timedelta(seconds=took_s),
+            ended_at=ended,
+            interrupted=interrupted,
+            spoken_until=spoken.spoken_until if interrupted else None,
+            metrics=spoken.metrics,
+            config_version=None if record is None else record.version,
+        )
+        await self._submit(state.id, said, command_key("reply", turn.id, bot_id), bot_id)
+        self.count += 1
+
+    async def _speech(
+        self, room: Room, state: ConversationState, bot_id: str, bot: BotConfig
+    ) -> AbstractAsyncContextManager[Speech]:
+        if room.stage is None:
+            return Writing()
+        providers = layers.overlay(await self._in_force.providers(state), bot.providers)
+        return room.stage.speech(bot_id, replace(bot, providers=providers))
+
+    async def _speak(
+        self, room: Room, speech: Speech, request: ReplyRequest
+    ) -> tuple[Spoken, bool]:
+        """Say the parts as they come; return what was heard, and whether it was cut off."""
+        limits = effective(request.state.config.limits)
+        # What is spoken takes its time; then only the limit of a response bounds it.
+        bound_s = limits.response_s
+        if room.stage is None:
+            bound_s = min(bound_s, self._reply_timeout_s)
+        made_s = min(bound_s, self._reply_timeout_s)
+        parts = generate(self._registry, request, reply_s=made_s, first_part_s=self._first_part_s)
+        calls = 0
+        try:
+            async with asyncio.timeout(bound_s) as room.reply, aclosing(parts):
+                if room.floor.holder != request.bot_id:
+                    # A person began to speak just before.
+                    return Spoken(""), True
+                async for part in parts:
+                    if isinstance(part, Text):
+                        await speech.add(part.text)
+                    elif calls < limits.tool_calls_per_response:
+                        calls += 1
+                        await self._call(request, part, calls)
+                    else:
+                        code = "limit_tool_calls_per_response"
+                        log.info("tool.refused", bot=request.bot_id, tool=part.name, code=code)
+                spoken = await speech.finish()
+                return spoken, spoken.spoken_until is not None
+        except Exception as error:
+            # A time-out, a person's first word, a provider or a voice that failed: what was heard
+            # of it was said, and is kept.
+            spoken = await speech.interrupt()
+            if not spoken.text and room.floor.holder == request.bot_id:
+                raise
+            log.info("reply.cut", bot=request.bot_id, heard=bool(spoken.text), error=repr(error))
+            return spoken, True
+        finally:
+            room.reply = None
+
+    async def _call(self, request: ReplyRequest, call: ToolCall, index: int) -> None:
+        # As it is now: the reply may have begun a long time ago.
+        state, bot_id = await self._state(request.state.id), request.bot_id
+        if state is None:
+            return
+        try:
+            command = None if must_wait(state, call.name) else command_for(state, call)
+            if command is None:
+                command = RequestToolCall(call.name, bot_id, call.arguments)
+            key = command_key(f"tool-{index}", request.turn.id, bot_id)
+            await self._submit(state.id, command, key, bot_id)
+        except Refused as refusal:
+            log.info("tool.refused", bot=bot_id, tool=call.name, code=refusal.code)

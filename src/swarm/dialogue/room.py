@@ -1,0 +1,84 @@
+"""One running conversation at work: the turns still to be considered, who speaks, and where."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from src.state.cutting import cut_short
+from src.swarm.dialogue import floor
+from src.swarm.dialogue.floor import Floor
+from src.swarm.dialogue.stage import Stage
+from src.swarm.shapes.models import Message
+
+MAX_WAITING_TURNS = 100
+
+
+class Room:
+    """Memory of one server; without turns and without a stage it is gone."""
+
+    __slots__ = ("_woken", "away", "changed", "floor", "reply", "stage", "turns")
+
+    def __init__(self) -> None:
+        self.turns: deque[Message] = deque(maxlen=MAX_WAITING_TURNS)
+        self.floor = Floor()
+        self.stage: Stage | None = None
+        """Where its bots are heard; None: a text room."""
+        self.changed = asyncio.Event()
+        """A config that it depends on has another version than the one it reported."""
+        self.away = asyncio.Event()
+        """This server has lost the conversation: whoever staged it has to fetch it again."""
+        self.reply: asyncio.Timeout | None = None
+        """Ends the reply under way."""
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Have the room look again at what there is to do."""
+        self._woken.set()
+
+    async def woken(self) -> None:
+        """Wait until there may be something to do."""
+        await self._woken.wait()
+        self._woken.clear()
+
+    def add(self, turns: Sequence[Message]) -> int:
+        """Queue turns; return how many older ones had to go for them."""
+        left_out = max(0, len(self.turns) + len(turns) - MAX_WAITING_TURNS)
+        self.turns.extend(turns)
+        self.wake()
+        return left_out
+
+    def next_turn(self) -> Message:
+        """Take the next turn. On a stage, who went on speaking is answered once, to the last."""
+        turn = self.turns.popleft()
+        while self.stage is not None and any(
+            later.author == turn.author and turn.author.kind == "person" for later in self.turns
+        ):
+            turn = self.turns.popleft()
+        return turn
+
+    def put_back(self, turn: Message) -> None:
+        """Have a turn considered again, before the others."""
+        if len(self.turns) < MAX_WAITING_TURNS:
+            self.turns.appendleft(turn)
+
+    # -- the floor -------------------------------------------------------------------------------
+
+    def person_starts(self, person_id: str) -> None:
+        """Let a person speak; the bot that thinks or speaks is stopped."""
+        self.floor, holder = floor.person_starts(self.floor, person_id)
+        if holder is not None and self.reply is not None:
+            cut_short(self.reply)
+
+    def person_stops(self, person_id: str) -> None:
+        """Note that a person has stopped, or is gone."""
+        self.floor = floor.person_stops(self.floor, person_id)
+        self.wake()
+
+    def unstage(self) -> None:
+        """Be a text room again: nobody is heard any more."""
+        self.stage, self.floor = None, Floor()
+        if self.reply is not None:
+            cut_short(self.reply)
+        self.wake()
