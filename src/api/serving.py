@@ -10,7 +10,8 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from typing import Protocol
 
 import structlog
 import uvicorn
@@ -26,6 +27,8 @@ from src.state.background import background
 from src.state.guards import ALL_ON, Guards
 from src.state.settings import StateSettings
 from src.swarm.handover import Handover
+from src.swarm.opened import Runtime
+from src.swarm.providers import OwnProvider
 from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 
@@ -101,12 +104,37 @@ def address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class Worker(Protocol):
+    """Takes LiveKit's jobs beside the API."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Take jobs for the length of the block."""
+        ...
+
+    async def stop(self) -> None:
+        """Take no more, and end what is left within a bounded time."""
+        ...
+
+
+class Rooms(Protocol):
+    """What a server that hosts rooms has more; the agents room makes it."""
+
+    def find_provider(self, name: str) -> OwnProvider | None:
+        """Return the provider of a name; None: it is not known."""
+        ...
+
+    def worker(self, runtime: Runtime) -> Worker:
+        """Make the worker of a server that is open."""
+        ...
+
+
 def run(
     api: ApiSettings,
     settings: RuntimeSettings,
     listener: socket.socket,
     *,
     guards: Guards = ALL_ON,
+    rooms: Rooms | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain: nothing acknowledged waits only here any more.
 
@@ -115,7 +143,7 @@ def run(
     """
     allow_connections()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(api, settings, listener, guards))
+        runner.run(_serve(api, settings, listener, guards, rooms))
 
 
 def allow_connections() -> None:
@@ -130,13 +158,19 @@ def allow_connections() -> None:
 
 
 async def _serve(
-    api: ApiSettings, settings: RuntimeSettings, listener: socket.socket, guards: Guards
+    api: ApiSettings,
+    settings: RuntimeSettings,
+    listener: socket.socket,
+    guards: Guards,
+    rooms: Rooms | None,
 ) -> None:
     livekit = settings.livekit
+    find = None if rooms is None else rooms.find_provider
     async with (
         open_media(livekit) as media,
-        open_runtime(settings, guards=guards, media=media) as runtime,
+        open_runtime(settings, guards=guards, find_provider=find, media=media) as runtime,
     ):
+        worker = None if rooms is None else rooms.worker(runtime)
         app = create_app(api, lambda: nullcontext(runtime), livekit)
         server = _Server(app)
         told = asyncio.Event()
@@ -151,15 +185,22 @@ async def _serve(
 
         for number in _STOP:
             loop.add_signal_handler(number, stop)
-        async with background(_leave_when_told(told, runtime.service.handover, server)):
+        leaving = _leave_when_told(told, runtime.service.handover, server, worker)
+        hosting = nullcontext() if worker is None else worker.running()
+        async with hosting, background(leaving):
             log.info("server.listening", url=address(listener))
             await server.serve(sockets=[listener])
 
 
-async def _leave_when_told(told: asyncio.Event, handover: Handover, server: _Server) -> None:
+async def _leave_when_told(
+    told: asyncio.Event, handover: Handover, server: _Server, worker: Worker | None
+) -> None:
     """Give everything to the others while requests are still answered, then stop."""
     await told.wait()
     try:
+        if worker is not None:
+            # Before their conversations go: a room that goes on would fetch its own back.
+            await worker.stop()
         async with asyncio.timeout(_HAND_OVER_S):
             await handover.leave()
     except TimeoutError:

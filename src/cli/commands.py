@@ -40,6 +40,7 @@ from src.embedded import open_servers
 from src.state.durations import parse_duration
 from src.state.settings import StateSettings
 from src.state.tiers.migrations import migrate as migrate_database
+from src.swarm.rooms.settings import LiveKitSettings
 
 _SETTINGS_HELP = (
     "Settings come from SWARMSTATE_*: SWARMSTATE_DATABASE_URL, SWARMSTATE_REDIS_URL and "
@@ -113,6 +114,7 @@ def dev(
         f"{_SETTINGS_HELP}\n\n[bold]Examples[/bold]\n\n"
         "swarmstate serve\n\n"
         "swarmstate serve --host 0.0.0.0 --port 8081\n\n"
+        "SWARMSTATE_LIVEKIT_URL=wss://... swarmstate serve --rooms     host swarms in rooms too\n\n"
         "SIGTERM drains: requests under way are answered, what is dirty is flushed, and what this "
         "server owned is given to the others."
     )
@@ -122,14 +124,30 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")
     ] = None,
+    rooms: Annotated[
+        bool, typer.Option("--rooms", help="Host LiveKit rooms too; loads LiveKit's libraries.")
+    ] = False,
 ) -> None:
     """Run one server on the PostgreSQL and Redis that the settings name."""
     configure_logs()
     with explained():
         check_settings()
+        hosted = _rooms() if rooms else None
         api = ApiSettings(**_given(host=host, port=port))
         listener = serving.listen(api.host, api.port)
-        serving.run(api, serving.runtime_settings(api, listener), listener)
+        serving.run(api, serving.runtime_settings(api, listener), listener, rooms=hosted)
+
+
+def _rooms() -> serving.Rooms:
+    # Two seconds and 140 MB of LiveKit's libraries: only for a server that hosts rooms.
+    from src.agents.errors import AgentsError
+    from src.agents.opening import Rooms
+    from src.agents.settings import RoomsSettings
+
+    try:
+        return Rooms(RoomsSettings(), LiveKitSettings())
+    except AgentsError as error:
+        fail(str(error))
 
 
 @app.command(

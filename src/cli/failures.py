@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsError
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
+from src.agents.settings import RoomsSettings
 from src.api.serving import CannotListen
 from src.api.settings import ApiSettings
 from src.api.strictness import LaxSettings
@@ -32,6 +33,7 @@ _SETTINGS: tuple[type[BaseSettings], ...] = (
     StateSettings,
     SwarmSettings,
     LiveKitSettings,
+    RoomsSettings,
     ApiSettings,
 )
 _OWN = (

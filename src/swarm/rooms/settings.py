@@ -42,6 +42,14 @@ class LiveKitSettings(BaseSettings):
         return self.url is not None
 
     @property
+    def account(self) -> tuple[str, str, str]:
+        """Address, key and secret, where there are rooms."""
+        assert self.url is not None
+        assert self.api_key is not None
+        assert self.api_secret is not None
+        return self.url, self.api_key, self.api_secret.get_secret_value()
+
+    @property
     def shown_url(self) -> str:
         """Where people find LiveKit, as their libraries want it: `ws://` or `wss://`."""
         url = self.client_url or self.url or ""

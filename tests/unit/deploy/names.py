@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from src.agents.settings import RoomsSettings
 from src.api.settings import ApiSettings
 from src.state.settings import StateSettings
 from src.swarm.rooms.settings import LiveKitSettings
@@ -21,6 +22,7 @@ CLASSES: tuple[type[BaseSettings], ...] = (
     StateSettings,
     SwarmSettings,
     LiveKitSettings,
+    RoomsSettings,
     ApiSettings,
 )
 # A trailing underscore makes a prefix, no name.

@@ -1,0 +1,161 @@
+"""Ears: a listening session for each person, whose final transcripts become turns.
+
+People first: as soon as somebody makes a sound the floor knows it, and it is theirs until what
+they said is a turn, or for a moment when nothing was understood.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import structlog
+from livekit import rtc
+from livekit.agents import Agent, AgentSession, StopResponse, llm
+from livekit.agents.voice import UserStateChangedEvent
+from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
+
+from src.agents.closing import Closing
+from src.agents.port import Floor
+from src.agents.providers import registry
+from src.swarm.configs.bots import ProviderNames
+
+log = structlog.get_logger(__name__)
+
+_SETTLE_S = 1.5
+"""How long after a sound the floor stays its maker's, when no words come of it."""
+
+Heard = Callable[[str, str, str, datetime], Awaitable[None]]
+"""(person, id of what was said, text, when it was said)"""
+
+
+class Ears:
+    """The ears of one room, one person each."""
+
+    def __init__(self, room: rtc.Room, floor: Floor, heard: Heard) -> None:
+        self._room, self._floor, self._heard = room, floor, heard
+        self._ears: dict[str, Ear] = {}
+        self._closing = Closing()
+
+    @property
+    def people(self) -> frozenset[str]:
+        """Who is listened to."""
+        return frozenset(self._ears)
+
+    async def listen(self, person_id: str, providers: ProviderNames) -> None:
+        """Listen to a person from now on.
+
+        Raises:
+            ProviderMissing, BadProvider: nothing to hear with.
+        """
+        if person_id not in self._ears:
+            ear = Ear(person_id, self._floor, self._heard, providers)
+            try:
+                await ear.open(self._room)
+            except BaseException:
+                await self._closing.close(ear.aclose())
+                raise
+            self._ears[person_id] = ear
+
+    async def forget(self, person_id: str) -> None:
+        """Listen no more; the last words are still understood."""
+        ear = self._ears.pop(person_id, None)
+        if ear is not None:
+            await self._closing.close(ear.aclose())
+
+    async def aclose(self) -> None:
+        """Listen to nobody; what was begun to be said is still understood."""
+        ears, self._ears = self._ears, {}
+        await self._closing.close(*(ear.aclose() for ear in ears.values()))
+        await self._closing.done()
+
+
+class Ear:
+    """Hears one person."""
+
+    def __init__(
+        self, person_id: str, floor: Floor, heard: Heard, providers: ProviderNames
+    ) -> None:
+        self._id, self._floor = person_id, floor
+        stt, vad = registry.hearing(providers)
+        self._session: AgentSession[None] = AgentSession(
+            stt=stt,
+            vad=vad,
+            turn_handling={
+                "turn_detection": "vad",
+                "endpointing": {"min_delay": 0.1, "max_delay": 1.0},
+                "preemptive_generation": {"enabled": False},
+            },
+            user_away_timeout=None,
+            aec_warmup_duration=None,
+        )
+        self._listener = _Listener(self, heard)
+        self._settling: asyncio.TimerHandle | None = None
+        self.began: datetime | None = None
+        self._session.on("user_state_changed", self._on_state)
+
+    async def open(self, room: rtc.Room) -> None:
+        await self._session.start(
+            self._listener,
+            room=room,
+            room_options=RoomOptions(
+                participant_identity=self._id,
+                # Nothing was said before the ear was there; who comes is heard from then on.
+                audio_input=AudioInputOptions(pre_connect_audio=False),
+                text_input=False,
+                audio_output=False,
+                close_on_disconnect=False,
+            ),
+            record=False,
+            session_host=False,
+        )
+
+    async def aclose(self) -> None:
+        await self._session.aclose()
+        self.settled()
+
+    def _on_state(self, event: UserStateChangedEvent) -> None:
+        if event.new_state == "speaking":
+            self.began = datetime.now(UTC)
+            self._settle(None)
+            self._floor.person_starts(self._id)
+        elif event.old_state == "speaking":
+            self._settle(_SETTLE_S)
+
+    def _settle(self, after_s: float | None) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
+        self._settling = None
+        if after_s is not None:
+            self._settling = asyncio.get_running_loop().call_later(after_s, self.settled)
+
+    def settled(self) -> None:
+        """What was said is a turn, or was nothing: bots may speak."""
+        self._settle(None)
+        self._floor.person_stops(self._id)
+
+    @property
+    def person_id(self) -> str:
+        """Whose ear this is."""
+        return self._id
+
+
+class _Listener(Agent):
+    """Takes what was said, and lets nobody answer here."""
+
+    def __init__(self, ear: Ear, heard: Heard) -> None:
+        super().__init__(instructions="")
+        self._ear, self._heard = ear, heard
+
+    async def on_user_turn_completed(
+        self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage
+    ) -> None:
+        text = (new_message.text_content or "").strip()
+        began, self._ear.began = self._ear.began or datetime.now(UTC), None
+        try:
+            if text:
+                await self._heard(self._ear.person_id, new_message.id, text, began)
+        finally:
+            self._ear.settled()
+        raise StopResponse

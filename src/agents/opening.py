@@ -1,0 +1,60 @@
+"""Opens the agents room beside a server's API: plugins first, then a worker that takes jobs.
+
+Importing it loads LiveKit's libraries: two seconds, and 140 MB. A server without rooms does not.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Sequence
+from importlib import import_module
+
+import livekit
+import structlog
+
+from src.agents.errors import NoLiveKit, ProviderMissing
+from src.agents.providers.language import LanguageModel
+from src.agents.providers.plugins import named
+from src.agents.settings import RoomsSettings
+from src.agents.worker import Worker
+from src.swarm.opened import Runtime
+from src.swarm.rooms.settings import LiveKitSettings
+
+log = structlog.get_logger(__name__)
+
+
+class Rooms:
+    """What `swarmstate serve --rooms` adds to a server."""
+
+    def __init__(self, settings: RoomsSettings, livekit: LiveKitSettings) -> None:
+        """Load the plugins: they must be loaded before a thread asks for one.
+
+        Raises:
+            NoLiveKit: none is configured; names the settings.
+        """
+        if not livekit.configured:
+            raise NoLiveKit
+        self._settings, self._livekit = settings, livekit
+        self.plugins = load_plugins()
+        log.info("rooms.plugins", plugins=self.plugins)
+
+    def find_provider(self, name: str) -> LanguageModel | None:
+        """Return the language model of a name whose plugin is loaded; None: it is not."""
+        try:
+            plugin, _ = named("llm", name)
+        except ProviderMissing:
+            return None
+        return LanguageModel(name) if plugin in self.plugins else None
+
+    def worker(self, runtime: Runtime) -> Worker:
+        """Make the worker of a server that is open."""
+        return Worker(runtime, self._settings, self._livekit)
+
+
+def load_plugins() -> Sequence[str]:
+    """Import every LiveKit plugin that is installed; return their names, as in `plugin/model`."""
+    paths = [f"{path}/plugins" for path in livekit.__path__]
+    names = sorted(found.name for found in pkgutil.iter_modules(paths))
+    for name in names:
+        import_module(f"livekit.plugins.{name}")
+    return [name.replace("_", "-") for name in names]

@@ -1,0 +1,159 @@
+"""Language models by name: any LiveKit LLM plugin as a provider of replies.
+
+A model is asked in the words of the conversation: its own turns are the assistant's, everybody
+else's the user's with the name in front, and of an interrupted turn only what was heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from cachetools import LRUCache
+from livekit.agents import llm
+from msgspec import Raw
+
+from src.agents.errors import BadProvider
+from src.agents.providers.plugins import plugin
+from src.swarm.configs.bots import stage_options
+from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
+from src.swarm.shapes.models import ConversationState, Message, Tool
+
+_MODELS = 64
+"""Models that are kept, each with its connections: one per name and options."""
+_STEPS = 3
+"""How often a model is asked again after it called tools without a word."""
+
+
+class LanguageModel:
+    """`Provider` by one plugin's model."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._models: LRUCache[bytes, Any] = LRUCache(_MODELS)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    async def generate(self, request: ReplyRequest) -> AsyncIterator[ReplyPart]:
+        """Stream the parts of one reply.
+
+        Raises:
+            ProviderMissing, BadProvider: say what to add or to mend.
+            and whatever the plugin's library raises.
+        """
+        model = await self._model(request)
+        context = written(request)
+        tools: list[llm.Tool] = [_tool(tool) for tool in request.tools]
+        for _ in range(_STEPS):
+            calls: list[llm.FunctionToolCall] = []
+            spoken = False
+            async with model.chat(chat_ctx=context, tools=tools) as stream:
+                async for chunk in stream:
+                    if chunk.delta is None:
+                        continue
+                    if chunk.delta.content:
+                        spoken = True
+                        yield Text(chunk.delta.content)
+                    for call in chunk.delta.tool_calls:
+                        calls.append(call)
+                        yield ToolCall(call.name, Raw(call.arguments.encode() or b"{}"))
+            if spoken or not calls:
+                return
+            for call in calls:
+                context.items += (
+                    llm.FunctionCall(
+                        call_id=call.call_id, name=call.name, arguments=call.arguments
+                    ),
+                    llm.FunctionCallOutput(
+                        call_id=call.call_id, name=call.name, output="asked for", is_error=False
+                    ),
+                )
+
+    async def aclose(self) -> None:
+        """Close the connections of all models."""
+        while self._models:
+            await self._models.popitem()[1].aclose()
+
+    async def _model(self, request: ReplyRequest) -> Any:
+        options = _options(request, self._name)
+        key = msgspec.json.encode(options, order="deterministic")
+        model = self._models.get(key)
+        if model is None:
+            if "base_url" in options and "api_key" not in options:
+                why = "base_url needs an api_key: the server's own key goes to its provider alone"
+                raise BadProvider("llm", self._name, why)
+            if len(self._models) == _MODELS:
+                await self._models.popitem()[1].aclose()
+            model = self._models[key] = plugin("llm", self._name, "LLM", options)
+        return model
+
+
+def written(request: ReplyRequest) -> llm.ChatContext:
+    """Return the conversation as a model reads it, the turn to answer included."""
+    context = llm.ChatContext.empty()
+    context.add_message(role="system", content=instructions(request))
+    for turn in request.state.messages:
+        text = _heard(turn)
+        if not text:
+            continue
+        if turn.author.id == request.bot_id and turn.author.kind == "bot":
+            context.add_message(role="assistant", content=text)
+        else:
+            context.add_message(role="user", content=f"[{turn.author.name}] {text}")
+    return context
+
+
+def instructions(request: ReplyRequest) -> str:
+    """Return who the bot is, what it is for, and who else is there."""
+    bot, state = request.bot, request.state
+    parts = [
+        f"You are {bot.name}" + (f", {bot.role}." if bot.role else "."),
+        bot.persona,
+        bot.instructions,
+        f"Your goal: {bot.goal}" if bot.goal else "",
+        f"What this conversation is for: {state.config.goal}" if state.config.goal else "",
+        _company(state, request.bot_id),
+        "Others' turns begin with their name in brackets; never begin yours so.",
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _company(state: ConversationState, bot_id: str) -> str:
+    others = [
+        f"{member.name} ({member.kind})"
+        for member in state.participants
+        if member.id != bot_id and member.state != "left"
+    ]
+    return f"With you are: {', '.join(others)}." if others else ""
+
+
+def _heard(turn: Message) -> str:
+    if turn.interrupted and turn.spoken_until is not None:
+        return turn.text[: turn.spoken_until]
+    return turn.text
+
+
+def _options(request: ReplyRequest, name: str) -> dict[str, Any]:
+    """Return the model's options: the bot's where it names the model, else what it inherits."""
+    own = name in (request.bot.providers.llm, *request.bot.providers.fallback)
+    given = (
+        stage_options(request.bot.providers, "llm")
+        if own
+        else request.state.config.llm_config.options
+    )
+    options = msgspec.json.decode(given)
+    assert isinstance(options, dict)
+    return options
+
+
+def _tool(tool: Tool) -> llm.RawFunctionTool[..., Any]:
+    async def never(raw_arguments: dict[str, object]) -> None:
+        """The swarm runs tools, not the model's library."""
+
+    schema = msgspec.json.decode(tool.input_schema) or {"type": "object", "properties": {}}
+    return llm.function_tool(
+        never,
+        raw_schema={"name": tool.name, "description": tool.description, "parameters": schema},
+    )

@@ -1,0 +1,68 @@
+"""Calls between two event loops: a job's, in its thread, and the server's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_LEAVE_S = 5.0
+"""How long a context of another loop may take to close before it is left to that loop."""
+
+
+async def in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """Await work that belongs to another loop; who gives up here gives it up there.
+
+    Raises:
+        RuntimeError: that loop is closed.
+    """
+    try:
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+    except RuntimeError:
+        work.close()
+        raise
+    return await asyncio.wrap_future(future)
+
+
+@asynccontextmanager
+async def opened_in(
+    loop: asyncio.AbstractEventLoop, context: AbstractAsyncContextManager[T]
+) -> AsyncIterator[T]:
+    """Hold a context of another loop open for the length of the block, in one task there.
+
+    Raises:
+        RuntimeError: that loop is closed.
+        TimeoutError: it did not close in time.
+        and what entering or leaving it raises.
+    """
+    entered: Future[tuple[T, asyncio.Event]] = Future()
+
+    async def hold() -> None:
+        async with context as value:
+            left = asyncio.Event()
+            entered.set_result((value, left))
+            await left.wait()
+
+    held = in_loop(loop, hold())
+    holding = asyncio.ensure_future(held)
+    entering = asyncio.wrap_future(entered)
+    try:
+        await asyncio.wait((holding, entering), return_when=asyncio.FIRST_COMPLETED)
+        if not entering.done():
+            await holding
+            raise RuntimeError("the context ended as it began")
+    except BaseException:
+        entering.cancel()
+        holding.cancel()
+        raise
+    value, left = entering.result()
+    try:
+        yield value
+    finally:
+        loop.call_soon_threadsafe(left.set)
+        async with asyncio.timeout(_LEAVE_S):
+            await holding

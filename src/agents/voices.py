@@ -1,0 +1,221 @@
+"""Voices: each bot of a room is a participant of its own, and says what it is given.
+
+What a bot says is made by the swarm; a voice makes sound of it. So there is one way to a bot's
+words, in rooms of text and of sound, with one chain of fallbacks and one set of limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from livekit import rtc
+from livekit.agents import Agent, AgentSession
+from livekit.agents.voice import AgentStateChangedEvent, SpeechHandle
+from livekit.agents.voice.room_io import RoomOptions
+
+from src.agents.closing import Closing
+from src.agents.connections import Connect
+from src.agents.errors import VoiceFailed
+from src.agents.providers import registry
+from src.swarm.configs.bots import BotConfig, ProviderNames
+from src.swarm.dialogue.stage import Spoken
+from src.swarm.rooms.protocols import BOT_PREFIX
+from src.swarm.shapes import free_json
+
+_PIECES = 32
+"""Pieces of a speech that wait for its voice; who makes more has to wait."""
+_SILENCE_S = 5.0
+"""How long a voice may take to fall silent."""
+_VOICE = RoomOptions(
+    audio_input=False,
+    text_input=False,
+    # A room lasts as long as LiveKit says, not as long as one person stays.
+    close_on_disconnect=False,
+)
+
+
+class Voices:
+    """`Stage` in a LiveKit room."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._voices: dict[str, Voice] = {}
+        self._closing = Closing()
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called when a voice that was in the room is not any more."""
+
+    def __len__(self) -> int:
+        return len(self._voices)
+
+    async def bring(self, bots: Mapping[str, str]) -> Sequence[Exception]:
+        """Have exactly these bots in the room, {id: name}; who leaves finishes nothing.
+
+        Returns what keeps one out: the others can speak.
+        """
+        problems: list[Exception] = []
+        for id, voice in list(self._voices.items()):
+            if id not in bots or voice.lost:
+                del self._voices[id]
+                await self._closing.close(voice.aclose())
+        for id, name in bots.items():
+            if id not in self._voices:
+                try:
+                    self._voices[id] = await self._open(id, name)
+                except (rtc.ConnectError, TimeoutError, OSError) as error:
+                    problems.append(VoiceFailed(id, repr(error)))
+        return problems
+
+    async def _open(self, id: str, name: str) -> Voice:
+        voice = Voice(id, await self._connect(BOT_PREFIX + id, name), self._lost)
+        try:
+            await voice.start()
+        except BaseException:
+            await self._closing.close(voice.aclose())
+            raise
+        return voice
+
+    def _lost(self) -> None:
+        self.on_lost()
+
+    async def aclose(self) -> None:
+        """Take all bots out of the room."""
+        voices, self._voices = self._voices, {}
+        await self._closing.close(*(voice.aclose() for voice in voices.values()))
+        await self._closing.done()
+
+    @asynccontextmanager
+    async def speech(self, bot_id: str, bot: BotConfig) -> AsyncIterator[VoiceSpeech]:
+        voice = self._voices.get(bot_id)
+        if voice is None or voice.lost:
+            raise VoiceFailed(bot_id, "it is not in the room")
+        voice.use(bot)
+        speech = VoiceSpeech(voice)
+        try:
+            yield speech
+        finally:
+            try:
+                await speech.interrupt()
+            finally:
+                speech.close()
+
+
+class Voice:
+    """One bot in one room: its connection, and the session that publishes what it says."""
+
+    def __init__(self, bot_id: str, room: rtc.Room, on_lost: Callable[[], None]) -> None:
+        self.bot_id, self._room = bot_id, room
+        self._on_lost = on_lost
+        self.lost = False
+        """It is not in the room, or cannot speak any more."""
+        self._made_of: tuple[ProviderNames, str] | None = None
+        self.session: AgentSession[None] = AgentSession(
+            vad=None,
+            turn_handling={"turn_detection": "manual", "preemptive_generation": {"enabled": False}},
+            user_away_timeout=None,
+            aec_warmup_duration=None,
+        )
+        room.on("disconnected", self._lose)
+        self.session.on("close", self._lose)
+
+    async def start(self) -> None:
+        await self.session.start(
+            Agent(instructions=""),
+            room=self._room,
+            room_options=_VOICE,
+            record=False,
+            session_host=False,
+        )
+
+    def _lose(self, *_: object) -> None:
+        self.lost = True
+        self._on_lost()
+
+    def use(self, bot: BotConfig) -> None:
+        """Speak from now on with what this config names.
+
+        Raises:
+            ProviderMissing, BadProvider: it speaks as before.
+        """
+        made_of = (bot.providers, bot.voice)
+        if made_of == self._made_of:
+            return
+        speaking = registry.voice(bot.providers, bot.voice)
+        self.session.current_agent.update_options(tts=speaking)
+        self._made_of = made_of
+
+    async def aclose(self) -> None:
+        await self.session.aclose()
+        await self._room.disconnect()
+
+
+class VoiceSpeech:
+    """`Speech` of a voice."""
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
+        self._pieces: asyncio.Queue[str | None] = asyncio.Queue(_PIECES)
+        self._given: list[str] = []
+        self._handle: SpeechHandle | None = None
+        self._began = time.monotonic()
+        self._silent_s: float | None = None
+        """How long until the first sound; None: there was none yet."""
+        voice.session.on("agent_state_changed", self._on_state)
+
+    async def add(self, text: str) -> None:
+        self._given.append(text)
+        if self._handle is None:
+            self._handle = self._voice.session.say(self._text())
+        putting = asyncio.ensure_future(self._pieces.put(text))
+        ending = asyncio.ensure_future(self._handle.wait_for_playout())
+        await asyncio.wait((putting, ending), return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not putting.done():
+            putting.cancel()
+            raise VoiceFailed(self._voice.bot_id, "it ended before all was said")
+
+    async def finish(self) -> Spoken:
+        if self._handle is None:
+            return Spoken("")
+        await self._pieces.put(None)
+        await self._handle.wait_for_playout()
+        return self._spoken(self._handle)
+
+    async def interrupt(self) -> Spoken:
+        if self._handle is None:
+            return Spoken("")
+        if not self._handle.done():
+            self._handle.interrupt(force=True)
+            async with asyncio.timeout(_SILENCE_S):
+                await self._handle.wait_for_playout()
+        return self._spoken(self._handle)
+
+    def close(self) -> None:
+        """Hear of the voice no more."""
+        self._voice.session.off("agent_state_changed", self._on_state)
+
+    def _on_state(self, event: AgentStateChangedEvent) -> None:
+        if event.new_state == "speaking" and self._silent_s is None:
+            self._silent_s = time.monotonic() - self._began
+
+    async def _text(self) -> AsyncIterator[str]:
+        while (piece := await self._pieces.get()) is not None:
+            yield piece
+
+    def _spoken(self, handle: SpeechHandle) -> Spoken:
+        if error := handle.exception():
+            raise VoiceFailed(self._voice.bot_id, repr(error)) from error
+        if self._silent_s is None:
+            return Spoken("")
+        text = "".join(self._given)
+        message = next((item for item in handle.chat_items if item.type == "message"), None)
+        heard = 0 if message is None else len(message.text_content or "")
+        metrics = {} if message is None else message.metrics
+        return Spoken(
+            text,
+            min(heard, len(text)) if handle.interrupted else None,
+            self._silent_s,
+            free_json.write(metrics),
+        )

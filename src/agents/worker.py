@@ -1,0 +1,118 @@
+"""The worker: takes LiveKit's jobs beside the API, each in a thread of this server's process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobExecutorType, JobRequest
+
+from src.agents.connections import Connections
+from src.agents.errors import NoConversation
+from src.agents.hosting import RoomHost
+from src.agents.local import LocalConversation
+from src.agents.people import named_in
+from src.agents.settings import RoomsSettings
+from src.state.background import background
+from src.swarm.opened import Runtime
+from src.swarm.rooms.protocols import AGENT
+from src.swarm.rooms.settings import LiveKitSettings
+
+log = structlog.get_logger(__name__)
+
+_ID = "conversation_id"
+
+
+class Worker:
+    """Hosts rooms on this server."""
+
+    def __init__(self, runtime: Runtime, settings: RoomsSettings, livekit: LiveKitSettings) -> None:
+        self._runtime, self._settings = runtime, settings
+        self._url, self._key, self._secret = livekit.account
+        self._home = asyncio.get_running_loop()
+        self._server = AgentServer(
+            # A thread, since the conversation is in this process's memory.
+            job_executor_type=JobExecutorType.THREAD,
+            num_idle_processes=1,
+            load_fnc=self.load,
+            load_threshold=1.0,
+            ws_url=self._url,
+            api_key=self._key,
+            api_secret=self._secret,
+            host="127.0.0.1",
+            port=0,
+            http_proxy=None,
+        )
+        self._known = asyncio.Event()
+        self._server.on("worker_registered", lambda *_: self._known.set())
+        self._server.rtc_session(self._host, agent_name=AGENT, on_request=self._accept)
+
+    def load(self) -> float:
+        """Return which part of its places is taken, 0.0 to 1.0."""
+        return min(1.0, self.sessions / self._settings.sessions)
+
+    @property
+    def sessions(self) -> int:
+        """Rooms that are hosted here now."""
+        return len(self._server.active_jobs)
+
+    async def registered(self) -> None:
+        """Wait until LiveKit knows this server: what it dispatches before then it gives up."""
+        await self._known.wait()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Take jobs for the length of the block; then rooms go on for a bounded time."""
+        async with background(self._server.run()):
+            try:
+                yield
+            finally:
+                await self.stop()
+
+    async def stop(self) -> None:
+        """Take no more jobs; rooms may go on for a bounded time, and are cut then."""
+        timeout = int(self._settings.drain_timeout.total_seconds())
+        try:
+            await self._server.drain(timeout)
+        except TimeoutError:
+            log.warning("rooms.cut", sessions=self.sessions)
+        await self._server.aclose()
+
+    async def _accept(self, request: JobRequest) -> None:
+        await request.accept(identity=f"swarm-{request.id}", name="swarm")
+
+    async def _host(self, job: JobContext) -> None:
+        """In the job's thread: host one room."""
+        await job.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
+        id = await _conversation_of(job, self._settings.metadata_timeout.total_seconds())
+        connect = Connections(self._url, self._key, self._secret, job.room.name)
+        host = RoomHost(job.room, LocalConversation(self._runtime, self._home, id), connect)
+        log.info("room.hosted", room=job.room.name, conversation_id=id)
+        try:
+            await host.run()
+        finally:
+            log.info("room.left", room=job.room.name, conversation_id=id)
+            job.shutdown("the room is over")
+
+
+async def _conversation_of(job: JobContext, timeout_s: float) -> str:
+    """Return the conversation: of the job, else of its room, which may name it a little later.
+
+    Raises:
+        NoConversation: neither names one in time.
+    """
+    named = named_in(job.job.metadata, _ID) or named_in(job.room.metadata, _ID)
+    if named is not None:
+        return named
+    changed = asyncio.Event()
+    job.room.on("room_metadata_changed", lambda *_: changed.set())
+    try:
+        async with asyncio.timeout(timeout_s):
+            while (named := named_in(job.room.metadata, _ID)) is None:
+                await changed.wait()
+                changed.clear()
+    except TimeoutError as exc:
+        raise NoConversation(job.room.name) from exc
+    return named

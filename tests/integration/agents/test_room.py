@@ -1,0 +1,177 @@
+"""A swarm in a real LiveKit room: people and bots are heard, and all of it is one history."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import msgspec
+import pytest
+from livekit import api
+
+from src.agents.settings import RoomsSettings
+from src.agents.worker import Worker
+from src.swarm.rooms.protocols import AGENT
+from src.swarm.rooms.settings import LiveKitSettings
+from src.swarm.shapes.commands import AddParticipant, Create, NewParticipant, RemoveParticipant
+from src.swarm.shapes.models import Config, Message
+from tests.support.cluster_runtimes import Member, open_members
+from tests.support.cluster_settings import eventually
+from tests.support.livekit import needs_livekit
+from tests.support.person import Person, joined
+
+HELLO_HZ, AGAIN_HZ = 700.0, 900.0
+PITCH = {"scout": 400.0, "tutor": 550.0}
+ROOM = "lesson"
+
+pytestmark = needs_livekit
+
+
+def bot(id: str, says: str) -> bytes:
+    options = {"llm": {"default": says}, "tts": {"hz": PITCH[id], "ms_per_char": 60}}
+    return msgspec.json.encode({"name": id.title(), "providers": {"options": options}})
+
+
+@pytest.fixture
+async def member(
+    livekit: LiveKitSettings, database_url: str, redis_url: str
+) -> AsyncIterator[Member]:
+    """A server that hosts rooms, with the conversation "c" of Scout and Tutor."""
+    async with AsyncExitStack() as stack:
+        [member] = await stack.enter_async_context(open_members(database_url, redis_url, 1))
+        hearing = {"stt": {"phrases": {"700": "Hello there", "900": "@all again please"}}}
+        team = {"name": "Crew", "defaults": {"providers": {"options": hearing}}}
+        configs = member.service.configs
+        await configs.create("team", "crew", msgspec.json.encode(team), "ada")
+        await configs.create("bot", "scout", bot("scout", "I am Scout, your guide."), "ada")
+        await configs.create("bot", "tutor", bot("tutor", "I am Tutor."), "ada")
+        new = Create(
+            "c",
+            config=Config(team_id="crew"),
+            participants=(
+                NewParticipant("scout", "bot", "Scout", priority=2),
+                NewParticipant("tutor", "bot", "Tutor", priority=1),
+            ),
+        )
+        await member.service.submit_here("c", new, key="create", actor="ada", create=True)
+        worker = Worker(member.runtime, RoomsSettings(), livekit)
+        await stack.enter_async_context(worker.running())
+        async with asyncio.timeout(20):
+            await worker.registered()
+        yield member
+
+
+@pytest.fixture
+async def zoe(livekit: LiveKitSettings, member: Member) -> AsyncIterator[Person]:
+    """A person in the room, with the swarm dispatched to it."""
+    url, key, secret = livekit.account
+    async with (
+        api.LiveKitAPI(url, key, secret) as lk,
+        joined(url, key, secret, ROOM, "zoe") as zoe,
+    ):
+        await lk.agent_dispatch.create_dispatch(
+            api.CreateAgentDispatchRequest(
+                agent_name=AGENT, room=ROOM, metadata=json.dumps({"conversation_id": "c"})
+            )
+        )
+        bots = {f"bot-{id}" for id in PITCH}
+        await eventually(
+            lambda: bots <= set(zoe.room.remote_participants), within_s=20, what="bots in the room"
+        )
+        yield zoe
+        await lk.room.delete_room(api.DeleteRoomRequest(room=ROOM))
+
+
+async def turns(member: Member) -> list[Message]:
+    return list((await member.read("c")).entry.state.messages)
+
+
+async def test_person_is_heard_and_the_bot_is_heard_by_the_person(
+    member: Member, zoe: Person
+) -> None:
+    await zoe.say(HELLO_HZ)
+
+    async def answered() -> bool:
+        return len(await turns(member)) == 2
+
+    await eventually(answered, within_s=15, what="an answer")
+    question, answer = await turns(member)
+    assert (question.author.id, question.text) == ("zoe", "Hello there")
+    assert (answer.author.id, answer.text) == ("scout", "I am Scout, your guide.")
+    assert (answer.reply_to, answer.interrupted) == (question.id, False)
+    heard = zoe.heard["bot-scout"]
+    assert heard.pitch == pytest.approx(PITCH["scout"], abs=10)
+    assert zoe.seconds_of("bot-scout") == pytest.approx(23 * 0.06, rel=0.25)
+
+
+async def test_bots_speak_one_after_the_other_and_never_over_each_other(
+    member: Member, zoe: Person
+) -> None:
+    await zoe.say(AGAIN_HZ)
+
+    async def answered() -> bool:
+        return len(await turns(member)) == 3
+
+    await eventually(answered, within_s=20, what="two answers")
+    assert [turn.author.id for turn in await turns(member)] == ["zoe", "scout", "tutor"]
+    first, second = (zoe.heard[f"bot-{id}"] for id in PITCH)
+    assert second.sounds[0][0] - first.sounds[-1][1] >= -0.02
+
+
+async def test_person_who_speaks_silences_the_bot_and_what_was_heard_is_kept(
+    member: Member, zoe: Person
+) -> None:
+    await member.service.configs.replace(
+        "bot", "scout", bot("scout", "This is a long story. " * 20), "ada"
+    )
+    await zoe.say(HELLO_HZ)
+    await eventually(lambda: zoe.seconds_of("bot-scout") > 1.0, what="a second of the story")
+    began = time.monotonic()
+    await zoe.say(HELLO_HZ)
+
+    async def kept() -> bool:
+        return any(turn.interrupted for turn in await turns(member))
+
+    await eventually(kept, within_s=10, what="an interrupted turn")
+    cut = next(turn for turn in await turns(member) if turn.interrupted)
+    assert cut.spoken_until is not None
+    assert 0 < cut.spoken_until < len(cut.text)
+    [*_, (_, silent)] = [sound for sound in zoe.heard["bot-scout"].sounds if sound[0] < began]
+    assert silent > began, "it was silent before anybody spoke"
+
+
+async def test_what_is_written_in_the_rooms_chat_is_a_turn(member: Member, zoe: Person) -> None:
+    await zoe.room.local_participant.send_text("Tutor, good morning!", topic="lk.chat")
+
+    async def answered() -> bool:
+        return len(await turns(member)) == 2
+
+    await eventually(answered, within_s=15, what="an answer")
+    question, answer = await turns(member)
+    assert (question.author.id, question.text) == ("zoe", "Tutor, good morning!")
+    assert answer.author.id == "tutor"
+
+
+async def test_member_that_is_added_and_removed_comes_and_goes(member: Member, zoe: Person) -> None:
+    clerk = AddParticipant(NewParticipant("clerk", "bot", "Clerk"))
+    await member.service.submit_here("c", clerk, key="add", actor="ada")
+    await eventually(
+        lambda: "bot-clerk" in zoe.room.remote_participants, within_s=10, what="the new bot"
+    )
+    await member.service.submit_here("c", RemoveParticipant("clerk"), key="remove", actor="ada")
+    await eventually(
+        lambda: "bot-clerk" not in zoe.room.remote_participants, within_s=10, what="a bot less"
+    )
+
+
+async def test_person_is_a_member_while_in_the_room(member: Member, zoe: Person) -> None:
+    async def state_is(wanted: str) -> bool:
+        one = (await member.read("c")).entry.state.participant("zoe")
+        return one is not None and one.state == wanted
+
+    await eventually(lambda: state_is("ready"), what="zoe as a member")
+    await zoe.leave()
+    await eventually(lambda: state_is("left"), what="zoe gone")

@@ -1,0 +1,120 @@
+"""A person of flesh and tones: joins a LiveKit room, speaks frames of audio, and hears the bots."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from livekit import api, rtc
+
+from src.agents.providers.phrases import pitch
+from src.agents.providers.tone import SAMPLE_RATE, tone
+
+_LOUD = 500.0
+_FRAME_S = 0.01
+
+
+@dataclass
+class Heard:
+    """What one participant was heard to say: when it sounded, and at what pitch."""
+
+    sounds: list[tuple[float, float]] = field(default_factory=list)
+    """(from, to) on the monotonic clock, gaps under 100 ms closed."""
+    samples: list[np.ndarray] = field(default_factory=list)
+
+    def take(self, frame: rtc.AudioFrame, now: float) -> None:
+        samples = np.frombuffer(frame.data, dtype=np.int16).astype(np.float32)
+        if np.sqrt(np.mean(samples**2)) < _LOUD:
+            return
+        self.samples.append(samples)
+        began = now - frame.duration
+        if self.sounds and began - self.sounds[-1][1] < 0.1:
+            self.sounds[-1] = (self.sounds[-1][0], now)
+        else:
+            self.sounds.append((began, now))
+
+    @property
+    def pitch(self) -> float:
+        """The pitch of all that sounded, in Hz."""
+        return pitch(np.concatenate(self.samples), 48_000) if self.samples else 0.0
+
+
+class Person:
+    """In a room. Everything is bounded by the test's own time-outs."""
+
+    def __init__(self, identity: str, room: rtc.Room) -> None:
+        self.identity, self.room = identity, room
+        self.heard: dict[str, Heard] = {}
+        self._source = rtc.AudioSource(SAMPLE_RATE, 1, queue_size_ms=200)
+        self._listening: set[asyncio.Task[None]] = set()
+        room.on("track_subscribed", self._hear)
+
+    async def publish(self) -> None:
+        track = rtc.LocalAudioTrack.create_audio_track("microphone", self._source)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        await self.room.local_participant.publish_track(track, options)
+
+    async def say(self, hz: float, seconds: float = 0.4) -> None:
+        """Speak a tone, in real time, with the silence after it that tells that it ended."""
+        data = tone(hz, seconds) + bytes(2 * int(0.5 * SAMPLE_RATE))
+        size = 2 * int(_FRAME_S * SAMPLE_RATE)
+        for at in range(0, len(data) - size + 1, size):
+            await self._source.capture_frame(
+                rtc.AudioFrame(data[at : at + size], SAMPLE_RATE, 1, size // 2)
+            )
+
+    def seconds_of(self, identity: str) -> float:
+        """How long a participant was heard so far."""
+        heard = self.heard.get(identity)
+        return 0.0 if heard is None else sum(to - at for at, to in heard.sounds)
+
+    def _hear(
+        self,
+        track: rtc.Track,
+        _: rtc.RemoteTrackPublication,
+        speaker: rtc.RemoteParticipant,
+    ) -> None:
+        if track.kind == rtc.TrackKind.KIND_AUDIO:
+            task = asyncio.create_task(self._listen(track, speaker.identity))
+            self._listening.add(task)
+            task.add_done_callback(self._listening.discard)
+
+    async def _listen(self, track: rtc.Track, identity: str) -> None:
+        heard = self.heard.setdefault(identity, Heard())
+        stream = rtc.AudioStream(track, sample_rate=48_000, num_channels=1)
+        try:
+            async for event in stream:
+                heard.take(event.frame, time.monotonic())
+        finally:
+            await stream.aclose()
+
+    async def leave(self) -> None:
+        for task in list(self._listening):
+            task.cancel()
+        await asyncio.gather(*self._listening, return_exceptions=True)
+        await self.room.disconnect()
+        await self._source.aclose()
+
+
+@asynccontextmanager
+async def joined(
+    url: str, key: str, secret: str, room: str, identity: str
+) -> AsyncIterator[Person]:
+    """Join a room as a person who publishes a microphone."""
+    token = (
+        api.AccessToken(key, secret)
+        .with_identity(identity)
+        .with_name(identity.title())
+        .with_grants(api.VideoGrants(room_join=True, room=room))
+        .to_jwt()
+    )
+    connection = rtc.Room()
+    person = Person(identity, connection)
+    await connection.connect(url, token)
+    try:
+        await person.publish()
+        yield person
+    finally:
+        await person.leave()
