@@ -26,15 +26,15 @@ log = structlog.get_logger(__name__)
 class Rooms:
     """What `swarmstate serve --rooms` adds to a server."""
 
-    def __init__(self, settings: RoomsSettings, livekit: LiveKitSettings) -> None:
-        """Load the plugins: they must be loaded before a thread asks for one.
+    def __init__(self) -> None:
+        """Read the settings, and load the plugins: that must be before a thread asks for one.
 
         Raises:
             NoLiveKit: none is configured; names the settings.
         """
-        if not livekit.configured:
+        self._settings, self._livekit = RoomsSettings(), LiveKitSettings()
+        if not self._livekit.configured:
             raise NoLiveKit
-        self._settings, self._livekit = settings, livekit
         self.plugins = load_plugins()
         log.info("rooms.plugins", plugins=self.plugins)
 

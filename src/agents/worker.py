@@ -15,9 +15,10 @@ from src.agents.hosting import RoomHost
 from src.agents.local import LocalConversation
 from src.agents.people import named_in
 from src.agents.settings import RoomsSettings
+from src.agents.threads import in_loop
 from src.state.background import background
 from src.swarm.opened import Runtime
-from src.swarm.rooms.protocols import AGENT
+from src.swarm.rooms.protocols import AGENT, agent_of
 from src.swarm.rooms.settings import LiveKitSettings
 
 log = structlog.get_logger(__name__)
@@ -81,7 +82,9 @@ class Worker:
         await self._server.aclose()
 
     async def _accept(self, request: JobRequest) -> None:
-        await request.accept(identity=f"swarm-{request.id}", name="swarm")
+        # By it the others know whose rooms to look after when this server dies.
+        identity = agent_of(self._runtime.service.server_id) + request.id
+        await request.accept(identity=identity, name="swarm")
 
     async def _host(self, job: JobContext) -> None:
         """In the job's thread: host one room."""
@@ -89,6 +92,9 @@ class Worker:
         id = await _conversation_of(job, self._settings.metadata_timeout.total_seconds())
         connect = Connections(self._url, self._key, self._secret, job.room.name)
         host = RoomHost(job.room, LocalConversation(self._runtime, self._home, id), connect)
+        if self._runtime.rooms is not None:
+            identity = job.room.local_participant.identity
+            await in_loop(self._home, self._runtime.rooms.hosted(job.room.name, identity))
         log.info("room.hosted", room=job.room.name, conversation_id=id)
         try:
             await host.run()

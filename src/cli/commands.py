@@ -40,7 +40,6 @@ from src.embedded import open_servers
 from src.state.durations import parse_duration
 from src.state.settings import StateSettings
 from src.state.tiers.migrations import migrate as migrate_database
-from src.swarm.rooms.settings import LiveKitSettings
 
 _SETTINGS_HELP = (
     "Settings come from SWARMSTATE_*: SWARMSTATE_DATABASE_URL, SWARMSTATE_REDIS_URL and "
@@ -142,10 +141,9 @@ def _rooms() -> serving.Rooms:
     # Two seconds and 140 MB of LiveKit's libraries: only for a server that hosts rooms.
     from src.agents.errors import AgentsError
     from src.agents.opening import Rooms
-    from src.agents.settings import RoomsSettings
 
     try:
-        return Rooms(RoomsSettings(), LiveKitSettings())
+        return Rooms()
     except AgentsError as error:
         fail(str(error))
 

@@ -36,11 +36,12 @@ class ServerProcess:
         log: Path,
         *,
         without: Sequence[str] = (),
+        rooms: bool = False,
     ) -> None:
         self.name, self.port, self.log = name, port, log
         self.url = f"http://127.0.0.1:{port}"
         self._environment = environment
-        self._without = without
+        self._arguments = ["--without", *without, *(["--rooms"] if rooms else [])]
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -58,7 +59,7 @@ class ServerProcess:
         Raises:
             ServerEnded: it ended, or did not answer in time.
         """
-        command = [sys.executable, "-m", "src.demo.server", "--without", *self._without]
+        command = [sys.executable, "-m", "src.demo.server", *self._arguments]
         kept = {
             name: value
             for name, value in os.environ.items()

@@ -1,5 +1,7 @@
 """One server of a cluster on this machine: `python -m src.demo.server --without [GUARD ...]`.
 
+With `--rooms` it hosts LiveKit rooms too, as `swarmstate serve --rooms` does.
+
 It ends with the process that started it, however that one ends: standard input is a pipe whose
 other end only the parent holds. Everything else is what `swarmstate serve` does.
 
@@ -32,7 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m src.demo.server")
     names = [field.name for field in fields(Guards)]
     parser.add_argument("--without", nargs="*", default=(), choices=names)
-    without: Sequence[str] = parser.parse_args().without
+    parser.add_argument("--rooms", action="store_true")
+    given = parser.parse_args()
+    without: Sequence[str] = given.without
     threading.Thread(target=_end_with_parent, daemon=True).start()
     configure_logs(level=logging.INFO)
     try:
@@ -40,10 +44,19 @@ def main() -> None:
         api = ApiSettings()
         listener = serving.listen(api.host, api.port)
         guards = Guards(**dict.fromkeys(without, False))
-        serving.run(api, serving.runtime_settings(api, listener), listener, guards=guards)
+        settings = serving.runtime_settings(api, listener)
+        rooms = _rooms() if given.rooms else None
+        serving.run(api, settings, listener, guards=guards, rooms=rooms)
     except (serving.CannotListen, LaxSettings, TierUnavailable) as error:
         # The parent shows the end of our log: a trace would hide what matters.
         sys.exit(str(error))
+
+
+def _rooms() -> serving.Rooms:
+    # LiveKit's libraries: only for a server that hosts rooms.
+    from src.agents.opening import Rooms
+
+    return Rooms()
 
 
 def _end_with_parent() -> None:

@@ -310,7 +310,8 @@ async def open_runtime(
                 WebhookRecords(pool), outbox, leader, settings.swarm, state, clock, status.counted
             )
         )
-        rooms = open_rooms(Rooms(pool), media, leader, status.counted)
+        looking = open_rooms(Rooms(pool), media, leader, membership.on_death, status.counted, clock)
+        rooms = await stack.enter_async_context(looking)
         status.counted += [leader.counts, changes.counts]
         status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]
         status.bounded += [history.buffers, edits.buffers, seen.buffers, downloads.buffers]

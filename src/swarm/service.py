@@ -89,6 +89,11 @@ class SwarmService:
         """Return what is bounded here: a forgotten owner is looked up again."""
         return {"owner_hints": Buffer(len(self._owners), _OWNER_HINTS)}
 
+    @property
+    def server_id(self) -> str:
+        """This server's name; another one after it was held for dead."""
+        return self._membership.id
+
     # -- reading ---------------------------------------------------------------------------------
 
     def body(self, entry: Entry[ConversationState]) -> bytes:

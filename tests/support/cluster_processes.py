@@ -89,11 +89,12 @@ async def open_cluster(
     settings: Mapping[str, str] = DEFAULTS,
     count: int = 2,
     own: Sequence[Mapping[str, str]] = (),
+    rooms: bool = False,
 ) -> AsyncIterator[Cluster]:
     """Start `count` servers on these stores; drain and end them at the end of the block.
 
     `settings` are further SWARMSTATE_* variables of all of them, `own` those of each, which may
-    name another way to a store.
+    name another way to a store. With `rooms` they host LiveKit's rooms.
     """
     environment = {
         "SWARMSTATE_DATABASE_URL": database_url,
@@ -102,7 +103,9 @@ async def open_cluster(
         **settings,
     }
     servers = [
-        ServerProcess(name, port, {**environment, **its}, folder / f"server-{name}.log")
+        ServerProcess(
+            name, port, {**environment, **its}, folder / f"server-{name}.log", rooms=rooms
+        )
         for name, port, its in zip("ABCDEFGH", free_ports(count), own or [{}] * count, strict=False)
     ]
     cluster = Cluster(servers, await look_at(database_url), database_url, redis_url)

@@ -26,6 +26,8 @@ class MemoryMedia:
     def __init__(self) -> None:
         self.away = False
         self.refuses_dispatch = False
+        self.refused = 0
+        """Calls that found it away."""
         self.gate = asyncio.Event()
         """Nobody sends while it is not set."""
         self.gate.set()
@@ -57,11 +59,15 @@ class MemoryMedia:
         life = self.lives[room_id]
         life.live = replace(life.live, people=life.live.people + 1)
 
-    async def dispatch(self, room_id: str, conversation_id: str, *, anew: bool) -> str:
+    async def dispatch(
+        self, room_id: str, conversation_id: str, *, anew: bool, lost: str = ""
+    ) -> str:
         self._answer()
         if self.refuses_dispatch:
             raise MediaUnavailable("LiveKit does not answer; try again")
         life = self.lives[room_id]
+        if lost:
+            life.dispatches.clear()
         there = bool(life.dispatches)
         # As on LiveKit: whoever looks meanwhile sends a second one.
         self.looking += 1
@@ -73,4 +79,5 @@ class MemoryMedia:
 
     def _answer(self) -> None:
         if self.away:
+            self.refused += 1
             raise MediaUnavailable("LiveKit does not answer; try again")

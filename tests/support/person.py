@@ -35,6 +35,10 @@ class Heard:
         else:
             self.sounds.append((began, now))
 
+    def first_after(self, moment: float) -> float:
+        """When it sounded first after a moment."""
+        return min(began for began, _ in self.sounds if began > moment)
+
     @property
     def pitch(self) -> float:
         """The pitch of all that sounded, in Hz."""
@@ -110,9 +114,16 @@ async def joined(
         .with_grants(api.VideoGrants(room_join=True, room=room))
         .to_jwt()
     )
+    async with joined_by(url, token) as person:
+        yield person
+
+
+@asynccontextmanager
+async def joined_by(url: str, token: str) -> AsyncIterator[Person]:
+    """Join the room that a token names."""
     connection = rtc.Room()
-    person = Person(identity, connection)
     await connection.connect(url, token)
+    person = Person(connection.local_participant.identity, connection)
     try:
         await person.publish()
         yield person

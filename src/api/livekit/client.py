@@ -75,12 +75,14 @@ class LiveKit:
         found = await self._insist(lambda: self._api.room.list_rooms(api.ListRoomsRequest()))
         return [_live(room) for room in found.rooms]
 
-    async def dispatch(self, room_id: str, conversation_id: str, *, anew: bool) -> str:
+    async def dispatch(
+        self, room_id: str, conversation_id: str, *, anew: bool, lost: str = ""
+    ) -> str:
         async def look_and_send() -> str:
             # Looked at in every try: one whose answer was lost may have been made.
             ways = self._api.agent_dispatch
             found = [one for one in await ways.list_dispatch(room_id) if one.agent_name == AGENT]
-            kept = [one for one in found if _counts(one, anew=anew)]
+            kept = [one for one in found if _counts(one, anew=anew, lost=lost)]
             for one in found:
                 if one is not next(iter(kept), None):
                     await ways.delete_dispatch(one.id, room_id)
@@ -127,11 +129,16 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, aiohttp.ClientError | TimeoutError | OSError)
 
 
-def _counts(way: AgentDispatch, *, anew: bool) -> bool:
+def _counts(way: AgentDispatch, *, anew: bool, lost: str) -> bool:
     """Whether a dispatch serves its room: somebody is at work, or may still be found for it."""
     state = way.state
     if state.deleted_at:
         return False
+    if lost:
+        # Of a server that was killed LiveKit goes on saying that its job runs, or says nothing of
+        # it yet; an agent of ours has the job's id at the end of its name.
+        others = {job.state.status for job in state.jobs if not lost.endswith(job.id)}
+        return not others.isdisjoint(_AT_WORK)
     if not state.jobs:
         return time.time() - state.created_at / 1e9 < _PATIENCE_S
     statuses = {job.state.status for job in state.jobs}

@@ -58,7 +58,11 @@ UPDATE rooms SET sid = $2, began = $3, over = $4,
 WHERE id = $1 AND ($3 > began OR ($3 = began AND $4 AND NOT over)) RETURNING {_COLUMNS}
 """
 _JOIN = "UPDATE rooms SET agent = $3 WHERE id = $1 AND began = $2 AND NOT over"
-_LEAVE = "UPDATE rooms SET agent = '' WHERE id = $1 AND began = $2 AND agent = $3"
+_LEAVE = "UPDATE rooms SET agent = '' WHERE id = $1 AND began = $2 AND agent = $3 RETURNING id"
+_HOSTED = f"""
+SELECT {_COLUMNS} FROM rooms
+WHERE NOT over AND deleted_at IS NULL AND starts_with(agent, $1) ORDER BY id LIMIT $2
+"""
 
 _CLAIM = """
 INSERT INTO room_swarms AS known (room_id, began) VALUES ($1, $2)
@@ -161,9 +165,13 @@ class Rooms:
         """Note who of the swarm is in this life."""
         await self._pool.execute(_JOIN, id, began, identity)
 
-    async def agent_left(self, id: str, began: int, identity: str) -> None:
-        """Note that it is gone, if nobody has come in its place."""
-        await self._pool.execute(_LEAVE, id, began, identity)
+    async def agent_left(self, id: str, began: int, identity: str) -> bool:
+        """Note that it is gone, if nobody has come in its place; say whether that was news."""
+        return await self._pool.fetchrow(_LEAVE, id, began, identity) is not None
+
+    async def hosted(self, agent: str, limit: int) -> Sequence[Room]:
+        """Return rooms that live and have an agent whose identity begins so."""
+        return await self._many(_HOSTED, agent, limit)
 
     async def claim(self, id: str, began: int, *, again: bool) -> bool:
         """Say whether it is on the caller to send the swarm to this life; `again`: also when it

@@ -9,8 +9,15 @@ import msgspec
 
 AGENT = "swarmstate"
 """The name under which workers offer to host a swarm."""
+AGENT_PREFIX = "swarm-"
+"""How the identity of each swarm's agent begins."""
 BOT_PREFIX = "bot-"
 """How the identity of each bot in a room begins; nobody else gets such a one."""
+
+
+def agent_of(server_id: str) -> str:
+    """Return how the identity of an agent that a server hosts begins."""
+    return f"{AGENT_PREFIX}{server_id}-"
 
 
 class LiveRoom(msgspec.Struct, frozen=True, gc=False):
@@ -53,9 +60,11 @@ class Media(Protocol):
     async def list(self) -> Sequence[LiveRoom]:
         """Return every room that lives, others' too."""
 
-    async def dispatch(self, room_id: str, conversation_id: str, *, anew: bool) -> str:
+    async def dispatch(
+        self, room_id: str, conversation_id: str, *, anew: bool, lost: str = ""
+    ) -> str:
         """Have one agent host the conversation's swarm in a room that lives; return the way's id.
 
         One that is on its way, or at work, is that one. One that has done its work counts too,
-        unless `anew`.
+        unless `anew`; the agent `lost`, whose server died, does not.
         """

@@ -18,7 +18,7 @@ from src.state.errors import NotFound, Refused, VersionConflict
 from src.state.models import Term
 from src.state.records.rooms import Room, Rooms
 from src.swarm.errors import MediaUnavailable
-from src.swarm.rooms.protocols import Heard, LiveRoom, Media
+from src.swarm.rooms.protocols import BOT_PREFIX, Heard, LiveRoom, Media, agent_of
 
 log = structlog.get_logger(__name__)
 
@@ -135,6 +135,34 @@ class RoomService:
         """Note that the swarm's agent is there."""
         await self._records.agent_joined(room.id, room.began, identity)
 
+    async def hosted(self, room_id: str, identity: str) -> None:
+        """Note that an agent of this server hosts a room; others' rooms are passed over."""
+        room = await self._records.find(room_id)
+        if room is not None:
+            await self._records.agent_joined(room.id, room.began, identity)
+
+    async def revive(self, server_id: str) -> int:
+        """Send the swarm anew to each room that a server hosted which is dead.
+
+        Every server that has seen the death may come here; each room is one's. Returns how many
+        were this one's.
+
+        Raises:
+            MediaUnavailable, DurableTierUnavailable: no answer; what was done so far is right.
+        """
+        revived = 0
+        while rooms := await self._records.hosted(agent_of(server_id), _ORPHANS_AT_ONCE):
+            for room in rooms:
+                if await self._records.agent_left(room.id, room.began, room.agent):
+                    try:
+                        await self._send(room, again=True, anew=True, lost=room.agent)
+                    except MediaUnavailable:
+                        # Else nobody would find it again.
+                        await self._records.agent_joined(room.id, room.began, room.agent)
+                        raise
+                    revived += 1
+        return revived
+
     async def hear(self, heard: Heard) -> None:
         """Do what a message of LiveKit calls for, once; others' rooms are passed over.
 
@@ -156,6 +184,9 @@ class RoomService:
             return
         if room.deleted:
             await self._media.close(room.id)
+        elif heard.identity.startswith(BOT_PREFIX):
+            # A voice of the swarm, and not who hosts it.
+            return
         elif heard.is_agent and heard.what == "joined":
             await records.agent_joined(room.id, room.began, heard.identity)
         elif heard.is_agent:
@@ -163,12 +194,14 @@ class RoomService:
         elif heard.what == "joined" and room.swarm:
             await self._send(room)
 
-    async def _send(self, room: Room, *, again: bool = False, anew: bool = False) -> Room:
+    async def _send(
+        self, room: Room, *, again: bool = False, anew: bool = False, lost: str = ""
+    ) -> Room:
         if not await self._records.claim(room.id, room.began, again=again):
             # It was sent, or somebody is at it.
             return await self.get(room.id)
         try:
-            sent = await self._media.dispatch(room.id, room.conversation_id, anew=anew)
+            sent = await self._media.dispatch(room.id, room.conversation_id, anew=anew, lost=lost)
         except BaseException:
             await self._records.release(room.id, room.began)
             raise

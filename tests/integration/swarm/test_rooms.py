@@ -8,12 +8,15 @@ from itertools import count
 
 import pytest
 
+from src.state.background import background
+from src.state.clock import SystemClock
 from src.state.errors import NotFound, Refused, VersionConflict
 from src.state.models import Term
 from src.state.records.rooms import Room, Rooms
 from src.state.tiers.postgres import Pool, open_pool
 from src.swarm.errors import MediaUnavailable
 from src.swarm.rooms.protocols import Heard, LiveRoom
+from src.swarm.rooms.reviving import Reviver
 from src.swarm.rooms.service import RoomService
 from tests.support.cluster_settings import eventually, settings
 from tests.support.media import MemoryMedia
@@ -335,3 +338,45 @@ async def test_what_was_heard_is_forgotten_after_a_day(house: House) -> None:
 async def test_a_room_that_is_not_there_is_named(house: House) -> None:
     with pytest.raises(NotFound, match="there is no room 'r-9'"):
         await house.service.get("r-9")
+
+
+# -- servers that host and die -------------------------------------------------------------------
+
+
+async def test_room_of_a_dead_server_gets_its_swarm_anew_once(house: House) -> None:
+    room = await house.service.send_swarm(await house.make())
+    await house.service.hosted(room.id, "swarm-s-1-AJ_1")
+    assert len(house.media.sent) == 1
+    revived = await asyncio.gather(*(house.service.revive("s-1") for _ in range(5)))
+    assert sorted(revived) == [0, 0, 0, 0, 1]
+    assert len(house.media.sent) == 2
+    assert (await house.room()).agent == ""
+
+
+async def test_room_of_a_living_server_is_left_alone(house: House) -> None:
+    room = await house.service.send_swarm(await house.make())
+    await house.service.hosted(room.id, "swarm-s-2-AJ_1")
+    assert await house.service.revive("s-1") == 0
+    assert len(house.media.sent) == 1
+
+
+async def test_voice_of_a_bot_is_not_taken_for_the_host(house: House) -> None:
+    room = await house.service.send_swarm(await house.make())
+    await house.service.hosted(room.id, "swarm-s-1-AJ_1")
+    [live] = await house.media.list()
+    await house.tell("joined", live, identity="bot-scout", is_agent=True)
+    await house.tell("left", live, identity="bot-scout", is_agent=True)
+    assert (await house.room()).agent == "swarm-s-1-AJ_1"
+
+
+async def test_rooms_are_revived_when_livekit_answers_again(house: House) -> None:
+    room = await house.service.send_swarm(await house.make())
+    await house.service.hosted(room.id, "swarm-s-1-AJ_1")
+    reviver = Reviver(house.service, SystemClock())
+    house.media.away = True
+    async with background(reviver.run()):
+        reviver.died("s-1")
+
+        await eventually(lambda: house.media.refused > 0, what="a first try")
+        house.media.away = False
+        await eventually(lambda: len(house.media.sent) == 2, what="the swarm, sent anew")

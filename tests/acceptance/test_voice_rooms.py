@@ -1,0 +1,115 @@
+"""Two servers that host rooms, a real LiveKit, a person with a voice; then the host is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from src.swarm.rooms.settings import LiveKitSettings
+from tests.support.cluster_processes import QUICK, Cluster, open_cluster
+from tests.support.cluster_settings import eventually
+from tests.support.livekit import needs_livekit
+from tests.support.person import joined_by
+from tests.support.room_clients import open_session
+from tests.support.stage import Tell
+
+pytestmark = needs_livekit
+
+HELLO_HZ = 700.0
+
+
+def bot(name: str, says: str, hz: float) -> dict[str, Any]:
+    options = {"llm": {"default": says}, "tts": {"hz": hz}}
+    return {"id": name.lower(), "name": name, "providers": {"options": options}}
+
+
+@pytest.fixture
+async def cluster(
+    livekit: LiveKitSettings, database_url: str, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Cluster]:
+    url, key, secret = livekit.account
+    rooms = {
+        "SWARMSTATE_LIVEKIT_URL": url,
+        "SWARMSTATE_LIVEKIT_API_KEY": key,
+        "SWARMSTATE_LIVEKIT_API_SECRET": secret,
+    }
+    async with open_cluster(
+        database_url, redis_url, tmp_path, settings={**QUICK, **rooms}, rooms=True
+    ) as cluster:
+        yield cluster
+
+
+async def post(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> dict[str, Any]:
+    async with session.post(url, json=body) as response:
+        assert response.status in (200, 201), await response.text()
+        answer: dict[str, Any] = await response.json()
+        return answer
+
+
+async def turns(session: aiohttp.ClientSession, url: str, id: str) -> list[dict[str, Any]]:
+    """What a server shows of a conversation, the oldest first; nothing while it has no answer."""
+    async with session.get(f"{url}/api/v1/conversations/{id}/messages") as response:
+        if response.status != 200:
+            return []
+        return list(reversed((await response.json())["messages"]))
+
+
+async def test_room_is_one_conversation_on_all_servers_and_outlives_its_host(
+    cluster: Cluster, tell: Tell
+) -> None:
+    one, _ = cluster.urls
+    hearing = {"stt": {"phrases": {"700": "Hello there"}}}
+    async with open_session(cluster.token) as session:
+        await post(session, f"{one}/api/v1/bots", bot("Scout", "I am Scout, your guide.", 400.0))
+        team = {
+            "id": "crew",
+            "name": "Crew",
+            "members": [{"bot": "scout"}],
+            "defaults": {"providers": {"options": hearing}},
+        }
+        await post(session, f"{one}/api/v1/teams", team)
+        begun = await post(
+            session, f"{one}/api/v1/agent/voice/automatic", {"team": "crew", "user": "zoe"}
+        )
+        id = begun["conversation_id"]
+        async with asyncio.timeout(90), joined_by(begun["room_url"], begun["token"]) as zoe:
+            there = await eventually(
+                lambda: "bot-scout" in zoe.room.remote_participants, within_s=20, what="the bot"
+            )
+            await zoe.say(HELLO_HZ)
+            await eventually(lambda: zoe.seconds_of("bot-scout") > 1.0, what="an answer by voice")
+
+            async def both_know() -> bool:
+                seen = [await turns(session, url, id) for url in cluster.urls]
+                return all(
+                    [(turn["author"]["id"], turn["text"]) for turn in shown]
+                    == [("zoe", "Hello there"), ("scout", "I am Scout, your guide.")]
+                    for shown in seen
+                )
+
+            await eventually(both_know, what="the same two turns on both servers")
+
+            host = await cluster.busiest()
+            assert host is not None
+            [other] = [url for url in cluster.urls if url != host.url]
+            heard = zoe.seconds_of("bot-scout")
+            host.kill()
+            killed = time.monotonic()
+            while zoe.seconds_of("bot-scout") < heard + 1.0:
+                # Until the next host hears her, nobody does.
+                await zoe.say(HELLO_HZ)
+                assert time.monotonic() < killed + 60, "nobody answered any more"
+            silent_s = zoe.heard["bot-scout"].first_after(killed) - killed
+
+            async def is_whole() -> bool:
+                shown = await turns(session, other, id)
+                return [turn["text"] for turn in shown].count("I am Scout, your guide.") >= 2
+
+            await eventually(is_whole, what="the later turns beside the earlier ones")
+    tell(f"the bot was there after {there:.1f} s; heard again {silent_s:.1f} s after the kill")
