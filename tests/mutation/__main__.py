@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Annotated
@@ -14,9 +15,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tests.mutation.forks import Forks, Trial
 from tests.mutation.reasons import read_reasons
+from tests.mutation.recording import Touched
 from tests.mutation.report import write
 from tests.mutation.session import Session
+from tests.mutation.touches import FOLDERS, touches
+from tests.support.services import open_test_servers, server_folder
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / ".mutation"
@@ -58,11 +63,43 @@ def copy_tree(number: int) -> Path:
     return tree
 
 
+class Job:
+    """What one worker has to itself: a tree, a pair of servers, and the process that forks."""
+
+    def __init__(self, number: int, stack: ExitStack) -> None:
+        self.tree = copy_tree(number)
+        servers = stack.enter_context(open_test_servers(stack.enter_context(server_folder())))
+        self.forks = Forks(
+            self.tree,
+            {
+                "SWARMSTATE_TEST_DATABASE_URL": servers.database_url,
+                "SWARMSTATE_TEST_REDIS_URL": servers.redis_url,
+            },
+        )
+        stack.callback(self.forks.close)
+
+    def warm(self) -> None:
+        """Have the bytecode of everything: no trial writes any."""
+        self.forks.run(Trial(files=FOLDERS, arguments=("--collect-only",)))
+
+
 def run(sessions: Sequence[Session], jobs: int) -> None:
     """Run what is still open of all sessions, each worker in a tree of its own."""
-    trees: SimpleQueue[Path] = SimpleQueue()
-    for number in range(jobs):
-        trees.put(copy_tree(number))
+    with ExitStack() as stack:
+        idle: SimpleQueue[Job] = SimpleQueue()
+        for number in range(jobs):
+            job = Job(number, stack)
+            job.warm()
+            idle.put(job)
+        with console.status("which test runs which line?"):
+            tests = touches(WORK, job.tree, job.forks)
+        perform(sessions, idle, tests, jobs)
+
+
+def perform(
+    sessions: Sequence[Session], idle: SimpleQueue[Job], tests: Sequence[Touched], jobs: int
+) -> None:
+    """Give each session to a worker, and show how far they are."""
     columns = (
         TextColumn("{task.description:40}"),
         BarColumn(),
@@ -74,15 +111,15 @@ def run(sessions: Sequence[Session], jobs: int) -> None:
         progress.advance(everything, sum(one.done for one in sessions))
 
         def work(session: Session) -> None:
-            tree = trees.get()
+            job = idle.get()
             bar = progress.add_task(session.module, total=len(session), completed=session.done)
             try:
-                for _ in session.perform(tree):
+                for _ in session.perform(job.tree, job.forks, tests):
                     progress.advance(bar)
                     progress.advance(everything)
             finally:
                 progress.remove_task(bar)
-                trees.put(tree)
+                idle.put(job)
             console.print(f"{session.module}: {session.summary()}", highlight=False)
 
         for outcome in [workers.submit(work, one) for one in sessions if one.done < len(one)]:
@@ -97,11 +134,12 @@ def main(
     jobs: Annotated[int, typer.Option(min=1, help="Mutants at once.")] = 2,
     report: Annotated[bool, typer.Option(help="Only write docs/mutation.md again.")] = False,
     fresh: Annotated[bool, typer.Option(help="Forget earlier results.")] = False,
+    survivors: Annotated[bool, typer.Option(help="Try those again that survived.")] = False,
 ) -> None:
-    """Mutate src/state and src/invalidation and run the hermetic tests on every mutant.
+    """Mutate src/state and src/invalidation and run the tests of its line on every mutant.
 
-    Hours on two cores; stop it whenever you like, it goes on where it stopped. A module whose text
-    changed starts again. Exits 1 when a mutant survived that has no reason in
+    An hour or two on two cores; stop it whenever you like, it goes on where it stopped. A module
+    whose text changed starts again. Exits 1 when a mutant survived that has no reason in
     tests/mutation/survivors.toml.
     """
     if fresh:
@@ -109,6 +147,10 @@ def main(
     WORK.mkdir(exist_ok=True)
     chosen = set(modules(only or ()))
     every = [Session(WORK, ROOT, module) for module in modules(())]
+    if survivors:
+        for session in every:
+            if session.module in chosen:
+                session.forget_survivors()
     if not report:
         run([one for one in every if one.module in chosen], jobs)
     unexplained = write(DOCUMENT, every, read_reasons())
