@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -49,10 +50,8 @@ def modules(only: Sequence[str]) -> list[str]:
     return [path for path in found if not only or path.startswith(tuple(only))]
 
 
-def copy_tree(number: int) -> Path:
+def copy_tree(tree: Path) -> None:
     """Copy what git knows of, so that mutants never touch the files that people work on."""
-    tree = WORK / f"tree-{number}"
-    shutil.rmtree(tree, ignore_errors=True)
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
     )
@@ -60,14 +59,14 @@ def copy_tree(number: int) -> Path:
         target = tree / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target)
-    return tree
 
 
 class Job:
     """What one worker has to itself: a tree, a pair of servers, and the process that forks."""
 
-    def __init__(self, number: int, stack: ExitStack) -> None:
-        self.tree = copy_tree(number)
+    def __init__(self, stack: ExitStack) -> None:
+        self.tree = Path(stack.enter_context(TemporaryDirectory(prefix="tree-", dir=WORK)))
+        copy_tree(self.tree)
         servers = stack.enter_context(open_test_servers(stack.enter_context(server_folder())))
         self.forks = Forks(
             self.tree,
@@ -87,8 +86,8 @@ def run(sessions: Sequence[Session], jobs: int) -> None:
     """Run what is still open of all sessions, each worker in a tree of its own."""
     with ExitStack() as stack:
         idle: SimpleQueue[Job] = SimpleQueue()
-        for number in range(jobs):
-            job = Job(number, stack)
+        for _ in range(jobs):
+            job = Job(stack)
             job.warm()
             idle.put(job)
         with console.status("which test runs which line?"):

@@ -1,7 +1,7 @@
 """The process that forks a child per trial: it has imported what costs time, and nothing of ours.
 
-Run in a copy of the tree, with the libraries to import as its arguments; a `Trial` per line comes in, an
-outcome per line goes out.
+Run in a copy of the tree, with the libraries to import as its arguments. A `Trial` per line comes
+in, an outcome per line goes out.
 """
 
 from __future__ import annotations

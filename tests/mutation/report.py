@@ -12,9 +12,16 @@ _HEAD = """\
 # Mutation testing
 
 `make mutate` changes `src/state` and `src/invalidation` one small step at a time (a comparison
-turned round, a number off by one, a loop that does nothing, a condition negated) and runs the
-hermetic tests on each mutant. A mutant that lives is a line that no test holds, unless the change
-makes no difference: every survivor needs a reason in `tests/mutation/survivors.toml`.
+turned round, a number one higher, a loop that does nothing, a condition negated, an `except` that
+catches nothing) and runs on each mutant the tests that run its line: one recording of all tests
+under coverage says which. The tests of the module's own file come first, then the others, the
+shortest first, for about fifteen seconds of what they usually take. What runs at import (constants,
+fields) is tried by the tests of the module's folder and by those that call the module.
+
+A line that no hermetic test runs, such as those of the drivers of PostgreSQL and Redis, is tried by
+the tests on real servers that run it; one that they do not run either has survived. A mutant that
+lives is a line that no test holds, unless the change makes no difference: every survivor needs a
+reason in `tests/mutation/survivors.toml`.
 
 | module | mutants | tried | survived | without a reason |
 | --- | --- | --- | --- | --- |

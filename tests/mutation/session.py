@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-import msgspec
-
 from tests.mutation.choice import Choice
 from tests.mutation.forks import Forks
 from tests.mutation.mutant import Mutant, mutants, mutated
@@ -27,7 +25,7 @@ class Session:
         self._lines = self._text.splitlines()
         name = module.removesuffix(".py").replace("/", ".")
         path = work / f"{name}.{sha256(text).hexdigest()[:12]}"
-        self._mutants = _listed(path.with_name(f"{path.name}.mutants"), self._text)
+        self._mutants = mutants(self._text)
         self._outcomes = Outcomes(path.with_name(f"{path.name}.outcomes"))
         self.forget_survivors = self._outcomes.forget_survivors
 
@@ -72,14 +70,3 @@ class Session:
     def summary(self) -> str:
         """Say in a line what became of the mutants."""
         return f"{self.done} of {len(self)} tried, {len(self.survivors())} survived"
-
-
-def _listed(file: Path, text: str) -> Sequence[Mutant]:
-    if file.exists():
-        try:
-            return msgspec.json.decode(file.read_bytes(), type=tuple[Mutant, ...])
-        except msgspec.DecodeError:
-            pass  # A run was killed while it wrote.
-    listed = mutants(text)
-    file.write_bytes(msgspec.json.encode(listed))
-    return listed
