@@ -30,7 +30,7 @@ class Touched(msgspec.Struct, frozen=True):
 
 
 def record(arguments: Sequence[str], into: Path) -> int:
-    """Run pytest and write a list of `Touched`; return its exit code."""
+    """Run pytest and write a list of `Touched`, of those that passed; return its exit code."""
     # Not at the top: `make mutate` alone installs it, and this module's values are read without.
     from coverage import Coverage
 
@@ -49,6 +49,7 @@ class _Tests:
     def __init__(self, coverage: Coverage) -> None:
         self._coverage = coverage
         self._seen: dict[str, tuple[bool, float]] = {}
+        self._failed: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -61,6 +62,10 @@ class _Tests:
             self._seen[item.nodeid] = (needs, perf_counter() - began)
             self._coverage.switch_context("")
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failed.add(report.nodeid)
+
     def touched(self) -> Sequence[Touched]:
         data = self._coverage.get_data()
         lines: dict[str, dict[str, set[int]]] = {id: {} for id in self._seen}
@@ -72,4 +77,5 @@ class _Tests:
         return [
             Touched(id, *seen, {name: frozenset(some) for name, some in lines[id].items()})
             for id, seen in self._seen.items()
+            if id not in self._failed
         ]

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import msgspec
+from rich.console import Console
 
 from tests.mutation.forks import Forks, Trial
 from tests.mutation.recording import Touched
@@ -25,12 +26,13 @@ FOLDERS = (
 CODE = ("src", "tests/support", "alembic")
 _Some = tuple[Touched, ...]
 
+console = Console()
+
 
 def touches(work: Path, tree: Path, forks: Forks) -> Sequence[Touched]:
     """Return what every test runs, recording what is not known yet in one pytest run.
 
-    Raises:
-        RuntimeError: a test fails without any mutant, or there is none.
+    A test that fails without any mutant could not tell one; it is left out, and said.
     """
     folder = work / "recordings"
     folder.mkdir(exist_ok=True)
@@ -64,5 +66,5 @@ def _record(work: Path, forks: Forks, files: Sequence[str]) -> _Some:
     log, into = work / "recording.log", work / "recording.json"
     trial = Trial(files=tuple(files), log=str(log), record=str(into))
     if forks.run(trial) != "survived":
-        raise RuntimeError(f"the tests must pass without a mutant; see {log}")
+        console.print(f"some tests fail without a mutant and are left out; see {log}")
     return msgspec.json.decode(into.read_bytes(), type=_Some)
