@@ -15,7 +15,7 @@ NEAR = {
     "src/state/tiers/redis_rates.py": ("tests/integration/state/test_rates.py",),
 }
 """Tests that hold a module and stand neither at its path nor in its folder's."""
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 """How much of the farther tests is run on one mutant, the shortest first, by what they take
 without one. The nearest all run."""
 

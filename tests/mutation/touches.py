@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,7 +21,11 @@ FOLDERS = (
     "tests/integration/state",
     "tests/integration/invalidation",
     "tests/integration/swarm",
-    "tests/integration/api",
+    "tests/integration/api/test_files.py",
+    "tests/integration/api/test_people.py",
+    "tests/integration/api/test_repeating.py",
+    "tests/integration/api/test_sessions.py",
+    "tests/integration/api/test_webhooks.py",
 )
 CODE = ("src", "tests/support", "alembic")
 _Some = tuple[Touched, ...]
@@ -30,41 +34,44 @@ console = Console()
 
 
 def touches(work: Path, tree: Path, forks: Forks) -> Sequence[Touched]:
-    """Return what every test runs, recording what is not known yet in one pytest run.
+    """Return what every test runs, recording what is not known yet, folder after folder.
 
     A test that fails without any mutant could not tell one; it is left out, and said.
     """
     folder = work / "recordings"
     folder.mkdir(exist_ok=True)
-    files = [path for name in FOLDERS for path in sorted((tree / name).rglob("test_*.py"))]
     code = sha256()
     for name in CODE:
         for path in sorted((tree / name).rglob("*.py")):
             code.update(path.read_bytes())
-    kept = {
-        str(path.relative_to(tree)): folder / _name(path.relative_to(tree), path, code.digest())
-        for path in files
-    }
-    missing = [file for file, recording in kept.items() if not recording.exists()]
-    if missing:
-        found = _record(work, forks, missing)
-        for file in missing:
-            own = [one for one in found if one.file == file]
-            kept[file].write_bytes(msgspec.json.encode(own))
-    return [
-        test
-        for recording in kept.values()
-        for test in msgspec.json.decode(recording.read_bytes(), type=_Some)
-    ]
+    found: list[Touched] = []
+    for name in FOLDERS:
+        recordings = {
+            str(file.relative_to(tree)): folder / _name(file, tree, code.digest())
+            for file in _files(tree / name)
+        }
+        _record(work, forks, {file: one for file, one in recordings.items() if not one.exists()})
+        for one in recordings.values():
+            found += msgspec.json.decode(one.read_bytes(), type=_Some)
+    return found
 
 
-def _name(file: Path, path: Path, code: bytes) -> str:
-    return f"{'.'.join(file.parts)}.{sha256(code + path.read_bytes()).hexdigest()[:12]}"
+def _files(path: Path) -> Sequence[Path]:
+    return sorted(path.rglob("test_*.py")) if path.is_dir() else [path]
 
 
-def _record(work: Path, forks: Forks, files: Sequence[str]) -> _Some:
+def _name(file: Path, tree: Path, code: bytes) -> str:
+    parts = file.relative_to(tree).parts
+    return f"{'.'.join(parts)}.{sha256(code + file.read_bytes()).hexdigest()[:12]}"
+
+
+def _record(work: Path, forks: Forks, missing: Mapping[str, Path]) -> None:
+    if not missing:
+        return
     log, into = work / "recording.log", work / "recording.json"
-    trial = Trial(files=tuple(files), log=str(log), record=str(into))
+    trial = Trial(files=tuple(missing), log=str(log), record=str(into))
     if forks.run(trial) != "survived":
         console.print(f"some tests fail without a mutant and are left out; see {log}")
-    return msgspec.json.decode(into.read_bytes(), type=_Some)
+    found = msgspec.json.decode(into.read_bytes(), type=_Some)
+    for file, recording in missing.items():
+        recording.write_bytes(msgspec.json.encode([one for one in found if one.file == file]))
