@@ -129,8 +129,9 @@ def _forked(trial: Trial) -> str:
     return "survived" if child.exitcode in _PASSED else "killed"
 
 
+_UNUSED = ("-p", "no:schemathesis", "-p", "no:xdist", "-p", "no:anyio")
 # Plugins imported before pytest could rewrite their assertions: they make none for us.
-_PRELOADED = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+_PRELOADED = ("-W", "ignore::pytest.PytestAssertRewriteWarning", *_UNUSED)
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
