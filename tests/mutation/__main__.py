@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.mutation.forks import Forks, Trial
+from tests.mutation.job import Job
 from tests.mutation.reasons import read_reasons
 from tests.mutation.recording import Touched
 from tests.mutation.report import write
 from tests.mutation.session import Session
-from tests.mutation.touches import FOLDERS, touches
-from tests.support.services import open_test_servers, server_folder
+from tests.mutation.touches import touches
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / ".mutation"
@@ -50,48 +47,15 @@ def modules(only: Sequence[str]) -> list[str]:
     return [path for path in found if not only or path.startswith(tuple(only))]
 
 
-def copy_tree(tree: Path) -> None:
-    """Copy what git knows of, so that mutants never touch the files that people work on."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        target = tree / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, target)
-
-
-class Job:
-    """What one worker has to itself: a tree, a pair of servers, and the process that forks."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self.tree = Path(stack.enter_context(TemporaryDirectory(prefix="tree-", dir=WORK)))
-        copy_tree(self.tree)
-        servers = stack.enter_context(open_test_servers(stack.enter_context(server_folder())))
-        self.forks = Forks(
-            self.tree,
-            {
-                "SWARMSTATE_TEST_DATABASE_URL": servers.database_url,
-                "SWARMSTATE_TEST_REDIS_URL": servers.redis_url,
-            },
-        )
-        stack.callback(self.forks.close)
-
-    def warm(self) -> None:
-        """Have the bytecode of everything: no trial writes any."""
-        self.forks.run(Trial(files=FOLDERS, arguments=("--collect-only",)))
-
-
 def run(sessions: Sequence[Session], jobs: int) -> None:
     """Run what is still open of all sessions, each worker in a tree of its own."""
     with ExitStack() as stack:
         idle: SimpleQueue[Job] = SimpleQueue()
         for _ in range(jobs):
-            job = Job(stack)
-            job.warm()
+            job = Job(ROOT, WORK, stack)
             idle.put(job)
         with console.status("which test runs which line?"):
-            tests = touches(WORK, job.tree, job.forks)
+            tests = touches(WORK, job.tree, job.fresh)
         perform(sessions, idle, tests, jobs)
 
 
@@ -113,7 +77,7 @@ def perform(
             job = idle.get()
             bar = progress.add_task(session.module, total=len(session), completed=session.done)
             try:
-                for _ in session.perform(job.tree, job.forks, tests):
+                for _ in session.perform(job, tests):
                     progress.advance(bar)
                     progress.advance(everything)
             finally:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
-from tests.mutation.forks import Trial
 from tests.mutation.places import lines_of, lines_of_functions
 from tests.mutation.recording import Touched
+from tests.mutation.trial import Trial
 
 NEAR = {
     "src/state/settings.py": ("tests/unit/deploy/test_settings.py",),
@@ -15,7 +15,7 @@ NEAR = {
     "src/state/tiers/redis_rates.py": ("tests/integration/state/test_rates.py",),
 }
 """Tests that hold a module and stand neither at its path nor in its folder's."""
-PATIENCE_S = 30.0
+PATIENCE_S = 10.0
 """How much of the farther tests is run on one mutant, the shortest first, by what they take
 without one. The nearest all run."""
 
@@ -84,7 +84,6 @@ def _trial(tests: Sequence[Touched]) -> Trial:
     return Trial(
         files=tuple(dict.fromkeys(one.file for one in tests)),
         ids=tuple(one.id for one in tests),
-        arguments=("-x", "--hypothesis-seed=0"),
         cpu_s=int(15 + 4 * usual_s),
         timeout_s=60 + 6 * usual_s,
     )

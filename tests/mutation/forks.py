@@ -1,7 +1,8 @@
-"""The process that forks a child per trial: it has imported what costs time, and nothing of ours.
+"""The process that forks a child per trial, with what costs time done before.
 
-Run in a copy of the tree, with the libraries to import as its arguments. A `Trial` per line comes
-in, an outcome per line goes out.
+Run in a copy of the tree. Without arguments it imports libraries and nothing of ours: a child
+imports the mutant. With arguments it collects the tests there: a child has the mutant's code
+swapped in. A `Trial` per line comes in, an outcome per line goes out.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ import gc
 import os
 import resource
 import signal
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing import get_context
@@ -21,33 +21,29 @@ from typing import IO
 
 import msgspec
 import pytest
+from _pytest.main import pytest_runtestloop
 
 from tests.mutation.recording import record
+from tests.mutation.swapping import loaded, swap
+from tests.mutation.trial import UNCHANGED, Trial
 
 LIBRARIES = (
     "aiohttp.web", "alembic.command", "argon2", "asyncpg", "cachetools", "fastapi", "hypothesis",
-    "jwt", "msgspec", "obstore.store", "prometheus_client", "pydantic_settings", "redis.asyncio",
-    "rich.console", "sqlalchemy.ext.asyncio", "structlog", "tenacity", "typer", "uvicorn", "httpx",
-    "hypothesis.stateful", "pytest_asyncio.plugin",
+    "hypothesis.stateful", "jwt", "msgspec", "obstore.store", "prometheus_client",
+    "pydantic_settings", "redis.asyncio", "rich.console", "sqlalchemy.ext.asyncio", "structlog",
+    "tenacity", "typer", "uvicorn",
 )  # fmt: skip
 MEMORY_BYTES = 8 << 30
 """A mutant that never stops appending must not take the machine with it. Address space, not use."""
-
-
-class Trial(msgspec.Struct, frozen=True):
-    """One pytest run: over `files`, of the tests with these ids alone and in this order.
-
-    `log` is where its output goes, nowhere when empty; `record` where to write which test ran which
-    line. Without ids all tests run, and bytecode is kept for the trials to come.
-    """
-
-    files: tuple[str, ...]
-    ids: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-    cpu_s: int = 3600
-    timeout_s: float = 3600
-    log: str = ""
-    record: str = ""
+ARGUMENTS = (
+    "-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0",
+    # Used by no trial.
+    "-p", "no:schemathesis", "-p", "no:xdist", "-p", "no:anyio",
+    # Plugins imported before pytest could rewrite their assertions: they make none for us.
+    "-W", "ignore::pytest.PytestAssertRewriteWarning",
+)  # fmt: skip
+_PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+_NOT_CHANGED = 77
 
 
 class Chosen:
@@ -62,60 +58,56 @@ class Chosen:
         items[:] = sorted(kept, key=lambda item: self._rank[item.nodeid])
 
 
-class Forks:
-    """The other end: starts that process in a tree and asks it. Closed by `close`."""
+class Collected:
+    """Holds pytest between its collection and its tests: from here the children go on."""
 
-    def __init__(
-        self, tree: Path, environment: Mapping[str, str], libraries: Sequence[str] = LIBRARIES
-    ) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.mutation.forks", *libraries],
-            cwd=tree,
-            env={**os.environ, **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+    def __init__(self, serve: Callable[[Callable[[Trial], int]], None]) -> None:
+        self._serve = serve
 
-    def run(self, trial: Trial) -> str:
-        """Return `survived`, `killed` or `hung`: whatever is not a pass has noticed the mutant.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        functions = loaded(Path.cwd())
+        items = {item.nodeid: item for item in session.items}
 
-        Raises:
-            EOFError: the process is gone.
-        """
-        requests, outcomes = self._process.stdin, self._process.stdout
-        assert requests is not None
-        assert outcomes is not None
-        requests.write(msgspec.json.encode(trial) + b"\n")
-        requests.flush()
-        outcome = outcomes.readline().decode().strip()
-        if not outcome:
-            raise EOFError("the forking process ended; its error stands above")
-        return outcome
+        def perform(trial: Trial) -> int:
+            if not swap(functions.get(trial.module, ()), trial.text):
+                return _NOT_CHANGED
+            session.items = [items[id] for id in trial.ids]
+            with suppress(session.Failed):
+                pytest_runtestloop(session)
+            return int(session.testsfailed > 0)
 
-    def close(self) -> None:
-        # Leaving the block closes both pipes; no more requests end the process.
-        with self._process:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
+        self._serve(perform)
+        return True
 
 
-def serve(requests: IO[bytes], outcomes: IO[bytes], libraries: Sequence[str]) -> None:
-    """Fork a child for every request until there are no more."""
-    for library in libraries:
-        import_module(library)
-    gc.collect()
-    gc.freeze()
+def main(collect: Sequence[str]) -> None:
+    """Serve the requests of standard input until there are no more."""
+    requests, outcomes = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    # What pytest prints is no outcome.
+    os.dup2(2, 1)
+
+    def serve(perform: Callable[[Trial], int]) -> None:
+        gc.collect()
+        gc.freeze()
+        _serve(requests, outcomes, perform)
+
+    if collect:
+        pytest.main([*ARGUMENTS, "-s", "--no-header", *collect], [Collected(serve)])
+    else:
+        for library in LIBRARIES:
+            import_module(library)
+        serve(_fresh)
+
+
+def _serve(requests: Iterable[bytes], outcomes: IO[bytes], perform: Callable[[Trial], int]) -> None:
     for line in requests:
-        outcomes.write(_forked(msgspec.json.decode(line, type=Trial)).encode() + b"\n")
+        outcomes.write(_forked(msgspec.json.decode(line, type=Trial), perform).encode() + b"\n")
         outcomes.flush()
 
 
-def _forked(trial: Trial) -> str:
-    child = get_context("fork").Process(target=_perform, args=(trial,))
+def _forked(trial: Trial, perform: Callable[[Trial], int]) -> str:
+    child = get_context("fork").Process(target=_alone, args=(trial, perform))
     child.start()
     child.join(trial.timeout_s)
     hung = child.is_alive() or child.exitcode == -signal.SIGXCPU
@@ -126,16 +118,12 @@ def _forked(trial: Trial) -> str:
     child.join()
     if hung:
         return "hung"
+    if child.exitcode == _NOT_CHANGED:
+        return UNCHANGED
     return "survived" if child.exitcode in _PASSED else "killed"
 
 
-_UNUSED = ("-p", "no:schemathesis", "-p", "no:xdist", "-p", "no:anyio")
-# Plugins imported before pytest could rewrite their assertions: they make none for us.
-_PRELOADED = ("-W", "ignore::pytest.PytestAssertRewriteWarning", *_UNUSED)
-_PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-
-
-def _perform(trial: Trial) -> None:
+def _alone(trial: Trial, perform: Callable[[Trial], int]) -> None:
     os.setsid()
     output = os.open(trial.log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
@@ -143,14 +131,16 @@ def _perform(trial: Trial) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (trial.cpu_s, trial.cpu_s + 5))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     sys.dont_write_bytecode = bool(trial.ids)
-    arguments = ["-q", "-p", "no:cacheprovider", *_PRELOADED, *trial.arguments, *trial.files]
-    if trial.record:
-        code = record(arguments, Path(trial.record))
-    else:
-        code = pytest.main(arguments, [Chosen(trial.ids)] if trial.ids else [])
     # Past whatever threads the tests left running.
-    os._exit(code)
+    os._exit(perform(trial))
+
+
+def _fresh(trial: Trial) -> int:
+    arguments = [*ARGUMENTS, *trial.arguments, *trial.files]
+    if trial.record:
+        return record(arguments, Path(trial.record))
+    return pytest.main(arguments, [Chosen(trial.ids)] if trial.ids else [])
 
 
 if __name__ == "__main__":
-    serve(sys.stdin.buffer, sys.stdout.buffer, sys.argv[1:])
+    main(sys.argv[1:])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from tests.mutation.choice import Choice
-from tests.mutation.forks import Forks
+from tests.mutation.job import Job
 from tests.mutation.mutant import Mutant, mutants, mutated
 from tests.mutation.outcomes import Outcomes
 from tests.mutation.reasons import Survivor
@@ -37,27 +38,21 @@ class Session:
         """How many mutants have their outcome."""
         return sum(mutant.name in self._outcomes for mutant in self._mutants)
 
-    def perform(self, tree: Path, forks: Forks, tests: Sequence[Touched]) -> Iterator[Mutant]:
+    def perform(self, job: Job, tests: Sequence[Touched]) -> Iterator[Mutant]:
         """Try every mutant that has no outcome yet; yield it when it has."""
         choice = Choice(self.module, self._text, tests)
-        target = tree / self.module
-        before = target.stat()
         for mutant in self._mutants:
-            if mutant.name in self._outcomes:
-                continue
-            try:
-                target.write_text(mutated(self._text, mutant), encoding="utf-8")
-                outcome = self._tried(choice, mutant, forks)
-            finally:
-                target.write_text(self._text, encoding="utf-8")
-                # As old as its bytecode says.
-                os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
-            self._outcomes.add(mutant.name, outcome)
-            yield mutant
+            if mutant.name not in self._outcomes:
+                self._outcomes.add(mutant.name, self._tried(job, choice, mutant))
+                yield mutant
 
-    def _tried(self, choice: Choice, mutant: Mutant, forks: Forks) -> str:
-        outcomes = map(forks.run, choice.trials(mutant.row))
-        return next((one for one in outcomes if one != "survived"), "survived")
+    def _tried(self, job: Job, choice: Choice, mutant: Mutant) -> str:
+        text = mutated(self._text, mutant)
+        for trial in choice.trials(mutant.row):
+            outcome = job.run(replace(trial, module=self.module, text=text))
+            if outcome != "survived":
+                return outcome
+        return "survived"
 
     def survivors(self) -> list[Survivor]:
         """Return the mutants that no test noticed."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from tests.mutation.forks import Forks, Trial
 from tests.mutation.recording import Touched
+from tests.mutation.trial import Forks, Trial
 
 FOLDERS = (
     "tests/unit",
@@ -69,7 +69,7 @@ def _record(work: Path, forks: Forks, missing: Mapping[str, Path]) -> None:
     if not missing:
         return
     log, into = work / "recording.log", work / "recording.json"
-    trial = Trial(files=tuple(missing), log=str(log), record=str(into))
+    trial = Trial(tuple(missing), arguments=("--maxfail=100000",), log=str(log), record=str(into))
     if forks.run(trial) != "survived":
         console.print(f"some tests fail without a mutant and are left out; see {log}")
     found = msgspec.json.decode(into.read_bytes(), type=_Some)
