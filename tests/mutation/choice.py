@@ -84,6 +84,6 @@ def _trial(tests: Sequence[Touched]) -> Trial:
     return Trial(
         files=tuple(dict.fromkeys(one.file for one in tests)),
         ids=tuple(one.id for one in tests),
-        cpu_s=int(15 + 4 * usual_s),
-        timeout_s=60 + 6 * usual_s,
+        cpu_s=int(4 + 1.5 * usual_s),
+        timeout_s=40 + 4 * usual_s,
     )
