@@ -10,7 +10,7 @@ from src.state.errors import (
     OwnershipLost,
     OwnershipUnknown,
 )
-from src.state.models import Durability, Entry
+from src.state.models import Announcement, Durability, Entry, Version
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster
 from tests.support.kinds import GOES_ON, NOTEBOOKS, Notebook, claim
@@ -239,3 +239,79 @@ async def test_server_that_is_going_away_takes_nothing_new_while_another_lives()
             with pytest.raises(OwnershipUnknown, match="going away"):
                 await a.write("n", "one")
             assert (await a.write("alone", "two")).version.seq == 2
+
+
+@virtual_time
+async def test_server_past_its_deadline_owns_nothing_of_what_it_holds() -> None:
+    async with Cluster().open("a") as [a]:
+        await a.write("n", "one")
+        assert a.notebooks.holdings.owns("n")
+        assert not a.notebooks.holdings.owns("never held")
+        a.freeze()
+        await advance(10)
+        assert a.notebooks.holdings.ids() == ["n"]
+        assert not a.notebooks.holdings.owns("n")
+        a.thaw()
+
+
+@virtual_time
+async def test_whoever_wants_to_know_is_told_what_is_held_no_more() -> None:
+    async with Cluster().open("a") as [a]:
+        told: list[str] = []
+        a.notebooks.holdings.gone.append(told.append)
+        await a.write("n", "one")
+        await a.write("m", "one")
+        await a.notebooks.holdings.give_up(["n"])
+        assert told == ["n"]
+
+
+@virtual_time
+async def test_word_of_its_own_epoch_takes_nothing_from_an_owner() -> None:
+    async with Cluster().open("a") as [a]:
+        ack = await a.write("n", "one")
+        a.heard(Announcement("notebook", "n", Version(ack.version.epoch, ack.version.seq + 1)))
+        assert a.notebooks.holdings.owns("n")
+
+
+# -- taken again ---------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_epoch_is_not_raised_past_the_deadline() -> None:
+    async with Cluster().open("a") as [a]:
+        await a.write("n", "one")
+        lane = a.notebooks.holdings.find("n")
+        assert lane is not None
+        trips = a.owner_link.trips
+        a.beat_link.hold()
+        await advance(10)
+        assert not await a.notebooks.holdings.retake(lane)
+        assert a.owner_link.trips == trips
+        a.beat_link.release()
+
+
+@virtual_time
+async def test_row_that_was_erased_is_not_made_again() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await a.write("n", "one")
+        lane = a.notebooks.holdings.find("n")
+        assert lane is not None
+        del cluster.database.heads["conversations"]["n"]
+        assert not await a.notebooks.holdings.retake(lane)
+        assert "n" not in cluster.database.heads["conversations"]
+
+
+@virtual_time
+async def test_epoch_of_a_lane_that_was_lost_meanwhile_is_not_raised() -> None:
+    async with Cluster().open("a") as [a]:
+        ack = await a.write("n", "one")
+        lane = a.notebooks.holdings.find("n")
+        assert lane is not None
+        a.owner_link.hold()
+        retaking = asyncio.ensure_future(a.notebooks.holdings.retake(lane))
+        await settle()
+        a.heard(Announcement("notebook", "n", Version(ack.version.epoch + 1, 2)))
+        a.owner_link.release()
+        assert not await retaking
+        assert lane.epoch == ack.version.epoch
