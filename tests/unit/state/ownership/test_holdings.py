@@ -60,6 +60,36 @@ async def test_idle_conversation_is_given_up_and_flushed() -> None:
 
 
 @virtual_time
+async def test_idle_ones_are_given_up_again_once_the_outage_is_over() -> None:
+    cluster = Cluster(idle_release=60)
+    async with cluster.open("a") as [a]:
+        await a.write("n", "one")
+        await advance(10)
+        for link in (a.owner_link, a.beat_link, a.log_link, a.read_link):
+            link.up = False
+        await advance(100)
+        assert not a.ladder.durable.closed
+        assert a.notebooks.holdings.ids() == ["n"]
+        for link in (a.owner_link, a.beat_link, a.log_link, a.read_link):
+            link.up = True
+        await advance(100)
+        assert a.notebooks.holdings.ids() == []
+
+
+@virtual_time
+async def test_release_without_an_answer_ends_no_later_one() -> None:
+    cluster = Cluster(idle_release=60)
+    async with cluster.open("a") as [a]:
+        await a.write("n", "one")
+        a.owner_link.lost_answers = 1
+        await advance(100)
+        await a.write("m", "one")
+        await advance(100)
+        assert a.notebooks.holdings.ids() == []
+        assert cluster.database.heads["conversations"]["m"].owner_id is None
+
+
+@virtual_time
 async def test_what_is_not_flushed_is_not_given_up() -> None:
     cluster = Cluster(idle_release=1)
     async with cluster.open("a", "b") as [a, b]:
@@ -214,6 +244,17 @@ async def test_live_one_of_a_drained_server_is_taken_when_that_server_is_gone() 
         await a.membership.leave()
         await advance(3)
         assert b.notebooks.holdings.ids() == ["live"]
+
+
+@virtual_time
+async def test_nothing_is_handed_over_where_nobody_takes_it_or_nothing_goes() -> None:
+    async with Cluster().open("a", "b") as [a, b]:
+        await a.write("n", "one")
+        trips = a.owner_link.trips
+        assert await a.notebooks.holdings.give_up(["never held"], b.id) == frozenset()
+        assert a.owner_link.trips == trips
+        assert await a.notebooks.holdings.give_up(["n"]) == frozenset()
+        assert a.owner_link.trips == trips + 1
 
 
 @virtual_time

@@ -11,7 +11,7 @@ from src.state.errors import StateError
 from src.state.models import Term
 from src.state.ownership.leader import Duty, Leader
 from src.state.tiers.memory_duties import MemoryDuties
-from tests.support.clock import advance, virtual_time
+from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster, Server
 
 
@@ -67,6 +67,9 @@ async def test_one_of_many_servers_does_it_again_and_again() -> None:
         assert work.done == [work.done[0]] * 4
         assert sorted(len(leader) for leader in leaders) == [0, 0, 1]
         assert len(work.terms) == 1
+        counts = sorted((leader.counts() for leader in leaders), key=lambda one: one["duties"])
+        assert counts[-1] == {"duties": 1, "duty_runs": 4}
+        assert counts[0] == {"duties": 0, "duty_runs": 0}
 
 
 @virtual_time
@@ -170,6 +173,31 @@ async def test_leader_whose_row_another_has_stops_its_run() -> None:
         head.owner_id, head.epoch = b.id, head.epoch + 1
         await advance(1.5)
         assert work.cut == [a.id]
+
+
+@virtual_time
+async def test_duty_is_lost_alone_and_the_others_go_on() -> None:
+    cluster, kept, lost = Cluster(), Work("kept", takes_s=3600), Work("lost", takes_s=3600)
+    async with cluster.open("a", "b") as [a, b], leading(cluster, [a], kept, lost):
+        await advance(3)
+        head = cluster.database.heads["duties"]["lost"]
+        head.owner_id, head.epoch = b.id, head.epoch + 1
+        await advance(1.5)
+        assert (kept.cut, lost.cut) == ([], [a.id])
+
+
+@virtual_time
+async def test_answer_that_comes_after_the_deadline_gives_no_duty() -> None:
+    cluster, work = Cluster(), Work()
+    async with cluster.open("a") as [a]:
+        a.beat_link.hold()
+        a.owner_link.hold_answers()
+        async with leading(cluster, [a], work) as [leader]:
+            await advance(10)
+            a.owner_link.release()
+            await settle()
+            assert (len(leader), work.done) == (0, [])
+        a.beat_link.release()
 
 
 @virtual_time
