@@ -15,9 +15,9 @@ NEAR = {
     "src/state/tiers/redis_rates.py": ("tests/integration/state/test_rates.py",),
 }
 """Tests that hold a module and stand neither at its path nor in its folder's."""
-PATIENCE_S = 10.0
-"""How much of the farther tests is run on one mutant, the shortest first, by what they take
-without one. The nearest all run."""
+PATIENCE_S = 4.0
+"""How much of the farther tests is run on one mutant, the shortest first, by the processor's time
+that they take without one. The nearest all run."""
 
 
 class Choice:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,7 +17,10 @@ MEASURED = ("src/state/*", "src/invalidation/*")
 
 
 class Touched(msgspec.Struct, frozen=True):
-    """One test: the lines of each module that it ran; `servers` when it needs real ones."""
+    """One test: the lines of each module that it ran; `servers` when it needs real ones.
+
+    `seconds` are the processor's, which a busy machine does not lengthen.
+    """
 
     id: str
     servers: bool
@@ -54,12 +57,12 @@ class _Tests:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self._coverage.switch_context(item.nodeid)
-        began = perf_counter()
+        began = process_time()
         try:
             return (yield)
         finally:
             needs = item.get_closest_marker("servers") is not None
-            self._seen[item.nodeid] = (needs, perf_counter() - began)
+            self._seen[item.nodeid] = (needs, process_time() - began)
             self._coverage.switch_context("")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

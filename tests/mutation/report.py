@@ -15,7 +15,7 @@ _HEAD = """\
 turned round, a number one higher, a loop that does nothing, a condition negated, an `except` that
 catches nothing) and runs on each mutant the tests that run its line: one recording of all tests
 under coverage says which. The tests of the module's own file come first, then the others, the
-shortest first, for ten seconds of what they usually take. What runs at import (constants,
+shortest first, for four seconds of processor time. What runs at import (constants,
 fields) is tried by the tests of the module's folder and by those that call the module.
 
 A line that no hermetic test runs, such as those of the drivers of PostgreSQL and Redis, is tried by
