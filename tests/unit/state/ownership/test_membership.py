@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from src.state.guards import Guards
 from src.state.models import Peer
@@ -107,6 +108,47 @@ async def test_switched_off_deadline_never_lets_go() -> None:
     assert server.clock.monotonic() < server.owned_lease.until
 
 
+@virtual_time
+async def test_beats_come_every_interval_and_after_a_lost_one_as_often_as_pulls() -> None:
+    server = Cluster().server()
+    async with beating(server):
+        await advance(20.1)
+        assert server.beat_link.trips == 1 + 10
+        server.beat_link.lost_answers = 1
+        await advance(2.5)
+        assert server.beat_link.trips == 1 + 10 + 2
+        await advance(2)
+        assert server.beat_link.trips == 1 + 10 + 3
+
+
+@virtual_time
+async def test_outage_is_told_once() -> None:
+    server = Cluster().server()
+    async with beating(server):
+        with capture_logs() as logs:
+            await advance(5)
+            server.beat_link.up = False
+            await advance(30)
+    assert [line["event"] for line in logs].count("beat.unanswered") == 1
+
+
+@virtual_time
+async def test_beat_under_way_while_a_server_leaves_does_not_bring_it_back() -> None:
+    cluster = Cluster()
+    server = cluster.server()
+    async with beating(server) as membership:
+        before = membership.id
+        server.beat_link.hold()
+        await advance(2.5)
+        leaving = asyncio.ensure_future(membership.leave())
+        await advance(0.1)
+        cluster.database.servers[before].dead = True
+        server.beat_link.release()
+        await leaving
+        await advance(5)
+        assert (membership.id, list(cluster.database.servers)) == (before, [before])
+
+
 # -- watching ------------------------------------------------------------------------------------
 
 
@@ -157,6 +199,15 @@ async def test_moving_beat_starts_the_count_anew() -> None:
             await it.server.registry.beat("other")
         assert not it.dead
         assert it.membership.url_of("other") == "http://other"
+
+
+@virtual_time
+async def test_branch_of_the_log_is_unknown_until_the_first_pull() -> None:
+    async with Watch() as it:
+        it.cluster.database.timeline = 7
+        assert it.membership.timeline == 0
+        await it.pull(0.5)
+        assert it.membership.timeline == 7
 
 
 @virtual_time
