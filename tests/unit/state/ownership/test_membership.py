@@ -230,6 +230,25 @@ async def test_watcher_that_was_blocked_itself_starts_the_count_anew() -> None:
         assert not it.dead
 
 
+@pytest.mark.parametrize(("gap_s", "dead"), [(2.9, True), (3.2, False)])
+@virtual_time
+async def test_pull_that_is_late_by_more_than_three_seconds_counts_as_blocked(
+    gap_s: float, dead: bool
+) -> None:
+    async with Watch() as it:
+        await it.pull(12 * gap_s, every_s=gap_s)
+        assert it.dead is dead
+
+
+@virtual_time
+async def test_log_says_for_how_long_a_dead_server_was_silent() -> None:
+    async with Watch() as it:
+        with capture_logs() as logs:
+            await it.pull(7)
+        (said,) = (line for line in logs if line["event"] == "server.declared_dead")
+        assert said["silent_s"] == 6.0
+
+
 @virtual_time
 async def test_beat_in_the_last_moment_saves() -> None:
     """It is compared once more in the statement that declares."""
