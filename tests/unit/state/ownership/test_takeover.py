@@ -4,7 +4,8 @@ import asyncio
 
 from src.state.ownership.rendezvous import rank
 from src.state.ownership.takeover import STEP_S
-from tests.support.clock import advance, virtual_time
+from src.state.tiers.memory_database import Head
+from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster, Server
 from tests.support.kinds import GOES_ON, claim
 
@@ -13,6 +14,13 @@ IDS = [f"n{i}" for i in range(60)]
 
 def owners(cluster: Cluster) -> dict[str, str | None]:
     return {id: head.owner_id for id, head in cluster.database.heads["conversations"].items()}
+
+
+def leave_behind(cluster: Cluster, owner: str, *ids: str) -> None:
+    """Have a server that is gone own conversations that nobody flushed."""
+    for id in ids:
+        cluster.database.heads["conversations"][id] = Head(owner, 1, 1)
+        cluster.database.events["events"][id] += claim(id, 1, 0, "one").events
 
 
 async def dies(server: Server, within_s: float = 8.0) -> None:
@@ -136,3 +144,88 @@ async def test_clean_conversations_of_a_dead_server_wait_for_use() -> None:
         assert (await b.write("n", "two")).version.seq == 2
         a.thaw()
         await advance(3)
+
+
+@virtual_time
+async def test_more_orphans_than_one_page_holds_are_all_seen_and_each_once() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, _]:
+        await advance(1)
+        leave_behind(cluster, "gone", *(f"n{i:04}" for i in range(501)))
+        trips = a.owner_link.trips
+        a.notebooks.takeover.look_after("gone")
+        await advance(0.5)
+        mine = len(a.notebooks.holdings)
+        assert 0 < mine < 501
+        assert a.owner_link.trips - trips == 2 + mine
+        await advance(2 * STEP_S)
+        assert len(a.notebooks.holdings) == 501
+
+
+@virtual_time
+async def test_exactly_one_page_of_orphans_is_followed_by_another_look() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        leave_behind(cluster, "gone", *(f"n{i:04}" for i in range(500)))
+        trips = a.owner_link.trips
+        a.notebooks.takeover.look_after("gone")
+        await advance(0.5)
+        assert a.owner_link.trips - trips == 2 + 500
+
+
+@virtual_time
+async def test_dead_server_whose_orphans_cannot_be_listed_holds_up_no_other() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        leave_behind(cluster, "first", "n")
+        leave_behind(cluster, "second", "m")
+        a.owner_link.lost_answers = 1
+        a.notebooks.takeover.look_after("first")
+        a.notebooks.takeover.look_after("second")
+        await settle()
+        assert a.notebooks.holdings.ids() == ["m"]
+        await advance(3)
+        assert sorted(a.notebooks.holdings.ids()) == ["m", "n"]
+
+
+@virtual_time
+async def test_each_one_taken_is_counted_although_another_was_not_answered() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        leave_behind(cluster, "gone", "m", "n")
+        a.owner_link.hold_answers()
+        a.notebooks.takeover.look_after("gone")
+        await settle()
+        # The list arrives, then one acquisition of the two has no answer.
+        end = a.owner_link.strand()
+        a.owner_link.hold_answers()
+        end()
+        await settle()
+        a.owner_link.lost_answers = 1
+        a.owner_link.release()
+        await advance(5)
+        assert (a.notebooks.takeover.taken, len(a.notebooks.holdings)) == (2, 2)
+
+
+@virtual_time
+async def test_what_is_held_already_is_not_taken() -> None:
+    async with Cluster().open("a") as [a]:
+        await a.write("n", "one")
+        a.notebooks.takeover.look_after(a.id)
+        await settle()
+        assert a.notebooks.takeover.taken == 0
+
+
+@virtual_time
+async def test_orphan_that_was_erased_meanwhile_is_not_made_again() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        leave_behind(cluster, "gone", "n")
+        a.owner_link.hold_answers()
+        a.notebooks.takeover.look_after("gone")
+        await settle()
+        del cluster.database.heads["conversations"]["n"]
+        a.owner_link.release()
+        await settle()
+        assert a.notebooks.takeover.taken == 0
+        assert "n" not in cluster.database.heads["conversations"]

@@ -1,6 +1,8 @@
 """One load per key, for all who ask meanwhile."""
 
 import asyncio
+import gc
+from typing import Any
 
 import pytest
 
@@ -97,3 +99,24 @@ async def test_close_ends_what_is_under_way() -> None:
     await flight.aclose()
     with pytest.raises(asyncio.CancelledError):
         await caller
+
+
+@virtual_time
+async def test_error_that_nobody_waits_for_any_more_is_nobodys() -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    flight, failing, ended = SingleFlight[str](), Loads(), Loads()
+    callers = [
+        asyncio.ensure_future(flight.do("failing", failing)),
+        asyncio.ensure_future(flight.do("ended", ended)),
+    ]
+    await settle()
+    for caller in callers:
+        caller.cancel()
+    await settle()
+    failing.answer.set_exception(ValueError("defect"))
+    await settle()
+    await flight.aclose()
+    await settle()
+    gc.collect()
+    assert told == []
