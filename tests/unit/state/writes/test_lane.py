@@ -1,14 +1,29 @@
-"""Lanes that close while somebody waits, and lanes that several ask for: nobody is left behind."""
+"""Lanes that close while somebody waits, and lanes that several ask for: nobody is left behind.
+
+And one lane by itself: what it decides, keeps and says of itself.
+"""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from src.state.errors import NotFound, OwnershipLost
-from src.state.models import Announcement, Durability, Version
+from src.state.errors import EventRefused, NotFound, OwnershipLost, Refused, VersionConflict
+from src.state.models import ZERO, Ack, Announcement, Durability, Version
+from src.state.writes.lane import Lane, Pending
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster, Server
-from tests.support.kinds import Write
+from tests.support.kinds import (
+    BEGAN,
+    NOTEBOOKS,
+    Break,
+    Command,
+    Notebook,
+    Once,
+    Refuse,
+    Write,
+    notebook,
+)
 
 
 def hear_of_a_newer_owner(server: Server, id: str) -> None:
@@ -92,3 +107,222 @@ async def test_many_who_ask_for_what_is_not_there_are_all_told_so() -> None:
         )
     assert [type(answer) for answer in asked] == [NotFound] * 5
     assert cluster.texts("n") == []
+
+
+# -- one lane ------------------------------------------------------------------------------------
+
+
+def lane(*lines: str, epoch: int = 7) -> Lane[Notebook, Command]:
+    """A lane with these lines logged, one event each, under epoch 1."""
+    entry = notebook("n", Version(1, len(lines)), *lines) if lines else None
+    return Lane(NOTEBOOKS, "n", epoch, entry, 0.0)
+
+
+def waiting(
+    command: Command | None, key: str = "k", if_seq: int | None = None
+) -> Pending[Notebook, Command]:
+    answer: asyncio.Future[Ack[Notebook]] = asyncio.get_running_loop().create_future()
+    return Pending(command, key, "ada", if_seq, answer)
+
+
+@virtual_time
+async def test_lane_is_idle_when_nothing_waits_nothing_is_sent_and_nothing_is_buffered() -> None:
+    one = lane("one")
+    assert (one.idle, one.quiet, one.unanswered) == (True, True, [])
+    pending = waiting(Write(("two",)))
+    one.queue.append(pending)
+    assert (one.idle, one.quiet, one.unanswered) == (False, False, [pending])
+    decided = one.decide(BEGAN)
+    assert (one.idle, one.quiet, one.unanswered) == (False, False, [pending])
+    one.settle(decided)
+    assert (one.idle, one.quiet, one.unanswered) == (True, True, [])
+    one.buffer(Write(("three",)), "b", "ada", BEGAN)
+    assert (one.idle, one.quiet) == (False, True)
+
+
+@virtual_time
+async def test_lane_of_what_is_not_there_yet_is_idle_and_empty_but_takes_nothing_at_once() -> None:
+    one = lane()
+    assert (one.idle, one.quiet, one.size) == (True, False, 0)
+    assert (one.version, one.state, one.entry) == (ZERO, None, None)
+
+
+@virtual_time
+async def test_size_is_that_of_the_state_and_of_what_came_since() -> None:
+    one = lane("one")
+    body = len(NOTEBOOKS.encode_state(Notebook(("one",))))
+    assert one.size == body
+    one.queue.append(waiting(Write(("two",))))
+    decided = one.decide(BEGAN)
+    one.settle(decided)
+    assert one.size == body + decided.size > body
+    before = one.size
+    entry = one.buffer(Write(("three",)), "b", "ada", BEGAN)
+    assert one.size > before
+    entry.body(NOTEBOOKS.encode_state)
+    one.settle(one.decide(BEGAN))
+    assert one.size >= len(NOTEBOOKS.encode_state(one.state or Notebook()))
+
+
+@virtual_time
+async def test_time_never_goes_back_within_an_aggregate() -> None:
+    one = lane("one")
+    assert one.time(BEGAN) == BEGAN
+    one.at = BEGAN
+    later, earlier = BEGAN + timedelta(seconds=1), BEGAN - timedelta(seconds=1)
+    assert (one.time(later), one.time(earlier)) == (later, BEGAN)
+    one.queue.append(waiting(Write(("two",))))
+    assert one.decide(earlier).events[0].at == BEGAN
+
+
+@virtual_time
+async def test_answers_to_the_last_keys_are_remembered_and_the_oldest_go_first() -> None:
+    one = lane("one")
+    for n in range(65):
+        one.remember(f"k{n}", Version(7, n))
+    assert (len(one.keys), "k0" in one.keys, "k1" in one.keys) == (64, False, True)
+
+
+@virtual_time
+async def test_commands_build_on_each_other_and_events_are_numbered_without_a_hole() -> None:
+    one = lane("one")
+    one.queue.extend([waiting(Write(("two", "three")), "a"), waiting(Write(("four",)), "b")])
+    decided = one.decide(BEGAN)
+    assert [event.version for event in decided.events] == [Version(7, seq) for seq in (2, 3, 4)]
+    assert [event.event_id for event in decided.events] == ["a:0", "a:1", "b:0"]
+    assert (decided.version, decided.claim.base_seq, decided.claim.epoch) == (Version(7, 4), 1, 7)
+    assert [pending.version.seq for pending in decided.pendings] == [3, 4]
+    assert decided.state == Notebook(("one", "two", "three", "four"))
+    assert (one.state, one.in_flight) == (Notebook(("one",)), True)
+
+
+@virtual_time
+async def test_repeat_within_a_batch_of_a_kept_key_or_of_a_known_one_adds_nothing() -> None:
+    one = lane("one")
+    one.remember("kept", Version(1, 1))
+    known = waiting(Write(("no",)), "known")
+    known.known = Version(1, 1)
+    first, again = waiting(Write(("two",)), "a"), waiting(Write(("two",)), "a")
+    kept = waiting(Write(("no",)), "kept")
+    one.queue.extend([first, again, kept, known])
+    decided = one.decide(BEGAN)
+    assert [(p.version.seq, p.repeated) for p in decided.pendings] == [
+        (2, False),
+        (2, True),
+        (1, True),
+        (1, True),
+    ]
+    assert len(decided.events) == 1
+
+
+@virtual_time
+async def test_refused_and_broken_commands_cost_themselves_alone() -> None:
+    one = lane("one")
+    refused, broken, conflict = (
+        waiting(Refuse()),
+        waiting(Break(), "b"),
+        waiting(Write(("x",)), "c", 7),
+    )
+    last = waiting(Write(("two",)), "last", 1)
+    one.queue.extend([refused, broken, conflict, last])
+    decided = one.decide(BEGAN)
+    assert [type(p.refusal) for p in decided.pendings] == [
+        Refused,
+        EventRefused,
+        VersionConflict,
+        type(None),
+    ]
+    assert decided.state == Notebook(("one", "two"))
+    one.settle(decided)
+    assert list(one.keys) == ["last"]
+
+
+@virtual_time
+async def test_command_that_adds_nothing_has_the_version_that_there_is() -> None:
+    one = lane("one")
+    pending, barrier = waiting(Write(())), waiting(None, "")
+    one.queue.extend([pending, barrier])
+    decided = one.decide(BEGAN)
+    assert (pending.version, barrier.version, decided.events) == (Version(1, 1), Version(1, 1), [])
+    one.settle(decided)
+    assert list(one.keys) == ["k"]
+
+
+@virtual_time
+async def test_no_more_is_taken_than_was_asked_for_or_than_one_batch_may_add() -> None:
+    one = lane("one")
+    one.queue.extend(waiting(Write((f"{n}",)), f"{n}") for n in range(202))
+    assert len(one.decide(BEGAN, 1).pendings) == 1
+    decided = one.decide(BEGAN)
+    assert (len(decided.events), len(one.queue)) == (200, 1)
+
+
+@virtual_time
+async def test_buffered_events_come_first_and_get_their_numbers_in_the_batch() -> None:
+    one = lane("one")
+    entry = one.buffer(Write(("two", "three")), "b", "ada", BEGAN)
+    assert (entry.version, entry.ahead, entry.state.lines) == (
+        Version(1, 1),
+        2,
+        ("one", "two", "three"),
+    )
+    again = waiting(Write(("no",)), "b")
+    one.queue.extend([again, waiting(Write(("four",)), "k")])
+    decided = one.decide(BEGAN)
+    assert [(event.event_id, event.version.seq) for event in decided.events] == [
+        ("b:0", 2),
+        ("b:1", 3),
+        ("k:0", 4),
+    ]
+    assert again.repeated
+    settled = one.settle(decided)
+    assert settled is not None
+    assert (settled.version, settled.ahead) == (Version(7, 4), 0)
+    assert (one.buffered, one.tip, one.keys["b"]) == ([], one.state, Version(7, 3))
+    assert one.at == BEGAN
+
+
+@virtual_time
+async def test_nothing_is_buffered_on_what_is_not_there() -> None:
+    with pytest.raises(Refused, match="no state yet"):
+        lane().buffer(Write(()), "b", "ada", BEGAN)
+
+
+@virtual_time
+async def test_what_is_put_back_waits_in_its_order_before_the_rest_and_as_if_new() -> None:
+    one = lane("one")
+    first, second, third = (waiting(Once("one"), key) for key in "abc")
+    one.queue.extend([first, second])
+    decided = one.decide(BEGAN)
+    assert first.refusal is not None
+    one.queue.append(third)
+    one.reopen(decided)
+    assert (list(one.queue), one.in_flight) == ([first, second, third], False)
+    assert first.refusal is None
+    decided = one.decide(BEGAN)
+    one.reopen(decided, [second])
+    assert list(one.queue) == [first, third]
+
+
+@virtual_time
+async def test_buffered_events_that_are_in_the_log_already_are_not_sent_again() -> None:
+    one = lane("one")
+    one.buffer(Write(("two",)), "a", "ada", BEGAN)
+    one.buffer(Write(("three",)), "b", "ada", BEGAN)
+    assert not one.drop_logged({("other", "a:0"): Version(7, 2)})
+    assert one.drop_logged({("n", "a:0"): Version(7, 2)})
+    assert [event.event_id for _, event in one.buffered] == ["b:0"]
+    assert one.keys["a"] == Version(7, 2)
+
+
+@virtual_time
+async def test_state_shows_nothing_ahead_once_all_that_was_buffered_was_in_the_log() -> None:
+    one = lane("one")
+    one.buffer(Write(("two",)), "a", "ada", BEGAN)
+    assert one.entry is not None
+    assert one.entry.ahead == 1
+    one.drop_logged({("n", "a:0"): Version(1, 1)})
+    settled = one.settle(one.decide(BEGAN))
+    assert settled is not None
+    assert (settled.ahead, settled.state, one.tip) == (0, one.state, one.state)
+    assert settled is one.settle(one.decide(BEGAN))
