@@ -325,6 +325,40 @@ async def test_version_logged_while_a_load_is_under_way_is_found() -> None:
         await early
 
 
+@virtual_time
+async def test_each_answer_is_counted_at_the_tier_that_gave_it() -> None:
+    async with Lab() as lab:
+        version = lab.logged("n", "one")
+        await lab.shared("m", Version(EPOCH, 1), "one")
+        assert lab.store.counts() == {
+            "l1_hits": 0,
+            "l2_hits": 0,
+            "l3_loads": 0,
+            "l1_entries": 0,
+            "l1_evictions": 0,
+        }
+        await lab.read("n")
+        await lab.read("m")
+        await lab.read("n", at_least=version)
+        assert lab.store.counts() == {
+            "l1_hits": 1,
+            "l2_hits": 1,
+            "l3_loads": 1,
+            "l1_entries": 2,
+            "l1_evictions": 0,
+        }
+
+
+@virtual_time
+async def test_version_asked_for_that_is_held_or_loaded_needs_no_further_load() -> None:
+    async with Lab() as lab:
+        version = lab.logged("n", "one")
+        assert (await lab.read("n", at_least=version)).where == Where.L3
+        assert lab.loads == 1
+        assert (await lab.read("n", at_least=version)).where == Where.L1
+        assert lab.loads == 1
+
+
 # -- refills -------------------------------------------------------------------------------------
 
 

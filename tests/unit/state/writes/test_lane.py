@@ -294,7 +294,7 @@ async def test_what_is_put_back_waits_in_its_order_before_the_rest_and_as_if_new
     first, second, third = (waiting(Once("one"), key) for key in "abc")
     one.queue.extend([first, second])
     decided = one.decide(BEGAN)
-    assert first.refusal is not None
+    assert [pending.refusal is None for pending in decided.pendings] == [False, False]
     one.queue.append(third)
     one.reopen(decided)
     assert (list(one.queue), one.in_flight) == ([first, second, third], False)
