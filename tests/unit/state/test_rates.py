@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.state.buffers import Buffer
 from src.state.errors import SharedTierUnavailable
 from src.state.rates import Asked, Rate, Rates, Told, judge, parse_rate, used
 from tests.support.clock import VirtualClock, advance, virtual_time
@@ -152,3 +154,132 @@ async def test_a_request_that_waits_tells_what_was_taken_at_once_before_it_asks(
     assert not (await one.take(WANTED)).allowed
     await one.push()
     assert shared.counts["user:zoe"] == 5, "told once"
+
+
+def test_verdict_says_how_much_room_there_is_and_when_there_is_more() -> None:
+    free = judge(Asked("a", FIVE), Told(2, 0, 10.0))
+    assert (free.name, free.rate, free.allowed) == ("a", FIVE, True)
+    assert (free.remaining, free.reset_s, free.retry_s) == (3, 50.0, 0.0)
+    # Four here, two before: one is free again when half of the window before has slid out.
+    sliding = judge(Asked("a", FIVE), Told(4, 2, 10.0, taken=False))
+    assert (sliding.allowed, sliding.remaining, sliding.retry_s) == (False, 0, 50.0)
+    # Five here: the next window has to go on until one of them has slid out.
+    full = judge(Asked("a", FIVE), Told(5, 0, 10.0, taken=False))
+    assert full.retry_s == pytest.approx(50 + 12)
+    assert judge(Asked("a", FIVE), Told(9, 9, 10.0)).remaining == 0
+
+
+@virtual_time
+async def test_alone_a_window_slides_out_over_the_next_one() -> None:
+    shared = Shared()
+    shared.up = False
+    rates, _ = servers(shared)
+    for _ in range(5):
+        assert (await rates.take(WANTED)).allowed
+    await advance(60)
+    assert not (await rates.take(WANTED)).allowed
+    await advance(11)
+    assert not (await rates.take(WANTED)).allowed
+    await advance(1)
+    verdict = await rates.take(WANTED)
+    assert (verdict.allowed, verdict.remaining) == (True, 0)
+    assert verdict.reset_s == pytest.approx(48)
+
+
+@virtual_time
+async def test_at_once_no_more_is_given_than_the_rate_has() -> None:
+    shared = Shared()
+    rates, _ = servers(shared)
+    await rates.take(WANTED)
+    remaining = [verdict and verdict.remaining for verdict in map(rates.take_at_once, [WANTED] * 5)]
+    assert remaining == [3, 2, 1, 0, None]
+
+
+@virtual_time
+async def test_at_once_the_tightest_of_several_rates_is_the_verdict_and_all_or_none_count() -> None:
+    rates, _ = servers(Shared())
+    both = [*WANTED, ("address:::1", Rate(2, 60.0))]
+    await rates.take(both)
+    verdict = rates.take_at_once(both)
+    assert verdict is not None
+    assert (verdict.name, verdict.remaining) == ("address:::1", 0)
+    assert rates.take_at_once(both) is None
+    left = rates.take_at_once(WANTED)
+    assert left is not None
+    assert left.remaining == 2
+
+
+@virtual_time
+async def test_another_rate_under_the_same_name_begins_anew() -> None:
+    shared = Shared()
+    shared.up = False
+    rates, _ = servers(shared)
+    await rates.take(WANTED)
+    assert rates.take_at_once([("user:zoe", Rate(6, 60.0))]) is None
+    assert (await rates.take([("user:zoe", Rate(6, 60.0))])).remaining == 5
+
+
+@virtual_time
+async def test_what_redis_was_not_told_stays_counted_here() -> None:
+    shared = Shared()
+    rates, _ = servers(shared)
+    await rates.take(WANTED)
+    for _ in range(3):
+        rates.take_at_once(WANTED)
+    shared.up = False
+    before = shared.trips
+    await rates.push()
+    await rates.push()
+    assert shared.trips == before + 1
+    verdict = await rates.take(WANTED)
+    assert (verdict.allowed, verdict.remaining) == (True, 0)
+
+
+@virtual_time
+async def test_what_is_taken_while_redis_is_told_is_for_the_next_trip() -> None:
+    shared = Shared()
+    rates, _ = servers(shared)
+    await rates.take(WANTED)
+    rates.take_at_once(WANTED)
+    pushing = asyncio.ensure_future(rates.push())
+    rates.take_at_once(WANTED)
+    await pushing
+    await rates.push()
+    assert shared.counts["user:zoe"] == 3
+
+
+@virtual_time
+async def test_thousands_are_told_in_trips_of_five_hundred() -> None:
+    shared = Shared()
+    rates, _ = servers(shared)
+    for n in range(501):
+        await rates.take([(f"n{n}", FIVE)])
+        rates.take_at_once([(f"n{n}", FIVE)])
+    before = shared.trips
+    await rates.push()
+    assert shared.trips - before == 2
+    assert set(shared.counts.values()) == {2}
+
+
+@virtual_time
+async def test_redis_is_told_four_times_a_second() -> None:
+    shared = Shared()
+    rates, _ = servers(shared)
+    pushing = asyncio.ensure_future(rates.push_for_ever())
+    await rates.take(WANTED)
+    for _ in range(4):
+        rates.take_at_once(WANTED)
+        await advance(0.25)
+    pushing.cancel()
+    assert (shared.trips, shared.counts["user:zoe"]) == (1 + 4, 5)
+
+
+@virtual_time
+async def test_copies_are_bounded_and_what_is_forgotten_is_counted() -> None:
+    shared = Shared()
+    rates, _ = servers(shared)
+    assert rates.buffers() == {"rates": Buffer(0, 50_000, 0)}
+    await rates.take([(f"n{n}", FIVE) for n in range(50_000)])
+    assert rates.buffers() == {"rates": Buffer(50_000, 50_000, 0)}
+    await rates.take([("one more", FIVE), ("n49999", FIVE), ("n49999", Rate(6, 60.0))])
+    assert rates.buffers() == {"rates": Buffer(50_000, 50_000, 1)}

@@ -359,6 +359,15 @@ async def test_version_asked_for_that_is_held_or_loaded_needs_no_further_load() 
         assert lab.loads == 1
 
 
+@virtual_time
+async def test_version_of_no_epoch_is_never_called_lost() -> None:
+    async with Lab() as lab:
+        lab.log.events["events"]["config"].extend(claim("config", 0, 0, "one").events)
+        lab.server.membership.timeline = 2
+        with pytest.raises(Behind):
+            await lab.read("config", at_least=Version(0, 9))
+
+
 # -- refills -------------------------------------------------------------------------------------
 
 

@@ -240,12 +240,25 @@ async def test_refused_and_broken_commands_cost_themselves_alone() -> None:
 @virtual_time
 async def test_command_that_adds_nothing_has_the_version_that_there_is() -> None:
     one = lane("one")
-    pending, barrier = waiting(Write(())), waiting(None, "")
-    one.queue.extend([pending, barrier])
+    pending, barrier, last = waiting(Write(())), waiting(None, ""), waiting(Write(("two",)), "z")
+    one.queue.extend([pending, barrier, last])
     decided = one.decide(BEGAN)
-    assert (pending.version, barrier.version, decided.events) == (Version(1, 1), Version(1, 1), [])
+    assert (pending.version, barrier.version) == (Version(1, 1), Version(1, 1))
+    assert (last.version, len(decided.events)) == (Version(7, 2), 1)
     one.settle(decided)
-    assert list(one.keys) == ["k"]
+    assert list(one.keys) == ["k", "z"]
+
+
+@virtual_time
+async def test_entry_stays_the_same_when_nothing_was_logged() -> None:
+    one, empty = lane("one"), lane()
+    before = one.entry
+    assert one.settle(one.decide(BEGAN)) is before
+    assert empty.settle(empty.decide(BEGAN)) is None
+    buffered = one.buffer(Write(("two",)), "b", "ada", BEGAN)
+    decided = one.decide(BEGAN)
+    decided.events.clear()
+    assert one.settle(decided) is buffered
 
 
 @virtual_time
