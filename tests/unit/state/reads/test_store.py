@@ -368,6 +368,17 @@ async def test_version_of_no_epoch_is_never_called_lost() -> None:
             await lab.read("config", at_least=Version(0, 9))
 
 
+@virtual_time
+async def test_l2_is_not_asked_for_what_l1_has_a_base_of() -> None:
+    async with Lab() as lab:
+        lab.logged("n", "one")
+        await lab.read("n")
+        trips = lab.server.shared_link.trips
+        lab.store.invalidate("n", lab.logged("n", "two"))
+        assert (await lab.read("n")).entry.state.lines == ("one", "two")
+        assert lab.server.shared_link.trips == trips
+
+
 # -- refills -------------------------------------------------------------------------------------
 
 
