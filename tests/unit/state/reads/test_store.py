@@ -375,6 +375,7 @@ async def test_l2_is_not_asked_for_what_l1_has_a_base_of() -> None:
         await lab.read("n")
         trips = lab.server.shared_link.trips
         lab.store.invalidate("n", lab.logged("n", "two"))
+        await advance(2 * INTERVAL)
         assert (await lab.read("n")).entry.state.lines == ("one", "two")
         assert lab.server.shared_link.trips == trips
 
