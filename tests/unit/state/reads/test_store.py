@@ -380,6 +380,28 @@ async def test_l2_is_not_asked_for_what_l1_has_a_base_of() -> None:
         assert lab.server.shared_link.trips == trips
 
 
+@virtual_time
+async def test_body_in_l2_of_the_very_version_heard_of_is_an_answer() -> None:
+    async with Lab() as lab:
+        version = lab.logged("n", "one")
+        await lab.shared("n", version, "one")
+        lab.store.invalidate("n", version)
+        assert await lab.where("n") == (Where.L2, ("one",), True)
+
+
+@virtual_time
+async def test_without_l3_a_copy_of_the_very_version_heard_of_needs_no_l2() -> None:
+    async with Lab() as lab:
+        version = lab.logged("n", "one")
+        await lab.read("n")
+        lab.store.invalidate("n", version)
+        await advance(5)
+        lab.server.read_link.up = False
+        trips = lab.server.shared_link.trips
+        assert await lab.where("n") == (Where.L1, ("one",), False)
+        assert lab.server.shared_link.trips == trips
+
+
 # -- refills -------------------------------------------------------------------------------------
 
 

@@ -27,7 +27,10 @@ from tests.support.kinds import Break, Refuse, Write, notebook
 async def test_ack_names_the_version_and_the_log_has_it() -> None:
     cluster = Cluster()
     async with cluster.open("a") as [a]:
+        counted = a.notebooks.commit
+        assert (counted.batches, counted.events, counted.waiting) == (0, 0, 0)
         ack = await a.write("n", "one", "two")
+        assert (counted.batches, counted.events, counted.waiting) == (1, 2, 0)
     assert (ack.version.seq, ack.durability, ack.repeated) == (2, Durability.LOGGED, False)
     assert ack.entry.state.lines == ("one", "two")
     assert cluster.texts("n") == ["one", "two"]
