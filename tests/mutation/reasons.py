@@ -17,24 +17,27 @@ class Survivor(msgspec.Struct, frozen=True, order=True):
     number: int
     line: str
     operator: str
+    above: str = ""
+    """The line before it."""
 
     def __str__(self) -> str:
         return f"{self.module}:{self.number} {self.operator}: {self.line}"
 
 
 class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`line` is the source line without its indent; `operators` are begins of their names, all
-    when empty."""
+    """`line` is the source line without its indent, `above` the one before it, any when empty;
+    `operators` are begins of their names, all when empty."""
 
     module: str
     line: str
     reason: str
     operators: tuple[str, ...] = ("",)
+    above: str = ""
 
     def explains(self, survivor: Survivor) -> bool:
-        return (self.module, self.line) == (survivor.module, survivor.line) and any(
-            survivor.operator.removeprefix("core/").startswith(name) for name in self.operators
-        )
+        here = (self.module, self.line) == (survivor.module, survivor.line)
+        operator = survivor.operator.removeprefix("core/")
+        return here and self.above in ("", survivor.above) and operator.startswith(self.operators)
 
 
 class _Reasons(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -57,7 +57,13 @@ class Session:
     def survivors(self) -> list[Survivor]:
         """Return the mutants that no test noticed."""
         return [
-            Survivor(self.module, one.row, self._lines[one.row - 1].strip(), one.operator)
+            Survivor(
+                self.module,
+                one.row,
+                self._lines[one.row - 1].strip(),
+                one.operator,
+                self._lines[one.row - 2].strip(),
+            )
             for one in self._mutants
             if self._outcomes.survived(one.name)
         ]

@@ -402,6 +402,48 @@ async def test_without_l3_a_copy_of_the_very_version_heard_of_needs_no_l2() -> N
         assert lab.server.shared_link.trips == trips
 
 
+@virtual_time
+async def test_without_l3_a_body_of_l2_is_asked_for_once_and_then_kept_as_a_base_alone() -> None:
+    async with Lab() as lab:
+        await lab.shared("n", lab.logged("n", "one"), "one")
+        lab.log.available = False
+        jump(10)
+        trips = lab.server.shared_link.trips
+        assert await lab.where("n") == (Where.L2, ("one",), False)
+        assert lab.server.shared_link.trips == trips + 1
+        assert await lab.where("n") == (Where.L1, ("one",), False)
+        lab.log.available = True
+        lab.vouch(1.5)
+        lab.logged("n", "two")
+        assert await lab.where("n") == (Where.L3, ("one", "two"), True)
+
+
+@virtual_time
+async def test_without_l3_a_newer_body_of_l2_takes_the_place_of_an_older_copy() -> None:
+    async with Lab() as lab:
+        lab.logged("n", "one")
+        await lab.read("n")
+        newer = lab.logged("n", "two")
+        await lab.shared("n", newer, "one", "two")
+        lab.store.invalidate("n", newer)
+        lab.log.available = False
+        jump(10)
+        assert await lab.where("n") == (Where.L2, ("one", "two"), False)
+        assert await lab.where("n") == (Where.L1, ("one", "two"), False)
+
+
+@virtual_time
+async def test_without_l3_a_body_of_l2_that_is_no_newer_changes_nothing() -> None:
+    async with Lab() as lab:
+        version = lab.logged("n", "one")
+        await lab.read("n")
+        await lab.shared("n", version, "one")
+        lab.store.invalidate("n", lab.logged("n", "two"))
+        lab.log.available = False
+        jump(10)
+        assert await lab.where("n") == (Where.L1, ("one",), False)
+
+
 # -- refills -------------------------------------------------------------------------------------
 
 

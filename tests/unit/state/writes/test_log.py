@@ -376,6 +376,21 @@ async def test_ack_waits_for_the_announcement() -> None:
 
 
 @virtual_time
+async def test_commit_is_drained_when_the_last_announcement_is_out() -> None:
+    async with Cluster().open("a") as [a]:
+        await a.write("n", "zero")
+        a.bus_link.hold()
+        write = asyncio.ensure_future(a.write("n", "one"))
+        await settle()
+        draining = asyncio.ensure_future(a.notebooks.commit.drained())
+        await settle()
+        assert not draining.done()
+        a.bus_link.release()
+        await draining
+        assert write.done()
+
+
+@virtual_time
 async def test_switched_off_announcements_ack_without_telling() -> None:
     cluster = Cluster()
     async with cluster.open("a", guards=Guards(announce=False)) as [a]:
@@ -549,6 +564,26 @@ async def test_owner_past_its_deadline_acks_nothing() -> None:
         with pytest.raises(OwnershipUnknown):
             await a.write("n", "cheap", durability=Durability.BUFFERED)
     assert cluster.texts("n") == ["one"]
+
+
+@virtual_time
+async def test_command_that_waits_beyond_the_deadline_is_told_that_nobody_knows_the_owner() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await a.write("n", "one")
+        a.log_link.hold()
+        sent = asyncio.ensure_future(a.write("n", "two"))
+        await settle()
+        waiting = asyncio.ensure_future(a.write("n", "three"))
+        await settle()
+        a.beat_link.hold()
+        jump(5)
+        a.log_link.release()
+        with pytest.raises(OwnershipUnknown):
+            await waiting
+        assert (await sent).version.seq == 2
+        a.beat_link.release()
+    assert cluster.texts("n") == ["one", "two"]
 
 
 @virtual_time
