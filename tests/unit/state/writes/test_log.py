@@ -18,9 +18,10 @@ from src.state.errors import (
 )
 from src.state.guards import Guards
 from src.state.models import Ack, Announcement, Durability, Version
+from src.state.writes.lane import Pending
 from tests.support.clock import advance, jump, settle, virtual_time
 from tests.support.cluster import Cluster
-from tests.support.kinds import Break, Refuse, Write, notebook
+from tests.support.kinds import Break, Notebook, Refuse, Write, notebook
 
 
 @virtual_time
@@ -567,23 +568,16 @@ async def test_owner_past_its_deadline_acks_nothing() -> None:
 
 
 @virtual_time
-async def test_command_that_waits_beyond_the_deadline_is_told_that_nobody_knows_the_owner() -> None:
-    cluster = Cluster()
-    async with cluster.open("a") as [a]:
+async def test_command_that_waits_past_the_deadline_is_told_that_nobody_knows_the_owner() -> None:
+    async with Cluster().open("a") as [a]:
         await a.write("n", "one")
-        a.log_link.hold()
-        sent = asyncio.ensure_future(a.write("n", "two"))
-        await settle()
-        waiting = asyncio.ensure_future(a.write("n", "three"))
-        await settle()
-        a.beat_link.hold()
-        jump(5)
-        a.log_link.release()
-        with pytest.raises(OwnershipUnknown):
-            await waiting
-        assert (await sent).version.seq == 2
-        a.beat_link.release()
-    assert cluster.texts("n") == ["one", "two"]
+        lane, commit = a.notebooks.holdings.find("n"), a.notebooks.commit
+        assert lane is not None
+        answer: asyncio.Future[Ack[Notebook]] = asyncio.get_running_loop().create_future()
+        commit.enqueue(lane, Pending(Write(("two",)), "two", "ada", None, answer))
+        commit.turn_away(lane)
+        assert isinstance(answer.exception(), OwnershipUnknown)
+        assert commit.waiting == 0
 
 
 @virtual_time
