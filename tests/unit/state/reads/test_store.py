@@ -444,6 +444,52 @@ async def test_without_l3_a_body_of_l2_that_is_no_newer_changes_nothing() -> Non
         assert await lab.where("n") == (Where.L1, ("one",), False)
 
 
+@virtual_time
+async def test_copy_that_was_doubted_and_found_to_be_the_newest_is_an_answer_again() -> None:
+    async with Lab() as lab:
+        lab.logged("n", "one")
+        await lab.read("n")
+        lab.store.clear(lambda _: True)
+        await advance(2 * INTERVAL)
+        assert (await lab.read("n")).where == Where.L3
+        await advance(2 * INTERVAL)
+        assert (await lab.read("n")).where == Where.L1
+
+
+@virtual_time
+async def test_nothing_was_unheard_while_all_is_vouched_for() -> None:
+    async with Lab() as lab:
+        assert lab.store.unheard_s() == 0.0
+        await advance(2.0)
+        assert lab.store.unheard_s() == 0.5
+
+
+@virtual_time
+async def test_what_an_owner_keeps_has_room_to_grow_by_a_quarter() -> None:
+    async with Lab() as lab:
+        lab.server.owned_lease.until = float("inf")
+        for size, held in ((100, 125), (125, 125), (126, 157), (8, 157)):
+            entry = notebook("n", Version(EPOCH, size), "one")
+            lab.store.put_owned(entry, size)
+            assert lab.store.buffers()["l1_bytes"].size == held
+            assert lab.store.peek("n") is entry
+
+
+@virtual_time
+async def test_what_is_owned_no_more_is_a_base_unless_it_shows_what_is_not_logged() -> None:
+    async with Lab() as lab:
+        lab.server.owned_lease.until = float("inf")
+        lab.store.put_owned(notebook("logged", Version(EPOCH, 1), "one"), 8)
+        ahead = Entry("ahead", Version(EPOCH, 1), Notebook(("one", "two")), 1)
+        lab.store.put_owned(ahead, 8)
+        for id in ("logged", "ahead"):
+            lab.store.disown(id)
+            assert lab.store.peek(id) is None
+        assert lab.store.counts()["l1_entries"] == 1
+        lab.log.available = False
+        assert await lab.where("logged") == (Where.L1, ("one",), False)
+
+
 # -- refills -------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from src.state.models import Ack, Announcement, Durability, Version
 from src.state.writes.lane import Pending
 from tests.support.clock import advance, jump, settle, virtual_time
 from tests.support.cluster import Cluster
-from tests.support.kinds import Break, Notebook, Refuse, Write, notebook
+from tests.support.kinds import Break, Notebook, Refuse, Write, claim, notebook
 
 
 @virtual_time
@@ -192,6 +192,21 @@ async def test_refused_command_beside_good_ones() -> None:
         )
     assert isinstance(answers[1], Refused)
     assert cluster.texts("n") == ["zero", "one", "two"]
+
+
+@virtual_time
+async def test_refusal_on_one_aggregate_holds_up_no_event_of_another_in_its_batch() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await asyncio.gather(a.write("n", "one"), a.write("m", "one"))
+        batches = a.notebooks.commit.batches
+        refused, written = await asyncio.gather(
+            a.submit("n", Refuse(), key="r"), a.write("m", "two"), return_exceptions=True
+        )
+        assert isinstance(refused, Refused)
+        assert isinstance(written, Ack)
+        assert a.notebooks.commit.batches == batches + 1
+    assert cluster.texts("m") == ["one", "two"]
 
 
 @virtual_time
@@ -509,6 +524,18 @@ async def test_event_of_another_branch_in_the_same_place_is_no_base() -> None:
         cluster.database.events["events"]["n"] = [other]
         with pytest.raises(OwnershipLost):
             await a.write("n", "two")
+
+
+@virtual_time
+async def test_foreign_event_in_the_next_place_is_never_written_over() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        ack = await a.write("n", "one")
+        foreign = claim("n", ack.version.epoch, 1, "foreign", key="foreign")
+        cluster.database.events["events"]["n"] += foreign.events
+        with pytest.raises(OwnershipLost):
+            await a.write("n", "two")
+    assert cluster.texts("n") == ["one", "foreign"]
 
 
 @virtual_time
