@@ -395,6 +395,7 @@ async def test_without_l3_a_copy_of_the_very_version_heard_of_needs_no_l2() -> N
         version = lab.logged("n", "one")
         await lab.read("n")
         lab.store.invalidate("n", version)
+        assert lab.store.peek("n") is not None
         await advance(5)
         lab.server.read_link.up = False
         trips = lab.server.shared_link.trips
@@ -488,6 +489,18 @@ async def test_what_is_owned_no_more_is_a_base_unless_it_shows_what_is_not_logge
         assert lab.store.counts()["l1_entries"] == 1
         lab.log.available = False
         assert await lab.where("logged") == (Where.L1, ("one",), False)
+
+
+@virtual_time
+async def test_only_what_is_an_answer_and_is_logged_is_shared() -> None:
+    async with Lab() as lab:
+        lab.server.owned_lease.until = float("inf")
+        for id, ahead in (("answer", 0), ("behind", 0), ("ahead", 1)):
+            entry = Entry(id, Version(EPOCH, 1), Notebook(("one",)), ahead)
+            lab.store.put_owned(entry, 8)
+        lab.store.invalidate("behind", Version(EPOCH, 2))
+        lab.store.share()
+        assert lab.store.buffers()["fills"].size == 1
 
 
 # -- refills -------------------------------------------------------------------------------------
