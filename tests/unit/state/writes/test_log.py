@@ -269,6 +269,9 @@ async def test_event_that_never_fits_fails_only_its_aggregate(bad: int) -> None:
         ]
         assert failed == [f"n{bad}"]
         assert isinstance(answers[bad], EventRefused)
+        lane = a.notebooks.holdings.find(f"n{bad}")
+        assert lane is not None
+        assert not lane.in_flight
         assert [event.aggregate_id for event, _ in cluster.database.quarantine] == [f"n{bad}"]
         # Its owner goes on where the log stands.
         assert (await a.write(f"n{bad}", "two")).version.seq == 2
@@ -376,6 +379,31 @@ async def test_caller_that_goes_away_does_not_take_its_event_back() -> None:
         assert cluster.texts("n") == ["zero", "one"]
         assert (await a.write("n", "one", key="k")).repeated
         assert a.notebooks.commit.waiting == 0
+
+
+@virtual_time
+async def test_caller_that_goes_away_keeps_no_answer_from_the_next() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await a.write("n", "zero")
+        a.bus_link.hold()
+        leaving = asyncio.ensure_future(a.write("n", "one"))
+        staying = asyncio.ensure_future(a.write("n", "two"))
+        await settle()
+        leaving.cancel()
+        a.bus_link.release()
+        assert (await staying).version.seq == 3
+        assert a.notebooks.commit.waiting == 0
+
+
+@virtual_time
+async def test_refused_command_makes_nothing_dirty() -> None:
+    async with Cluster().open("a") as [a]:
+        await a.write("n", "one")
+        await a.notebooks.writebehind.flush_all()
+        with pytest.raises(Refused):
+            await a.submit("n", Refuse(), key="r")
+        assert (len(a.notebooks.writebehind), a.notebooks.commit.events) == (0, 1)
 
 
 @virtual_time

@@ -1,5 +1,7 @@
 """The size of a flush transaction: larger under pressure, smaller when one fails."""
 
+import pytest
+
 from src.state.writes.pace import Pace
 
 
@@ -55,3 +57,7 @@ def test_what_is_ahead_is_counted_in_rows_as_they_were_timed() -> None:
     for _ in range(40):
         pace.went_well(64, 64 * 0.01, pressed=False)
     assert round(pace.ahead_s(1000), 2) == 10.0
+
+
+def test_before_the_first_batch_a_row_is_taken_to_cost_what_it_does_on_a_busy_core() -> None:
+    assert Pace(64).ahead_s(640) == pytest.approx(1.0)
