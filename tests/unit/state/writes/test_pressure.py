@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from src.state.errors import Overloaded
 from src.state.models import Durability
@@ -89,6 +90,35 @@ async def test_nothing_is_let_in_beyond_the_bound() -> None:
     with pytest.raises(Overloaded, match="1500 bytes wait"):
         it.admit(549)
     assert it.refused == 1
+
+
+@virtual_time
+async def test_colour_is_taken_on_at_the_very_limit_and_told_once() -> None:
+    late, full = pressure(), pressure()
+    late.due_by = late._clock.monotonic() - late.limits.amber_late_s
+    full.held = full.limits.amber_bytes
+    with capture_logs() as logs:
+        for it in (late, full):
+            assert (it.see(), it.see()) == (AMBER, AMBER)
+    assert [
+        (line["event"], line["colour"], line["before"], line["late_s"], line["held_bytes"])
+        for line in logs
+    ] == [
+        ("pressure.changed", "amber", "green", late.limits.amber_late_s, 0),
+        ("pressure.changed", "amber", "green", 0.0, full.limits.amber_bytes),
+    ]
+
+
+@virtual_time
+async def test_refusal_says_how_late_the_oldest_is() -> None:
+    it = pressure(red_late=20, amber_late=5)
+    it.due_by = it._clock.monotonic() - 25
+    with pytest.raises(Overloaded, match="the oldest of them 25 s late"):
+        it.admit(1)
+    full = pressure(amber_bytes=1024, red_bytes=2048)
+    full.held = 2048
+    with pytest.raises(Overloaded, match="the oldest of them 0 s late"):
+        full.admit(1)
 
 
 @virtual_time

@@ -446,6 +446,132 @@ async def test_waiter_for_what_was_forgotten_waits_no_longer() -> None:
         assert waiting.done()
 
 
+# -- what it says of itself ------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_it_holds_what_is_dirty_or_buffered_and_owes_what_is_being_written_too() -> None:
+    async with lab() as it:
+        buffer = it.buffer
+        it.mark("dirty", 1)
+        buffer.mark_buffered("buffered")
+        ids = ("dirty", "buffered", "other")
+        assert [buffer.holds(id) for id in ids] == [True, True, False]
+        assert [buffer.owes(id) for id in ids] == [True, True, False]
+        it.link.hold()
+        await advance(2.1)
+        assert [buffer.holds(id) for id in ids] == [False, True, False]
+        assert [buffer.owes(id) for id in ids] == [True, True, False]
+        it.link.release()
+        await settle()
+        assert [buffer.owes(id) for id in ids] == [False, True, False]
+
+
+@virtual_time
+async def test_age_is_that_of_the_oldest_change_wherever_it_is() -> None:
+    async with lab() as it:
+        buffer = it.buffer
+        assert buffer.oldest_age_s() == 0.0
+        buffer.mark_buffered("buffered")
+        await advance(1)
+        it.mark("dirty", 1)
+        await advance(0.5)
+        assert buffer.oldest_age_s() == pytest.approx(1.5)
+        buffer.forget("buffered")
+        assert buffer.oldest_age_s() == pytest.approx(0.5)
+        it.link.hold()
+        await advance(2)
+        it.mark("dirty", 2)
+        assert buffer.oldest_age_s() == pytest.approx(2.5)
+        it.link.release()
+        await settle()
+        assert buffer.oldest_age_s() == 0.0
+
+
+@virtual_time
+async def test_oldest_change_says_until_when_all_must_be_flushed() -> None:
+    async with lab() as it:
+        now = it.clock.monotonic()
+        assert it.pressure.due_by == float("inf")
+        it.mark("n", 1)
+        assert it.pressure.due_by == now + 5
+        await advance(1)
+        it.mark("n", 2)
+        it.mark("m", 1)
+        assert it.pressure.due_by == now + 5
+        it.buffer.forget("n")
+        assert it.pressure.due_by == now + 6
+        await it.buffer.flush_all()
+        assert it.pressure.due_by == float("inf")
+
+
+@virtual_time
+async def test_bytes_are_counted_once_for_each_that_is_dirty_and_for_each_buffered_change() -> None:
+    async with lab() as it:
+        it.mark("n", 1, held=100)
+        it.mark("n", 2, held=150)
+        it.mark("m", 1, held=10)
+        assert it.pressure.held == 150 + 1024 + 10 + 1024
+        it.buffer.mark_buffered("b", 7)
+        it.buffer.mark_buffered("b", 8)
+        assert it.pressure.held == 150 + 1024 + 10 + 1024 + 15
+        it.mark("b", 1, held=20)
+        assert it.pressure.held == 150 + 1024 + 10 + 1024 + 20 + 1024
+        it.buffer.forget("m")
+        assert it.pressure.held == 150 + 1024 + 20 + 1024
+        await it.buffer.flush_all()
+        assert (it.pressure.held, it.buffer.flushes, it.buffer.snapshots) == (0, 1, 2)
+
+
+@virtual_time
+async def test_failed_write_and_a_change_meanwhile_are_counted_as_one() -> None:
+    async with lab() as it:
+        assert (it.buffer.flushes, it.buffer.snapshots) == (0, 0)
+        it.mark("n", 1, held=100)
+        it.mark("m", 1, held=100)
+        it.link.hold()
+        await advance(2.1)
+        it.mark("n", 2, held=200)
+        assert it.pressure.held == 100 + 100 + 200 + 3 * 1024
+        it.link.up = False
+        it.link.release()
+        await advance(0.01)
+        assert (it.pressure.held, len(it.buffer)) == (200 + 100 + 2 * 1024, 2)
+        it.link.up = True
+        await advance(10)
+        assert (it.pressure.held, len(it.buffer)) == (0, 0)
+        assert it.snapshot("n") == 2
+
+
+@virtual_time
+async def test_all_is_forgotten_wherever_it_is() -> None:
+    async with lab() as it:
+        it.mark("flushing", 1)
+        it.link.hold()
+        await advance(2.1)
+        it.mark("dirty", 1)
+        it.buffer.mark_buffered("buffered", 5)
+        it.buffer.forget_all()
+        assert (len(it.buffer), it.pressure.held, it.buffer.oldest_age_s()) == (0, 0, 0.0)
+        it.link.release()
+        await advance(6)
+        assert (it.snapshot("dirty"), it.buffered) == (None, [])
+
+
+@virtual_time
+async def test_what_was_lost_while_it_was_written_is_not_put_into_l2() -> None:
+    async with lab() as it:
+        it.mark("lost", 1)
+        it.mark("kept", 1)
+        it.link.hold()
+        await advance(2.1)
+        it.buffer.forget("lost")
+        it.link.release()
+        await settle()
+        assert await it.shared.get("notebook", "lost") is None
+        assert await it.shared.get("notebook", "kept") is not None
+
+
 # -- everything now ------------------------------------------------------------------------------
 
 
