@@ -93,6 +93,14 @@ async def test_what_a_pull_brings_costs_no_read_of_its_own() -> None:
 
 
 @virtual_time
+async def test_first_pull_is_no_failover_whatever_the_timeline() -> None:
+    feed = ChangeFeed(Table(), lambda: 3, 0)
+    feed.pulled(Pulled((), (change(1), change(2)), 2, 3))
+    assert feed.buffers()["changes"].size == 2
+    assert feed.place == Version(3, 2)
+
+
+@virtual_time
 async def test_place_before_what_is_held_is_read_from_the_table_page_by_page() -> None:
     table = Table(*range(1, 2501), heard=2500)
     follower = table.follow(0)

@@ -129,6 +129,8 @@ async def test_refusal_says_how_long_the_rest_will_take() -> None:
     it.flushed(1024, 8.0)
     assert it.retry_after_s() == pytest.approx(1024 / 128)
     # Each flush counts for a quarter.
+    it.flushed(1024, 4.0)
+    assert it.retry_after_s() == pytest.approx(1024 / 160)
     it.flushed(4096, 1.0)
     assert it.retry_after_s() == pytest.approx(1.0)
     it.flushed(1, 1000)

@@ -538,6 +538,15 @@ async def test_oldest_change_says_until_when_all_must_be_flushed() -> None:
 
 
 @virtual_time
+async def test_however_slow_the_store_is_changes_are_gathered_for_half_the_longest_wait() -> None:
+    it = Lab()
+    for n in range(100):
+        it.mark(f"n{n}", 1)
+    it.buffer._pace.went_well(64, 6400.0, pressed=False)
+    assert it.buffer._longest_s() == 2.5
+
+
+@virtual_time
 async def test_bytes_are_counted_once_for_each_that_is_dirty_and_for_each_buffered_change() -> None:
     async with lab() as it:
         it.mark("n", 1, held=100)
