@@ -63,6 +63,29 @@ async def test_messages_in_order_are_applied() -> None:
 
 
 @virtual_time
+async def test_what_was_heard_and_what_was_missed_is_counted() -> None:
+    ears = Ears()
+    counted = ears.listener
+    assert (counted.applied, counted.gaps, counted.clears) == (0, 0, 0)
+    await ears.begin()
+    clears = counted.clears
+    messages = await ears.say(1, 2, 3)
+    ears.cluster.space.counters[P].kept.pop(1)
+    await counted.apply(messages[2])
+    assert (counted.applied, counted.gaps, counted.clears) == (1, 1, clears + 1)
+
+
+@virtual_time
+async def test_subscription_that_never_stood_counts_as_cut() -> None:
+    ears = await Ears().begin()
+    assert ears.server.ladder.bus.closed
+    for _ in range(120):
+        await advance(0.5)
+        await ears.listener.pull()
+    assert not ears.server.ladder.bus.closed
+
+
+@virtual_time
 async def test_message_that_came_twice_is_applied_once() -> None:
     ears = await Ears().begin()
     one, two = await ears.say(1, 2)

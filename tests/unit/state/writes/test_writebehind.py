@@ -641,6 +641,32 @@ async def test_flush_of_everything_includes_what_is_being_written() -> None:
 
 
 @virtual_time
+async def test_flush_of_some_passes_over_what_is_not_dirty() -> None:
+    it = Lab()
+    it.mark("n", 1)
+    it.mark("m", 1)
+    await it.buffer.flush(["never there", "n"])
+    assert it.saves == [[("n", 1)]]
+
+
+@virtual_time
+async def test_row_that_failed_alone_once_keeps_its_place_and_loses_it_the_second_time() -> None:
+    async with lab() as it:
+        began = it.clock.monotonic()
+        it.database.available = False
+        it.mark("n", 1)
+        while it.link.trips < 1:
+            await advance(0.01)
+        assert it.pressure.due_by == began + 5
+        while it.link.trips < 2:
+            await advance(0.01)
+        assert it.pressure.due_by > began + 5
+        it.database.available = True
+        await advance(10)
+        assert it.snapshot("n") == 1
+
+
+@virtual_time
 async def test_flush_of_everything_says_when_it_failed() -> None:
     async with lab() as it:
         it.mark("n", 1)
