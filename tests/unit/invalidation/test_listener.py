@@ -4,11 +4,13 @@ import asyncio
 import random
 
 import pytest
+from structlog.testing import capture_logs
 
 from src.invalidation.messages import Message
 from src.state.ladder.ladder import Rung
 from src.state.models import Announcement, Version, Where
 from src.state.tiers.keys import partition_of
+from src.state.tiers.memory import Lease
 from tests.support.clock import advance, jump, settle, virtual_time
 from tests.support.cluster import Cluster, Server
 
@@ -227,13 +229,56 @@ async def test_own_echo_is_no_news() -> None:
 # -- trust ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("slow", ["bus_link", "beat_link"])
 @virtual_time
-async def test_lease_runs_from_the_beginning_of_a_good_pull() -> None:
+async def test_lease_runs_from_the_beginning_of_a_good_pull(slow: str) -> None:
     ears = await Ears().begin()
-    ears.server.bus_link.delay_s = 0.7
+    getattr(ears.server, slow).delay_s = 0.7
     began = ears.server.clock.monotonic()
     await ears.listener.pull()
     assert ears.server.heard_lease.until == began + 1.5
+
+
+@virtual_time
+async def test_what_the_outbox_tells_is_vouched_for_without_redis_and_not_without_postgres() -> (
+    None
+):
+    ears = await Ears().begin()
+    told = ears.listener._told = Lease()
+    ears.cluster.space.available = False
+    began = ears.server.clock.monotonic()
+    await ears.listener.pull()
+    assert told.until == began + 1.5
+    ears.cluster.space.available, ears.cluster.database.available = True, False
+    await advance(1)
+    await ears.listener.pull()
+    assert told.until == began + 1.5
+
+
+@pytest.mark.parametrize(
+    ("store", "event"), [("space", "l2.unavailable"), ("database", "l3.unavailable")]
+)
+@virtual_time
+async def test_store_that_is_away_is_told_of_once(store: str, event: str) -> None:
+    ears = await Ears().begin()
+    getattr(ears.cluster, store).available = False
+    with capture_logs() as logs:
+        for _ in range(10):
+            await advance(0.5)
+            await ears.listener.pull()
+    assert [line["event"] for line in logs].count(event) == 1
+
+
+@virtual_time
+async def test_subscription_that_breaks_between_any_two_pulls_counts_as_cut() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await advance(5)
+        assert a.ladder.bus.closed
+        for _ in range(100):
+            cluster.space.cut_subscriptions()
+            await advance(0.3)
+        assert not a.ladder.bus.closed
 
 
 @virtual_time

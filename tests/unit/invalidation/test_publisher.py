@@ -117,6 +117,32 @@ async def test_more_than_can_be_remembered_begins_another_life_of_the_bus() -> N
 
 
 @virtual_time
+async def test_bus_goes_on_with_its_life_unless_more_was_missed_than_can_be_remembered() -> None:
+    cluster = Cluster()
+    server = await joined(cluster)
+
+    async def miss(count: int) -> None:
+        cluster.space.available = False
+        await server.announcer.publish([change(1, f"n{n}") for n in range(count)])
+        cluster.space.available = True
+
+    async def lives() -> set[str]:
+        return {position.incarnation for position in await server.bus.positions()}
+
+    before = await lives()
+    await miss(1)
+    await server.announcer.heal()
+    assert await lives() == before
+    await miss(10_001)
+    await server.announcer.heal()
+    after = await lives()
+    assert after.isdisjoint(before)
+    await miss(1)
+    await server.announcer.heal()
+    assert await lives() == after
+
+
+@virtual_time
 async def test_change_during_the_recovery_is_told_one_way_or_the_other() -> None:
     cluster = Cluster()
     server = await joined(cluster)
