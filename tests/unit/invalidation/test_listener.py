@@ -2,11 +2,14 @@
 
 import asyncio
 import random
+from typing import NoReturn
 
 import pytest
 from structlog.testing import capture_logs
 
+from src.invalidation.buses.memory import MemoryBus
 from src.invalidation.messages import Message
+from src.state.errors import SharedTierUnavailable
 from src.state.ladder.ladder import Rung
 from src.state.models import Announcement, Version, Where
 from src.state.tiers.keys import partition_of
@@ -279,6 +282,78 @@ async def test_subscription_that_breaks_between_any_two_pulls_counts_as_cut() ->
             cluster.space.cut_subscriptions()
             await advance(0.3)
         assert not a.ladder.bus.closed
+
+
+@virtual_time
+async def test_subscription_that_does_not_come_back_counts_as_cut_though_redis_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(_: MemoryBus) -> NoReturn:
+        raise SharedTierUnavailable("no more clients")
+
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await advance(5)
+        with capture_logs() as logs:
+            monkeypatch.setattr(MemoryBus, "subscribe", refused)
+            cluster.space.cut_subscriptions()
+            await advance(30)
+        assert (a.ladder.bus.closed, a.ladder.shared.closed) == (False, True)
+        assert [line["event"] for line in logs].count("subscription.broke") == 1
+
+
+@virtual_time
+async def test_notice_is_heard_at_once_also_when_the_subscription_broke_before() -> None:
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        told: list[Version] = []
+        b.store.listeners.append(lambda _, version: told.append(version))
+        cluster.space.available = False
+        ack = await a.write("n", "one")
+        await settle()
+        assert told == [ack.version]
+        for queue in list(cluster.database.listeners):
+            queue.put_nowait(None)
+        await advance(1)
+        ack = await a.write("n", "two")
+        await settle()
+        assert told[-1] == ack.version
+
+
+@virtual_time
+async def test_who_never_heard_a_notice_does_not_say_that_they_broke() -> None:
+    cluster = Cluster()
+    server = cluster.server()
+    server.notice_link.up = False
+    with capture_logs() as logs:
+        hearing = asyncio.ensure_future(server.listener.hear_notices_for_ever())
+        await advance(5)
+        hearing.cancel()
+    assert logs == []
+
+
+@virtual_time
+async def test_what_a_pull_saw_is_given_on_after_each_good_pull() -> None:
+    ears = await Ears().begin()
+    seen: list[int] = []
+    ears.listener.on_pull.append(lambda pulled: seen.append(pulled.outbox_position))
+    ears.cluster.database.outbox.append(change(7))
+    await ears.listener.pull()
+    assert seen == [1]
+    ears.cluster.database.available = False
+    await ears.listener.pull()
+    assert seen == [1]
+
+
+@virtual_time
+async def test_after_a_failover_no_body_of_l2_is_an_answer_until_redis_was_pulled() -> None:
+    ears = await Ears().begin()
+    assert ears.server.incarnations.of("n") != ""
+    ears.cluster.database.timeline += 1
+    await ears.listener.pull_postgres()
+    assert ears.server.incarnations.of("n") == ""
+    await ears.listener.pull_redis()
+    assert ears.server.incarnations.of("n") != ""
 
 
 @virtual_time
