@@ -101,7 +101,7 @@ def main(
 ) -> None:
     """Mutate src/state and src/invalidation and run the tests of its line on every mutant.
 
-    An hour or two on two cores; stop it whenever you like, it goes on where it stopped. A module
+    An hour or two on two cores; stop it whenever you like, it goes on where it stopped. A function
     whose text changed starts again. Exits 1 when a mutant survived that has no reason in
     tests/mutation/survivors.toml.
     """

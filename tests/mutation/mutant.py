@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 
 import msgspec
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
+from msgspec.structs import replace
+
+from tests.mutation.places import rows_around
 
 # One replacement per idea: a bitwise operator is a type's `|` here, and of the comparisons only
 # those that are off by one or the other way round say something about a test.
@@ -30,7 +35,10 @@ ARGUMENTS_LEFT_OUT = ("frozen=", "gc=", "slots=", "strict=")
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """The operator's n-th place in the text; rows count from 1, columns from 0."""
+    """The operator's n-th place in the text; rows count from 1, columns from 0.
+
+    `name` is that of the same change in every text that has this function or statement.
+    """
 
     operator: str
     occurrence: int
@@ -38,10 +46,7 @@ class Mutant(msgspec.Struct, frozen=True):
     column: int
     end_row: int
     end_column: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.operator}:{self.occurrence}"
+    name: str = ""
 
 
 def mutants(text: str) -> Sequence[Mutant]:
@@ -51,10 +56,24 @@ def mutants(text: str) -> Sequence[Mutant]:
     found = (
         mutant for operator in filter(_kept, operator_names()) for mutant in _at(operator, nodes)
     )
-    return sorted(
+    telling = sorted(
         (one for one in found if _tells(one, lines)),
         key=lambda one: (one.row, one.column, one.operator, one.occurrence),
     )
+    return _named(telling, text)
+
+
+def _named(found: Sequence[Mutant], text: str) -> Sequence[Mutant]:
+    """Name each after what it stands in, so that a change elsewhere leaves its outcome alone."""
+    lines, counts = text.splitlines(), Counter[str]()
+    named = []
+    for one in found:
+        rows = rows_around(text, one.row)
+        around = "\n".join(lines[row - 1] for row in rows)
+        name = f"{one.operator}:{sha256(around.encode()).hexdigest()[:12]}"
+        named.append(replace(one, name=f"{name}:{counts[name]}"))
+        counts[name] += 1
+    return named
 
 
 def mutated(text: str, mutant: Mutant) -> str:

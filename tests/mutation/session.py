@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -17,17 +16,15 @@ from tests.mutation.recording import Touched
 
 
 class Session:
-    """One module. Its files are named after the module's text: other text, other mutants."""
+    """One module. A function whose text changed has other mutants, which have no outcome yet."""
 
     def __init__(self, work: Path, root: Path, module: str) -> None:
         self.module = module
-        text = (root / module).read_bytes()
-        self._text = text.decode()
+        self._text = (root / module).read_text(encoding="utf-8")
         self._lines = self._text.splitlines()
-        name = module.removesuffix(".py").replace("/", ".")
-        path = work / f"{name}.{sha256(text).hexdigest()[:12]}"
         self._mutants = mutants(self._text)
-        self._outcomes = Outcomes(path.with_name(f"{path.name}.outcomes"))
+        name = module.removesuffix(".py").replace("/", ".")
+        self._outcomes = Outcomes(work / f"{name}.outcomes")
         self.forget_survivors = self._outcomes.forget_survivors
 
     def __len__(self) -> int:

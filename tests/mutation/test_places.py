@@ -1,6 +1,6 @@
 """A mutant is tried by the tests that run its statement."""
 
-from tests.mutation.places import lines_of, lines_of_functions
+from tests.mutation.places import lines_of, lines_of_functions, rows_around
 
 TEXT = """\
 LIMIT = 5
@@ -46,3 +46,9 @@ def test_a_default_is_tried_by_who_calls_the_function() -> None:
     body = range(_row("if count"), _row("return") + 1)
     assert lines_of(TEXT, _row("count: int")) == body
     assert lines_of_functions(TEXT) == set(body)
+
+
+def test_what_is_around_a_row_is_its_function_or_else_its_statement() -> None:
+    assert rows_around(TEXT, _row("5 * 60")) == range(_row("def put"), _row("return") + 1)
+    assert rows_around(TEXT, _row("size: int")) == range(_row("size: int"), _row("size: int") + 1)
+    assert rows_around(TEXT, _row("LIMIT")) == range(_row("LIMIT"), _row("LIMIT") + 1)
