@@ -13,7 +13,11 @@ from tests.mutation.recording import Touched
 from tests.mutation.trial import Forks, Trial
 
 FOLDERS = (
-    "tests/unit",
+    "tests/unit/state",
+    "tests/unit/invalidation",
+    "tests/unit/swarm/test_service.py",
+    "tests/unit/swarm/dialogue/test_host.py",
+    "tests/unit/deploy/test_settings.py",
     "tests/contracts",
     "tests/guards",
     "tests/defects",
