@@ -10,8 +10,8 @@ HIGHEST = (1 << 63) - 1
 
 
 def test_versions_are_ordered_by_epoch_and_then_by_seq() -> None:
-    ordered = [ZERO, Version(0, 9), Version(1, 1), Version(1, 2), Version(2, 0)]
-    assert sorted(ordered[::-1]) == ordered
+    mixed = [Version(2, 0), Version(0, 9), Version(1, 2), ZERO, Version(1, 1)]
+    assert sorted(mixed) == [ZERO, Version(0, 9), Version(1, 1), Version(1, 2), Version(2, 0)]
 
 
 @pytest.mark.parametrize(
