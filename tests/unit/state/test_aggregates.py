@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from src.state.errors import Undecodable, UnfitEvent
-from src.state.models import Entry
+from src.state.models import Entry, Where
 from src.state.tiers.memory_log import MemoryLog
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster
@@ -180,3 +180,13 @@ async def test_takeover_that_could_not_read_what_it_took_reads_it_later() -> Non
         await advance(3)
         assert None not in [cluster.snapshot(id) for id in ("l", "m", "n")]
         a.thaw()
+
+
+# -- what an owner answers -----------------------------------------------------------------------
+
+
+@virtual_time
+async def test_owner_answers_with_what_it_holds_when_that_is_the_very_version_asked_for() -> None:
+    async with Cluster().open("a") as [a]:
+        ack = await a.write("n", "one")
+        assert (await a.read("n", at_least=ack.version)).where is Where.OWNER
