@@ -35,8 +35,10 @@ class Choice:
     def trials(self, row: int) -> Iterator[Trial]:
         """Yield pytest runs for a mutant on that row; none when no test runs its line."""
         chosen = self._tests(row)
-        near = [one for one in chosen if self._rank(one) == 0]
-        far = [one for one in chosen if self._rank(one) > 0]
+        # Without a file of its own, a module is held by its folder's.
+        nearest = min([1, *map(self._rank, chosen)])
+        near = [one for one in chosen if self._rank(one) == nearest]
+        far = [one for one in chosen if self._rank(one) > nearest]
         for tests in (near, list(_within(PATIENCE_S, far))):
             if tests:
                 yield _trial(tests)

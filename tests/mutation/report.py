@@ -14,9 +14,10 @@ _HEAD = """\
 `make mutate` changes `src/state` and `src/invalidation` one small step at a time (a comparison
 turned round, a number one higher, a loop that does nothing, a condition negated, an `except` that
 catches nothing) and runs on each mutant the tests that run its line: one recording of all tests
-under coverage says which. The tests of the module's own file come first, then the others, the
-shortest first, for four seconds of processor time. What runs at import (constants,
-fields) is tried by the tests of the module's folder and by those that call the module.
+under coverage says which. The tests of the module's own file (of its folder, where it has none)
+come first, then the others, the shortest first, for four seconds of processor time. What runs at
+import (constants, fields) is tried by the tests of the module's folder and by those that call the
+module.
 
 A line that no hermetic test runs, such as those of the drivers of PostgreSQL and Redis, is tried by
 the tests on real servers that run it; one that they do not run either has survived. A mutant that

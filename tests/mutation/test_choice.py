@@ -46,7 +46,7 @@ def test_real_servers_are_asked_about_what_nothing_else_runs() -> None:
 
 def test_what_runs_at_import_is_for_the_folder_and_for_who_calls_the_module() -> None:
     tests = [ran(GUARD, 4), ran(BESIDE), ran("tests/guards/test_reads.py::test_none")]
-    assert chosen(tests, 1) == [(BESIDE, GUARD)]
+    assert chosen(tests, 1) == [(BESIDE,), (GUARD,)]
 
 
 def test_the_farther_ones_are_run_for_a_while_the_shortest_first() -> None:

@@ -212,3 +212,19 @@ async def test_cancelled_traveller_is_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@virtual_time
+async def test_half_open_is_what_is_open_and_had_its_newest_proof() -> None:
+    store = Store()
+    assert not store.breaker.half_open
+    store.up = False
+    await store.ask_for(3)
+    assert (store.breaker.closed, store.breaker.half_open) == (False, False)
+    await store.ask(up=True)
+    assert store.breaker.half_open
+    await store.ask(up=False)
+    assert not store.breaker.half_open
+    for _ in range(3):
+        await store.ask(up=True)
+    assert (store.breaker.closed, store.breaker.half_open) == (True, False)

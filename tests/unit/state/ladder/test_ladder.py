@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from src.state.errors import DurableTierUnavailable, OutcomeUnknown, Overloaded, ReadOnly
 from src.state.ladder.ladder import Rung, rung_of
@@ -283,6 +284,28 @@ async def test_cached_entries_outlive_their_time_in_l2() -> None:
         cluster.database.available = True
         await advance(1800)
         assert cluster.space.cell("notebook", "n", b.clock.monotonic()) is None
+
+
+@virtual_time
+async def test_bodies_in_l2_are_kept_longer_every_quarter_of_their_time_and_that_is_said() -> None:
+    cluster = Cluster(l2_ttl=400)
+    async with cluster.open("a") as [a]:
+        await a.write("n", "one")
+        await advance(6)
+        with capture_logs() as logs:
+            cluster.database.available = False
+            await advance(350)
+    said = [line["bodies"] for line in logs if line["event"] == "l2.rearmed"]
+    assert said == [1, 1, 1, 1]
+
+
+@virtual_time
+async def test_standing_says_for_how_long() -> None:
+    async with Cluster().open("a") as [a]:
+        before = a.ladder.standing.for_s
+        await advance(7)
+        standing = a.ladder.standing
+        assert (standing.rung, standing.for_s) == (Rung.ALL, pytest.approx(before + 7))
 
 
 @virtual_time
