@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from src.state.errors import Undecodable, UnfitEvent
+from src.state.aggregates import _weight
+from src.state.errors import EventRefused, Undecodable, UnfitEvent
 from src.state.models import Entry, Where
 from src.state.tiers.memory_log import MemoryLog
 from tests.support.clock import advance, settle, virtual_time
@@ -190,3 +191,42 @@ async def test_owner_answers_with_what_it_holds_when_that_is_the_very_version_as
     async with Cluster().open("a") as [a]:
         ack = await a.write("n", "one")
         assert (await a.read("n", at_least=ack.version)).where is Where.OWNER
+
+
+@virtual_time
+async def test_slowed_writer_waits_for_the_flush_no_longer_than_for_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Cluster(amber_bytes=1024).open("a") as [a]:
+        saves = Saves(a.log, monkeypatch)
+        saves.hold()
+        began = a.clock.monotonic()
+        ack = await a.write("n", "x" * 2000)
+        assert ack.version.seq == 1
+        waited_s = a.clock.monotonic() - began
+        assert waited_s == pytest.approx(a.notebooks._submit_timeout_s)
+        saves.release()
+
+
+@virtual_time
+async def test_what_is_held_no_more_has_nothing_buffered_to_log() -> None:
+    async with Cluster().open("a") as [a]:
+        await a.write("n", "one")
+        trips = a.log_link.trips
+        await a.notebooks._log_buffered(["never held", "n"])
+        assert a.log_link.trips == trips
+
+
+@pytest.mark.parametrize("line", ["\ud800", object()])
+@virtual_time
+async def test_command_that_no_json_can_be_made_of_is_refused_and_weighs_nothing(
+    line: Any,
+) -> None:
+    async with Cluster().open("a") as [a]:
+        await a.write("n", "one")
+        await a.notebooks.writebehind.flush_all()
+        with pytest.raises(EventRefused):
+            await a.write("n", line, key="k")
+        assert a.notebooks.pressure.held == 0
+    assert _weight(object()) == _weight("\ud800") == 0
+    assert _weight("four") == len('"four"')
