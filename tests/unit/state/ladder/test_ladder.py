@@ -141,8 +141,12 @@ async def test_rung_is_logged_when_it_is_entered() -> None:
             await advance(3)
             cluster.database.available = True
             await advance(4)
-        told = [(line["rung"], line["left"]) for line in logs if line["event"] == "rung.entered"]
-        assert told == [("without_l3", "all"), ("all", "without_l3")]
+        lines = [line for line in logs if line["event"] == "rung.entered"]
+        assert [(line["rung"], line["left"], line["log_level"]) for line in lines] == [
+            ("without_l3", "all", "warning"),
+            ("all", "without_l3", "info"),
+        ]
+        assert 0 < lines[0]["after_s"] < 3 < lines[1]["after_s"] < 7
         assert a.ladder.standing.rung is Rung.ALL
 
 

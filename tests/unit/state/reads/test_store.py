@@ -503,6 +503,19 @@ async def test_only_what_is_an_answer_and_is_logged_is_shared() -> None:
         assert lab.store.buffers()["fills"].size == 1
 
 
+@virtual_time
+async def test_without_l3_a_body_of_l2_takes_no_owners_place() -> None:
+    async with Lab() as lab:
+        lab.store.put_owned(notebook("n", lab.logged("n", "one"), "one"), 100)
+        newer = lab.logged("n", "two")
+        await lab.shared("n", newer, "one", "two")
+        lab.store.invalidate("n", newer)
+        lab.log.available = False
+        jump(10)
+        assert await lab.where("n") == (Where.L2, ("one", "two"), False)
+        assert lab.store.buffers()["l1_bytes"].size == 125
+
+
 # -- refills -------------------------------------------------------------------------------------
 
 

@@ -296,6 +296,14 @@ async def test_buffered_events_come_first_and_get_their_numbers_in_the_batch() -
 
 
 @virtual_time
+async def test_key_of_a_buffered_command_leads_to_where_it_was_logged() -> None:
+    one = lane("one")
+    one.buffer(Write(("two", "three")), "b", "ada", BEGAN)
+    one.settle(one.decide(BEGAN))
+    assert one.keys["b"] == Version(7, 3)
+
+
+@virtual_time
 async def test_nothing_is_buffered_on_what_is_not_there() -> None:
     with pytest.raises(Refused, match="no state yet"):
         lane().buffer(Write(()), "b", "ada", BEGAN)
