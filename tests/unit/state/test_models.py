@@ -3,7 +3,16 @@
 import pytest
 
 from src.state.errors import MalformedVersion
-from src.state.models import ZERO, Change, Entry, Version, command_key, event_id
+from src.state.models import (
+    ZERO,
+    Ack,
+    Change,
+    Durability,
+    Entry,
+    Version,
+    command_key,
+    event_id,
+)
 from tests.support.kinds import BEGAN, NOTEBOOKS, Notebook, notebook
 
 HIGHEST = (1 << 63) - 1
@@ -77,3 +86,7 @@ def test_event_of_a_command_is_named_after_its_key_whatever_that_is() -> None:
 def test_change_of_a_config_is_announced_without_an_epoch() -> None:
     announced = Change(5, "bot", "ada", 7, BEGAN).announcement
     assert (announced.kind, announced.id, announced.version) == ("bot", "ada", Version(0, 7))
+
+
+def test_answer_is_a_first_one_unless_it_is_called_a_repeat() -> None:
+    assert not Ack(ZERO, Durability.LOGGED, notebook("n", ZERO)).repeated
