@@ -115,7 +115,7 @@ async def test_without_redis_each_server_counts_for_itself_and_a_window_ends() -
     after = await one.take(WANTED)
 
     assert alone == [True] * 5 + [False]
-    assert (other.allowed, after.allowed) == (True, True)
+    assert (other.allowed, after.allowed, after.remaining) == (True, True, 4)
 
 
 @virtual_time
@@ -191,8 +191,10 @@ async def test_at_once_no_more_is_given_than_the_rate_has() -> None:
     shared = Shared()
     rates, _ = servers(shared)
     await rates.take(WANTED)
-    remaining = [verdict and verdict.remaining for verdict in map(rates.take_at_once, [WANTED] * 5)]
-    assert remaining == [3, 2, 1, 0, None]
+    verdicts = [rates.take_at_once(WANTED) for _ in range(5)]
+    assert [verdict and verdict.remaining for verdict in verdicts] == [3, 2, 1, 0, None]
+    assert [verdict and verdict.allowed for verdict in verdicts] == [True] * 4 + [None]
+    assert [verdict and verdict.reset_s for verdict in verdicts] == [50.0] * 4 + [None]
 
 
 @virtual_time
@@ -244,8 +246,26 @@ async def test_what_is_taken_while_redis_is_told_is_for_the_next_trip() -> None:
     pushing = asyncio.ensure_future(rates.push())
     rates.take_at_once(WANTED)
     await pushing
+    still = rates.take_at_once(WANTED)
+    assert still is not None
+    assert still.remaining == 1
     await rates.push()
-    assert shared.counts["user:zoe"] == 3
+    assert shared.counts["user:zoe"] == 4
+
+
+@virtual_time
+async def test_telling_redis_what_was_taken_teaches_what_the_others_took() -> None:
+    ten = [("user:zoe", Rate(10, 60.0))]
+    shared = Shared()
+    one, two = servers(shared)
+    await one.take(ten)
+    for _ in range(5):
+        await two.take(ten)
+    one.take_at_once(ten)
+    await one.push()
+    verdict = one.take_at_once(ten)
+    assert verdict is not None
+    assert verdict.remaining == 2
 
 
 @virtual_time
@@ -259,6 +279,12 @@ async def test_thousands_are_told_in_trips_of_five_hundred() -> None:
     await rates.push()
     assert shared.trips - before == 2
     assert set(shared.counts.values()) == {2}
+    for n in range(501):
+        rates.take_at_once([(f"n{n}", FIVE)])
+    shared.up = False
+    await rates.push()
+    await rates.push()
+    assert shared.trips - before == 4
 
 
 @virtual_time
@@ -281,5 +307,7 @@ async def test_copies_are_bounded_and_what_is_forgotten_is_counted() -> None:
     assert rates.buffers() == {"rates": Buffer(0, 50_000, 0)}
     await rates.take([(f"n{n}", FIVE) for n in range(50_000)])
     assert rates.buffers() == {"rates": Buffer(50_000, 50_000, 0)}
-    await rates.take([("one more", FIVE), ("n49999", FIVE), ("n49999", Rate(6, 60.0))])
+    await rates.take([("n49999", Rate(6, 60.0))])
+    assert rates.buffers() == {"rates": Buffer(50_000, 50_000, 0)}
+    await rates.take([("one more", FIVE)])
     assert rates.buffers() == {"rates": Buffer(50_000, 50_000, 1)}
