@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -72,7 +73,8 @@ def _name(file: Path, tree: Path, code: bytes) -> str:
 def _record(work: Path, forks: Forks, missing: Mapping[str, Path]) -> None:
     if not missing:
         return
-    log, into = work / "recording.log", work / "recording.json"
+    # Of this process alone: another one may record other files meanwhile.
+    log, into = work / f"recording-{os.getpid()}.log", work / f"recording-{os.getpid()}.json"
     trial = Trial(tuple(missing), arguments=("--maxfail=100000",), log=str(log), record=str(into))
     if forks.run(trial) != "survived":
         console.print(f"some tests fail without a mutant and are left out; see {log}")
