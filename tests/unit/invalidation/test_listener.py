@@ -2,14 +2,16 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import NoReturn
 
 import pytest
 from structlog.testing import capture_logs
 
-from src.invalidation.buses.memory import MemoryBus
+from src.invalidation.buses.memory import MemoryBus, MemoryNotices
 from src.invalidation.messages import Message
-from src.state.errors import SharedTierUnavailable
+from src.state.errors import DurableTierUnavailable, SharedTierUnavailable
 from src.state.ladder.ladder import Rung
 from src.state.models import Announcement, Version, Where
 from src.state.tiers.keys import partition_of
@@ -330,6 +332,27 @@ async def test_who_never_heard_a_notice_does_not_say_that_they_broke() -> None:
         await advance(5)
         hearing.cancel()
     assert logs == []
+
+
+@virtual_time
+async def test_notices_that_break_are_told_of_once_until_they_are_heard_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken() -> AsyncIterator[Message]:
+        raise DurableTierUnavailable("the connection was lost")
+        yield  # type: ignore[unreachable]  # makes it a generator
+
+    @asynccontextmanager
+    async def subscribed(_: MemoryNotices) -> AsyncIterator[AsyncIterator[Message]]:
+        yield broken()
+
+    server = Cluster().server()
+    monkeypatch.setattr(MemoryNotices, "subscribe", subscribed)
+    with capture_logs() as logs:
+        hearing = asyncio.ensure_future(server.listener.hear_notices_for_ever())
+        await advance(0.1)
+        hearing.cancel()
+    assert [line["event"] for line in logs] == ["notices.broke"]
 
 
 @virtual_time

@@ -44,3 +44,8 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
         decode_message(0, data)
     except Undecodable:
         return
+
+
+def test_servers_of_all_releases_spell_a_change_in_the_same_way() -> None:
+    told = (Announcement("bot", "ada", Version(3, 7)),)
+    assert encode_changes("srv-1", told) == b'["srv-1",[["bot","ada",3,7]]]'

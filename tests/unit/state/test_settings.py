@@ -31,10 +31,12 @@ SMALLEST: dict[str, int | timedelta] = {
 @pytest.mark.parametrize("name", SMALLEST)
 def test_smallest_value_is_taken_and_less_is_refused(name: str) -> None:
     least = SMALLEST[name]
-    assert getattr(settings(**{name: least}), name) == least
+    given: dict[str, Any] = {name: least}
+    assert getattr(settings(**given), name) == least
     less = least - 1 if isinstance(least, int) else least - timedelta(microseconds=1)
+    given = {name: less}
     with pytest.raises(ValidationError, match=name):
-        settings(**{name: less})
+        settings(**given)
 
 
 def test_red_has_the_bound_of_amber() -> None:

@@ -217,14 +217,18 @@ async def test_cancelled_traveller_is_cancelled() -> None:
 @virtual_time
 async def test_half_open_is_what_is_open_and_had_its_newest_proof() -> None:
     store = Store()
-    assert not store.breaker.half_open
+
+    def looks() -> tuple[bool, bool]:
+        return store.breaker.closed, store.breaker.half_open
+
+    assert looks() == (True, False)
     store.up = False
     await store.ask_for(3)
-    assert (store.breaker.closed, store.breaker.half_open) == (False, False)
+    assert looks() == (False, False)
     await store.ask(up=True)
-    assert store.breaker.half_open
+    assert looks() == (False, True)
     await store.ask(up=False)
-    assert not store.breaker.half_open
+    assert looks() == (False, False)
     for _ in range(3):
         await store.ask(up=True)
-    assert (store.breaker.closed, store.breaker.half_open) == (True, False)
+    assert looks() == (True, False)
