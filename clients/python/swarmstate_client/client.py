@@ -14,6 +14,7 @@ from swarmstate_client.credentials import Token, credentials_of
 from swarmstate_client.files import Files
 from swarmstate_client.patience import Patience
 from swarmstate_client.people import People
+from swarmstate_client.rooms import Rooms
 from swarmstate_client.transport import Transport
 from swarmstate_client.webhooks import Webhooks
 
@@ -46,6 +47,7 @@ class Client:
         self.files = Files(self._transport)
         self.people = People(self._transport)
         self.webhooks = Webhooks(self._transport)
+        self.rooms = Rooms(self._transport)
 
     def __repr__(self) -> str:
         return f"Client({', '.join(self._urls)})"

@@ -246,9 +246,9 @@ async def test_a_refresh_token_that_comes_back_late_ends_its_session_everywhere(
         assert await asks(server, other["access_token"]) == 200
 
 
-@pytest.mark.parametrize("given", ["", "ssr_nobody", "x" * 256])
-async def test_any_other_refresh_token_is_refused(server: RunningServer, given: str) -> None:
-    assert (await posted(server, "refresh", {"refresh_token": given})).status_code == 401
+@pytest.mark.parametrize("token", ["", "ssr_nobody", "x" * 256])
+async def test_any_other_refresh_token_is_refused(server: RunningServer, token: str) -> None:
+    assert (await posted(server, "refresh", {"refresh_token": token})).status_code == 401
 
 
 async def test_logout_on_one_server_is_refused_on_the_other_and_stays_so_without_redis(

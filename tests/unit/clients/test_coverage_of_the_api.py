@@ -34,6 +34,9 @@ NOT_OFFERED = {
     "GET /health/live": "whether one process answers is asked by load balancers, of each by itself",
     "GET /metrics": "read by Prometheus, of each server by itself",
     "GET /api/metrics": "the same",
+    "POST /api/v1/webhooks/livekit": "LiveKit's own word, signed with its key",
+    "GET /api/token": "the short form for browsers; `rooms.token` asks the whole one",
+    "POST /agent/voice/automatic": "the same as below /api/v1, which `rooms.begin` asks",
 }
 
 Call = Callable[[Client], Awaitable[object] | AsyncIterator[object]]
@@ -116,6 +119,24 @@ CALLS: list[Call] = [
     lambda swarm: swarm.webhooks.rotate("w"),
     lambda swarm: swarm.webhooks.test("w"),
     lambda swarm: swarm.webhooks.deliveries("w"),
+    lambda swarm: swarm.rooms.begin(team="t", user="zoe", key="k"),
+    lambda swarm: swarm.rooms.create(
+        "r",
+        name="Algebra",
+        conversation_id="c",
+        user_id="zoe",
+        bots=["ada"],
+        team="t",
+        open=True,
+        key="k",
+    ),
+    lambda swarm: swarm.rooms.list(),
+    lambda swarm: swarm.rooms.get("r"),
+    lambda swarm: swarm.rooms.patch("r", {}, if_match=1),
+    lambda swarm: swarm.rooms.delete("r", if_match=1),
+    lambda swarm: swarm.rooms.send_swarm("r"),
+    lambda swarm: swarm.rooms.agent_joined("r", "agent-1", bot_id="ada"),
+    lambda swarm: swarm.rooms.token("r", identity="zoe", name="Zoe", attributes={"a": "b"}),
     lambda swarm: swarm.status(),
     lambda swarm: swarm.ready(),
 ]
