@@ -11,7 +11,7 @@ import structlog
 
 from src.agents.threads import in_loop, opened_in
 from src.state.background import background
-from src.state.errors import StateError
+from src.state.errors import NotFound, Refused, StateError
 from src.state.models import Event
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.dialogue.room import Room
@@ -24,6 +24,8 @@ from src.swarm.shapes.models import ConversationState
 log = structlog.get_logger(__name__)
 
 _AGAIN_S = 0.25
+_REFUSALS = 40
+"""So often a conversation is asked for whose owner has bots at work: they may be at a last word."""
 _T = TypeVar("_T")
 
 
@@ -113,15 +115,27 @@ async def _hosted(runtime: Runtime, id: str, stage: Stage) -> AsyncIterator[Room
 
 
 async def _keep(runtime: Runtime, id: str, room: Room) -> None:
-    """Own the conversation for as long as its room is here."""
+    """Own the conversation for as long as its room is here.
+
+    Raises:
+        NotFound: it was deleted.
+        Refused: another server hosts its room and goes on with it.
+    """
+    refusals = 0
     while True:
         room.away.clear()
         try:
             await runtime.service.handover.fetch(id)
+        except NotFound:
+            raise
         except StateError as error:
+            refusals = refusals + 1 if isinstance(error, Refused) else 0
+            if refusals > _REFUSALS:
+                raise
             log.info("room.not_owned_yet", conversation_id=id, error=str(error))
             await asyncio.sleep(_AGAIN_S)
         else:
+            refusals = 0
             await room.away.wait()
 
 

@@ -24,6 +24,9 @@ from src.swarm.rooms.settings import LiveKitSettings
 log = structlog.get_logger(__name__)
 
 _ID = "conversation_id"
+_REGISTER_S = 5.0
+_FOR_EVER = 1_000_000_000
+"""Tries to reach LiveKit, ten seconds apart."""
 
 
 class Worker:
@@ -45,6 +48,8 @@ class Worker:
             host="127.0.0.1",
             port=0,
             http_proxy=None,
+            # A LiveKit that is away must not end the server: the API goes on, and it comes back.
+            max_retry=_FOR_EVER,
         )
         self._known = asyncio.Event()
         self._server.on("worker_registered", lambda *_: self._known.set())
@@ -59,22 +64,31 @@ class Worker:
         """Rooms that are hosted here now."""
         return len(self._server.active_jobs)
 
-    async def registered(self) -> None:
-        """Wait until LiveKit knows this server: what it dispatches before then it gives up."""
-        await self._known.wait()
-
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Take jobs for the length of the block; then rooms go on for a bounded time."""
+        """Take jobs for the length of the block; then rooms go on for a bounded time.
+
+        The block begins when LiveKit knows this server, since it gives up what it cannot dispatch
+        at once; or a little later, when it does not answer.
+        """
         async with background(self._server.run()):
             try:
+                await self._registered()
                 yield
             finally:
                 await self.stop()
 
+    async def _registered(self) -> None:
+        try:
+            async with asyncio.timeout(_REGISTER_S):
+                await self._known.wait()
+        except TimeoutError:
+            log.warning("rooms.livekit_silent", url=self._url)
+
     async def stop(self) -> None:
         """Take no more jobs; rooms may go on for a bounded time, and are cut then."""
-        timeout = int(self._settings.drain_timeout.total_seconds())
+        # Whole seconds; none would be no bound at all.
+        timeout = max(1, round(self._settings.drain_timeout.total_seconds()))
         try:
             await self._server.drain(timeout)
         except TimeoutError:
