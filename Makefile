@@ -44,6 +44,10 @@ demo: install ## Keep every promise in front of your eyes, kill -9 included
 
 test: install ## The whole suite on real PostgreSQL and Redis
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+ifeq ($(ARGS),)
+	$(BIN)/pytest -q tests/integration/agents
+	$(BIN)/pytest -q tests/acceptance/test_voice_rooms.py
+endif
 
 prove: install ## The long proof: faults by the hundred under load, into docs/proof.md
 	@$(BIN)/python -m tests.prove $(ARGS)
