@@ -11,7 +11,7 @@ BENCH_INSTALLED := .venv/.installed-bench
 AZURITE := tests/azurite/node_modules/.installed
 MUTATE_INSTALLED := .venv/.installed-mutate
 
-.PHONY: help install run demo test prove azurite livekit check bench mutate lock format clean
+.PHONY: help install run demo test rooms prove azurite livekit check bench mutate lock format clean
 
 help: ## List the doors
 	@echo "swarmstate: the state backbone of multi-bot LiveKit voice rooms"
@@ -45,9 +45,11 @@ demo: install ## Keep every promise in front of your eyes, kill -9 included
 test: install ## The whole suite on real PostgreSQL and Redis
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 ifeq ($(ARGS),)
-	$(BIN)/pytest -q tests/integration/agents
 	$(BIN)/pytest -q tests/acceptance/test_voice_rooms.py
 endif
+
+rooms: install livekit ## Whole voice rooms inside the test process, on a real livekit-server
+	$(BIN)/pytest -q tests/integration/agents $(ARGS)
 
 prove: install ## The long proof: faults by the hundred under load, into docs/proof.md
 	@$(BIN)/python -m tests.prove $(ARGS)

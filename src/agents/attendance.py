@@ -76,7 +76,8 @@ class Attendance:
             try:
                 if id in present:
                     await self._welcome(await self._conversation.state(), present[id])
-                    await self._ears.listen(id, await self._conversation.providers())
+                    if id not in self._ears.people:
+                        await self._ears.listen(id, await self._conversation.providers())
                 else:
                     await self._ears.forget(id)
                     await self._goodbye(await self._conversation.state(), id)
