@@ -69,7 +69,14 @@ class Voices:
         return problems
 
     async def _open(self, id: str, name: str) -> Voice:
-        voice = Voice(id, await self._connect(BOT_PREFIX + id, name), self._lost)
+        connecting = asyncio.create_task(self._connect(BOT_PREFIX + id, name))
+        try:
+            room = await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            # Given up half-way it would make LiveKit's native library end the process.
+            await self._closing.close(_left(connecting))
+            raise
+        voice = Voice(id, room, self._lost)
         try:
             await voice.start()
         except BaseException:
@@ -100,6 +107,15 @@ class Voices:
                 await speech.interrupt()
             finally:
                 speech.close()
+
+
+async def _left(connecting: asyncio.Task[rtc.Room]) -> None:
+    """Leave a room that is still being entered."""
+    try:
+        room = await connecting
+    except (rtc.ConnectError, TimeoutError, OSError):
+        return
+    await room.disconnect()
 
 
 class Voice:
