@@ -184,10 +184,14 @@ class Listener:
 
     async def pull_postgres(self) -> None:
         """Ask PostgreSQL who lives and which configs changed."""
-        began, breaker = self._clock.monotonic(), self._ladder.durable
+        breaker, more = self._ladder.durable, True
         try:
-            pulled = await self._registry.pull(self._outbox_position)
-            await self._note(pulled)
+            # Nobody may vouch for having heard all while the rest of a long outbox is still unread.
+            while more:
+                began = self._clock.monotonic()
+                pulled = await self._registry.pull(self._outbox_position)
+                await self._note(pulled)
+                more = pulled.more
         except DurableTierUnavailable as error:
             if breaker.failed(_PROBE, began):
                 log.warning("l3.unavailable", error=str(error))

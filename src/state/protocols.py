@@ -35,6 +35,9 @@ C = TypeVar("C")
 PAGE = 1000
 """Events in one read of a tail at the most."""
 
+PULLED = 1000
+"""Config changes in one pull at the most."""
+
 
 def _never(_: object) -> bool:
     return False
@@ -296,6 +299,8 @@ class Pulled(msgspec.Struct, frozen=True, gc=False):
     outbox_position: int
     """Where to go on; lower than asked for when the outbox itself went back (a restore)."""
     timeline: int
+    more: bool = False
+    """Whether it was cut short: what was committed beyond `outbox_position` is not here."""
 
 
 class Registry(Protocol):

@@ -5,7 +5,7 @@ import pytest
 from src.state.errors import DurableTierUnavailable
 from src.state.guards import Guards
 from src.state.models import Announcement, Peer, Version
-from src.state.protocols import Registry
+from src.state.protocols import PULLED, Registry
 from tests.contracts.conftest import Durable
 
 A, B = "server-a", "server-b"
@@ -95,6 +95,20 @@ async def test_pull_reads_the_outbox_on(durable: Durable) -> None:
     assert positions[-1] == second.outbox_position
     third = await registry.pull(second.outbox_position)
     assert (third.changes, third.outbox_position) == ((), second.outbox_position)
+
+
+async def test_pull_that_was_cut_short_says_so(durable: Durable) -> None:
+    registry = durable.registry()
+    before = (await registry.pull(0)).outbox_position
+    for n in range(PULLED + 1):
+        await durable.commit_change(Announcement("bot", f"b{n}", Version(0, 1)))
+    first = await registry.pull(before)
+    rest = await registry.pull(first.outbox_position)
+    assert (len(first.changes), first.more) == (PULLED, True)
+    assert ([change.announcement.id for change in rest.changes], rest.more) == (
+        [f"b{PULLED}"],
+        False,
+    )
 
 
 async def test_timeline_stands_still_while_the_database_does(durable: Durable) -> None:

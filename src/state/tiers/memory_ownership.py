@@ -8,10 +8,9 @@ from typing import Any
 
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Change, Held, OwnedBy, Peer
-from src.state.protocols import Kind, Pulled, Trip
+from src.state.protocols import PULLED, Kind, Pulled, Trip
 from src.state.tiers.memory_database import Head, MemoryDatabase, ServerRow
 
-_CHANGES_PER_PULL = 1000
 _AT = datetime(2000, 1, 1, tzinfo=UTC)
 """When everything here was committed: nothing decides by it."""
 
@@ -131,7 +130,7 @@ class MemoryRegistry:
 
     async def pull(self, outbox_after: int) -> Pulled:
         async with self._trip():
-            committed = self._database.outbox[outbox_after : outbox_after + _CHANGES_PER_PULL]
+            committed = self._database.outbox[outbox_after : outbox_after + PULLED]
             changes = tuple(
                 Change(position, one.kind, one.id, one.version.seq, _AT)
                 for position, one in enumerate(committed, outbox_after + 1)
@@ -141,7 +140,7 @@ class MemoryRegistry:
                 for id, row in self._servers.items()
             )
             timeline = self._database.timeline
-        return Pulled(peers, changes, outbox_after + len(changes), timeline)
+        return Pulled(peers, changes, outbox_after + len(changes), timeline, len(changes) == PULLED)
 
     async def leave(self, server_id: str) -> None:
         async with self._trip():

@@ -11,7 +11,7 @@ from typing import Any
 
 from src.state.guards import ALL_ON, Guards
 from src.state.models import Change, Held, OwnedBy, Peer
-from src.state.protocols import Kind, Pulled
+from src.state.protocols import PULLED, Kind, Pulled
 from src.state.tiers.postgres import TIMELINE, Line, Pool
 
 _ACQUIRE = """
@@ -64,7 +64,7 @@ UPDATE servers SET dead_at = now() WHERE id = $1 AND {silent} AND dead_at IS NUL
 """
 
 _CHANGES = """
-SELECT position, kind, id, version, at FROM outbox WHERE position > $1 ORDER BY position LIMIT 1000
+SELECT position, kind, id, version, at FROM outbox WHERE position > $1 ORDER BY position LIMIT $2
 """
 
 
@@ -182,7 +182,7 @@ class PostgresRegistry:
             peers = await connection.fetch(
                 "SELECT id, url, beat, announces, dead_at IS NOT NULL AS dead FROM servers"
             )
-            changes = await connection.fetch(_CHANGES, outbox_after)
+            changes = await connection.fetch(_CHANGES, outbox_after, PULLED)
             ends = await connection.fetch(
                 f"SELECT coalesce((SELECT max(position) FROM outbox), 0), {TIMELINE}"
             )
@@ -192,6 +192,7 @@ class PostgresRegistry:
             tuple(Change(*row) for row in changes),
             changes[-1][0] if changes else min(outbox_after, end),
             timeline,
+            len(changes) == PULLED,
         )
 
     async def timeline(self) -> int:

@@ -14,6 +14,7 @@ from src.invalidation.messages import Message
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable
 from src.state.ladder.ladder import Rung
 from src.state.models import Announcement, Version, Where
+from src.state.protocols import PULLED
 from src.state.tiers.keys import partition_of
 from src.state.tiers.memory import Lease
 from tests.support.clock import advance, jump, settle, virtual_time
@@ -428,6 +429,22 @@ async def test_changes_of_configs_are_read_from_the_outbox_once() -> None:
     ears.cluster.database.outbox.append(change(9))
     await ears.listener.pull()
     assert ears.told == [7, 8, 9]
+
+
+@virtual_time
+async def test_nothing_is_vouched_for_before_the_whole_outbox_was_read() -> None:
+    ears = await Ears().begin()
+    until = ears.server.heard_lease.until
+    ears.cluster.database.outbox += [change(seq) for seq in range(1, 2 * PULLED + 2)]
+    pulls: list[tuple[int, float]] = []
+    ears.listener.on_pull.append(
+        lambda pulled: pulls.append((len(pulled.changes), ears.server.heard_lease.until))
+    )
+    await advance(0.1)
+    await ears.listener.pull()
+    assert pulls == [(PULLED, until), (PULLED, until), (1, until)]
+    assert ears.told == list(range(1, 2 * PULLED + 2))
+    assert ears.server.heard_lease.until > until
 
 
 @virtual_time

@@ -655,7 +655,7 @@ async def test_row_that_failed_alone_once_keeps_its_place_and_loses_it_the_secon
         began = it.clock.monotonic()
         it.database.available = False
         it.mark("n", 1)
-        # Each trip is held and let go without the clock moving: the wait between two may be of any length.
+        # Each trip ends without the clock moving: the wait before the next may be of any length.
         it.link.hold()
         while it.link.trips < 1:
             await advance(0.01)
