@@ -19,6 +19,7 @@ from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 from src.agents.closing import Closing
 from src.agents.port import Floor
 from src.agents.providers import registry
+from src.agents.providers.plugins import Plugins
 from src.swarm.configs.bots import ProviderNames
 
 log = structlog.get_logger(__name__)
@@ -33,8 +34,9 @@ Heard = Callable[[str, str, str, datetime], Awaitable[None]]
 class Ears:
     """The ears of one room, one person each."""
 
-    def __init__(self, room: rtc.Room, floor: Floor, heard: Heard) -> None:
+    def __init__(self, room: rtc.Room, floor: Floor, heard: Heard, plugins: Plugins) -> None:
         self._room, self._floor, self._heard = room, floor, heard
+        self._plugins = plugins
         self._ears: dict[str, Ear] = {}
         self._closing = Closing()
 
@@ -50,7 +52,8 @@ class Ears:
             ProviderMissing, BadProvider: nothing to hear with.
         """
         if person_id not in self._ears:
-            ear = Ear(person_id, self._floor, self._heard, providers)
+            hearing = registry.hearing(self._plugins, providers)
+            ear = Ear(person_id, self._floor, self._heard, hearing)
             try:
                 await ear.open(self._room)
             except BaseException:
@@ -75,10 +78,10 @@ class Ear:
     """Hears one person."""
 
     def __init__(
-        self, person_id: str, floor: Floor, heard: Heard, providers: ProviderNames
+        self, person_id: str, floor: Floor, heard: Heard, hearing: registry.Hearing
     ) -> None:
         self._id, self._floor = person_id, floor
-        stt, vad = registry.hearing(providers)
+        stt, vad = hearing
         self._session: AgentSession[None] = AgentSession(
             stt=stt,
             vad=vad,

@@ -17,6 +17,7 @@ from src.agents.connections import Connect
 from src.agents.ears import Ears
 from src.agents.people import find_person
 from src.agents.port import Conversation
+from src.agents.providers.plugins import Plugins
 from src.agents.voices import Voices
 from src.state.background import background, end
 from src.state.errors import Refused, StateError
@@ -35,8 +36,11 @@ _LAST_WORDS_S = 10.0
 class RoomHost:
     """One LiveKit room with its conversation."""
 
-    def __init__(self, room: rtc.Room, conversation: Conversation, connect: Connect) -> None:
+    def __init__(
+        self, room: rtc.Room, conversation: Conversation, connect: Connect, plugins: Plugins
+    ) -> None:
         self._room, self._conversation, self._connect = room, conversation, connect
+        self._plugins = plugins
         self._said: asyncio.Queue[PostMessage] = asyncio.Queue(_UNSAID)
         self._reading: set[asyncio.Task[None]] = set()
         self.left_out = 0
@@ -52,12 +56,12 @@ class RoomHost:
         self._room.register_text_stream_handler("lk.chat", self._chatted)
         await self._start()
         async with AsyncExitStack() as stack:
-            voices = Voices(self._connect)
+            voices = Voices(self._connect, self._plugins)
             stack.push_async_callback(voices.aclose)
             floor = await stack.enter_async_context(self._conversation.staged(voices))
             await stack.enter_async_context(background(self._log_turns()))
             stack.push_async_callback(self._logged)
-            ears = Ears(self._room, floor, self._heard)
+            ears = Ears(self._room, floor, self._heard, self._plugins)
             stack.push_async_callback(ears.aclose)
             attendance = Attendance(self._room, self._conversation, ears, voices)
             await stack.enter_async_context(attendance.kept())

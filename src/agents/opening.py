@@ -14,7 +14,7 @@ import structlog
 
 from src.agents.errors import NoLiveKit, ProviderMissing
 from src.agents.providers.language import LanguageModel
-from src.agents.providers.plugins import named
+from src.agents.providers.plugins import Plugins
 from src.agents.settings import RoomsSettings
 from src.agents.worker import Worker
 from src.swarm.opened import Runtime
@@ -35,20 +35,21 @@ class Rooms:
         self._settings, self._livekit = RoomsSettings(), LiveKitSettings()
         if not self._livekit.configured:
             raise NoLiveKit
-        self.plugins = load_plugins()
-        log.info("rooms.plugins", plugins=self.plugins)
+        self._plugins = Plugins(self._settings.providers)
+        self.loaded = load_plugins()
+        log.info("rooms.plugins", plugins=self.loaded, named=sorted(self._settings.providers))
 
     def find_provider(self, name: str) -> LanguageModel | None:
         """Return the language model of a name whose plugin is loaded; None: it is not."""
         try:
-            plugin, _ = named("llm", name)
+            package = self._plugins.package("llm", name)
         except ProviderMissing:
             return None
-        return LanguageModel(name) if plugin in self.plugins else None
+        return LanguageModel(name, self._plugins) if package in self.loaded else None
 
     def worker(self, runtime: Runtime) -> Worker:
         """Make the worker of a server that is open."""
-        return Worker(runtime, self._settings, self._livekit)
+        return Worker(runtime, self._settings, self._livekit, self._plugins)
 
 
 def load_plugins() -> Sequence[str]:

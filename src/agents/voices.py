@@ -20,6 +20,7 @@ from src.agents.closing import Closing
 from src.agents.connections import Connect
 from src.agents.errors import VoiceFailed
 from src.agents.providers import registry
+from src.agents.providers.plugins import Plugins
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.dialogue.stage import Spoken
 from src.swarm.rooms.protocols import BOT_PREFIX
@@ -40,8 +41,8 @@ _VOICE = RoomOptions(
 class Voices:
     """`Stage` in a LiveKit room."""
 
-    def __init__(self, connect: Connect) -> None:
-        self._connect = connect
+    def __init__(self, connect: Connect, plugins: Plugins) -> None:
+        self._connect, self._plugins = connect, plugins
         self._voices: dict[str, Voice] = {}
         self._closing = Closing()
         self.on_lost: Callable[[], None] = lambda: None
@@ -76,7 +77,7 @@ class Voices:
             # Given up half-way it would make LiveKit's native library end the process.
             await self._closing.close(_left(connecting))
             raise
-        voice = Voice(id, room, self._lost)
+        voice = Voice(id, room, self._plugins, self._lost)
         try:
             await voice.start()
         except BaseException:
@@ -121,8 +122,10 @@ async def _left(connecting: asyncio.Task[rtc.Room]) -> None:
 class Voice:
     """One bot in one room: its connection, and the session that publishes what it says."""
 
-    def __init__(self, bot_id: str, room: rtc.Room, on_lost: Callable[[], None]) -> None:
-        self.bot_id, self._room = bot_id, room
+    def __init__(
+        self, bot_id: str, room: rtc.Room, plugins: Plugins, on_lost: Callable[[], None]
+    ) -> None:
+        self.bot_id, self._room, self._plugins = bot_id, room, plugins
         self._on_lost = on_lost
         self.lost = False
         """It is not in the room, or cannot speak any more."""
@@ -158,7 +161,7 @@ class Voice:
         made_of = (bot.providers, bot.voice)
         if made_of == self._made_of:
             return
-        speaking = registry.voice(bot.providers, bot.voice)
+        speaking = registry.voice(self._plugins, bot.providers, bot.voice)
         self.session.current_agent.update_options(tts=speaking)
         self._made_of = made_of
 

@@ -14,6 +14,7 @@ from src.agents.errors import NoConversation
 from src.agents.hosting import RoomHost
 from src.agents.local import LocalConversation
 from src.agents.people import named_in
+from src.agents.providers.plugins import Plugins
 from src.agents.settings import RoomsSettings
 from src.agents.threads import in_loop
 from src.state.background import background
@@ -32,8 +33,14 @@ _FOR_EVER = 1_000_000_000
 class Worker:
     """Hosts rooms on this server."""
 
-    def __init__(self, runtime: Runtime, settings: RoomsSettings, livekit: LiveKitSettings) -> None:
-        self._runtime, self._settings = runtime, settings
+    def __init__(
+        self,
+        runtime: Runtime,
+        settings: RoomsSettings,
+        livekit: LiveKitSettings,
+        plugins: Plugins,
+    ) -> None:
+        self._runtime, self._settings, self._plugins = runtime, settings, plugins
         self._url, self._key, self._secret = livekit.account
         self._home = asyncio.get_running_loop()
         self._server = AgentServer(
@@ -105,7 +112,8 @@ class Worker:
         await job.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
         id = await _conversation_of(job, self._settings.metadata_timeout.total_seconds())
         connect = Connections(self._url, self._key, self._secret, job.room.name)
-        host = RoomHost(job.room, LocalConversation(self._runtime, self._home, id), connect)
+        conversation = LocalConversation(self._runtime, self._home, id)
+        host = RoomHost(job.room, conversation, connect, self._plugins)
         if self._runtime.rooms is not None:
             identity = job.room.local_participant.identity
             await in_loop(self._home, self._runtime.rooms.hosted(job.room.name, identity))

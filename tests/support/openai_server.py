@@ -17,6 +17,7 @@ class OpenAiServer:
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
         self.replies: list[Sequence[dict[str, Any]]] = []
         """Deltas of the next chat answers."""
         self.transcript = "Good morning."
@@ -24,6 +25,7 @@ class OpenAiServer:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(await request.json())
+        self.keys.append(request.headers.get("Authorization"))
         if self.failing:
             return web.json_response({"error": {"message": "down"}}, status=500)
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -39,12 +41,14 @@ class OpenAiServer:
     async def speech(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.asked.append(body)
+        self.keys.append(request.headers.get("Authorization"))
         return web.Response(
             body=tone(440.0, 0.05 * len(body["input"])), headers={"Content-Type": "audio/pcm"}
         )
 
     async def transcriptions(self, request: web.Request) -> web.Response:
         form = await request.post()
+        self.keys.append(request.headers.get("Authorization"))
         self.asked.append({name: str(value) for name, value in form.items() if name != "file"})
         return web.json_response({"text": self.transcript})
 

@@ -14,8 +14,7 @@ from cachetools import LRUCache
 from livekit.agents import llm
 from msgspec import Raw
 
-from src.agents.errors import BadProvider
-from src.agents.providers.plugins import plugin
+from src.agents.providers.plugins import Plugins
 from src.swarm.configs.bots import stage_options
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.shapes.models import ConversationState, Message, Tool
@@ -29,8 +28,8 @@ _STEPS = 3
 class LanguageModel:
     """`Provider` by one plugin's model."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, plugins: Plugins) -> None:
+        self._name, self._plugins = name, plugins
         self._models: LRUCache[bytes, Any] = LRUCache(_MODELS)
 
     def __len__(self) -> int:
@@ -81,12 +80,9 @@ class LanguageModel:
         key = msgspec.json.encode(options, order="deterministic")
         model = self._models.get(key)
         if model is None:
-            if "base_url" in options and "api_key" not in options:
-                why = "base_url needs an api_key: the server's own key goes to its provider alone"
-                raise BadProvider("llm", self._name, why)
             if len(self._models) == _MODELS:
                 await self._models.popitem()[1].aclose()
-            model = self._models[key] = plugin("llm", self._name, "LLM", options)
+            model = self._models[key] = self._plugins.make("llm", self._name, "LLM", options)
         return model
 
 

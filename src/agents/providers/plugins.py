@@ -1,39 +1,71 @@
-"""LiveKit's plugins by name: `plugin/model` is a class of the package livekit-plugins-<plugin>."""
+"""LiveKit's plugins by name: `plugin/model` is a class of the package livekit-plugins-<plugin>.
+
+Before the slash may also be a name that the operator gave to a plugin with its key and address.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from src.agents.errors import BadProvider, ProviderMissing
+from src.agents.settings import NamedProvider
 
 _T = TypeVar("_T")
 
 
-def plugin(stage: str, name: str, kind: str, options: dict[str, Any]) -> Any:
-    """Return a plugin's LLM, STT, TTS (`kind`) with a model and options.
+class Plugins:
+    """Makes LLMs, STTs and TTSs by name."""
 
-    Raises:
-        ProviderMissing: no such package, or it has none of this kind; says what to add.
-        BadProvider: it does not take these options.
-    """
-    package, model = named(stage, name)
+    def __init__(self, given: Mapping[str, NamedProvider] = MappingProxyType({})) -> None:
+        self._given = given
+
+    def package(self, stage: str, name: str) -> str:
+        """Return the plugin behind a name.
+
+        Raises:
+            ProviderMissing: the name is no `plugin/model`.
+        """
+        plugin, _ = named(stage, name)
+        given = self._given.get(plugin)
+        return given.plugin if given is not None else plugin
+
+    def make(self, stage: str, name: str, kind: str, options: Mapping[str, Any]) -> Any:
+        """Return a plugin's LLM, STT, TTS (`kind`) with a model and options.
+
+        What the operator gave goes before what a config says.
+
+        Raises:
+            ProviderMissing: no such package, or it has none of this kind; says what to add.
+            BadProvider: it does not take these options.
+        """
+        plugin, model = named(stage, name)
+        given = self._given.get(plugin)
+        package = given.plugin if given is not None else plugin
+        made = _class(stage, name, package.replace("_", "-"), kind)
+        operators = given.options if given is not None else {}
+        return build(stage, name, made, {"model": model, **options, **operators})
+
+
+def _class(stage: str, name: str, package: str, kind: str) -> Any:
     path = f"livekit.plugins.{package.replace('-', '_')}"
     try:
         module = import_module(path)
     except ModuleNotFoundError as exc:
         if exc.name != path and not path.startswith(f"{exc.name}."):
             raise
-        hint = f"add the package livekit-plugins-{package.replace('_', '-')}"
+        hint = f"add the package livekit-plugins-{package}"
         raise ProviderMissing(stage, name, hint) from exc
     made = getattr(module, kind, None)
     if made is None:
         raise ProviderMissing(stage, name, f"livekit-plugins-{package} has no {kind}")
-    return build(stage, name, made, {"model": model, **options})
+    return made
 
 
 def named(stage: str, name: str) -> tuple[str, str]:
-    """Return the plugin and the model of a name.
+    """Return what is before the slash of a name, and the model after it.
 
     Raises:
         ProviderMissing: the name is no `plugin/model`.
@@ -41,7 +73,7 @@ def named(stage: str, name: str) -> tuple[str, str]:
     plugin, slash, model = name.partition("/")
     if not (plugin and slash and model):
         raise ProviderMissing(stage, name, "write plugin/model, for instance openai/gpt-4o-mini")
-    return plugin.replace("_", "-"), model
+    return plugin, model
 
 
 def build(stage: str, name: str, kind: type[_T], options: dict[str, Any]) -> _T:

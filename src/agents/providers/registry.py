@@ -2,28 +2,30 @@
 
     stt    offline/phrases    tts    offline/tone
 
-A name's plugin is the package `livekit-plugins-<plugin>`, its model the argument `model`, and the
-options of the stage are the other arguments of the plugin's class. What is heavy is loaded once
-per process: see `models.py`.
+A name's plugin is the package `livekit-plugins-<plugin>` or what the operator named so, its model
+the argument `model`, and the options of the stage are the other arguments of the plugin's class.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from livekit.agents import stt, tts, vad
 
 from src.agents.providers.energy import EnergyDetector
 from src.agents.providers.phrases import PhraseHearing
-from src.agents.providers.plugins import build, plugin
+from src.agents.providers.plugins import Plugins, build
 from src.agents.providers.tone import ToneVoice
 from src.swarm.configs.bots import ProviderNames, stage_options
 
 PHRASES, TONE = "offline/phrases", "offline/tone"
 
+Hearing: TypeAlias = tuple[stt.STT, vad.VAD]  # type: ignore[type-arg]  # a plugin's own event
+"""What a person is heard with, and what tells that somebody speaks."""
 
-def hearing(names: ProviderNames) -> tuple[stt.STT, vad.VAD]:  # type: ignore[type-arg]
+
+def hearing(plugins: Plugins, names: ProviderNames) -> Hearing:
     """Return what a person is heard with, and what tells that somebody speaks.
 
     Raises:
@@ -33,10 +35,10 @@ def hearing(names: ProviderNames) -> tuple[stt.STT, vad.VAD]:  # type: ignore[ty
     name = names.stt or PHRASES
     if name == PHRASES:
         return build("stt", name, PhraseHearing, options), EnergyDetector()
-    return plugin("stt", name, "STT", options), _detector()
+    return plugins.make("stt", name, "STT", options), _detector()
 
 
-def voice(names: ProviderNames, sound: str) -> tts.TTS:  # type: ignore[type-arg]
+def voice(plugins: Plugins, names: ProviderNames, sound: str) -> tts.TTS:  # type: ignore[type-arg]
     """Return what a bot speaks with; `sound` is the voice that its config names, if any.
 
     Raises:
@@ -48,7 +50,7 @@ def voice(names: ProviderNames, sound: str) -> tts.TTS:  # type: ignore[type-arg
         return build("tts", name, ToneVoice, options)
     if sound:
         options = {"voice": sound, **options}
-    made: tts.TTS = plugin("tts", name, "TTS", options)  # type: ignore[type-arg]
+    made: tts.TTS = plugins.make("tts", name, "TTS", options)  # type: ignore[type-arg]
     return made
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from src.state.errors import Refused
 from src.swarm.configs import script
 from src.swarm.configs.decoding import SCHEMA, Part, Schema, decoded
-from src.swarm.shapes import bounds, free_json, topics
+from src.swarm.shapes import bounds, free_json, options, topics
 from src.swarm.shapes.bounds import Label, LongText, Name, Note, Topic
 from src.swarm.shapes.free_json import EMPTY, Object, holds
 from src.swarm.shapes.models import Mode
@@ -94,11 +94,13 @@ def decode_bot(body: bytes) -> BotConfig:
 
 def accepted_providers(providers: ProviderNames, field: str) -> ProviderNames:
     """Return providers with canonical options; a script for the offline one can be played."""
-    options = free_json.accept_map(
+    given = free_json.accept_map(
         providers.options, _Stages, f"{field}.options", max_bytes=OPTIONS_BYTES
     )
-    providers = replace(providers, options=options)
-    if providers.llm in ("", OFFLINE) and options != EMPTY:
+    providers = replace(providers, options=given)
+    for stage, of_stage in free_json.read(given).items():
+        options.accept(of_stage, f"{field}.options.{stage}")
+    if providers.llm in ("", OFFLINE) and given != EMPTY:
         script.parse(stage_options(providers, "llm"), f"{field}.options.llm")
     return providers
 

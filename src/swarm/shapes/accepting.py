@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from src.state.errors import Refused
-from src.swarm.shapes import bounds, free_json, topics
+from src.swarm.shapes import bounds, free_json, options, topics
 from src.swarm.shapes.commands import Assignment
 from src.swarm.shapes.events import Value
 from src.swarm.shapes.models import MAPS, Config, Tool
@@ -28,6 +28,8 @@ def accepted_config(config: Config, field: str) -> Config:
             changes[part] = replace(changes.get(part, owner), **{name: raw})
         else:
             changes[name] = raw
+    model = changes["llm_config"]
+    options.accept(free_json.read(model.options), f"{field}.model_config.options")
     for pattern in free_json.read(changes["event_subscriptions"]):
         if not topics.is_pattern(pattern):
             detail = f"{pattern!r} is no topic pattern; write levels parted by /, + or a last #"

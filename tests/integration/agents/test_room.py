@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from livekit import api
 
+from src.agents.providers.plugins import Plugins
 from src.agents.settings import RoomsSettings
 from src.agents.worker import Worker
 from src.swarm.rooms.protocols import AGENT
@@ -56,7 +57,7 @@ async def member(
             ),
         )
         await member.service.submit_here("c", new, key="create", actor="ada", create=True)
-        worker = Worker(member.runtime, RoomsSettings(), livekit)
+        worker = Worker(member.runtime, RoomsSettings(), livekit, Plugins())
         await stack.enter_async_context(worker.running())
         yield member
 

@@ -52,7 +52,7 @@ def names_in(text: str) -> set[str]:
 def parsed(field: FieldInfo, text: str) -> Any:
     """Read a value as the environment would give it."""
     adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
-    return adapter.validate_json(text) if text.startswith("[") else adapter.validate_python(text)
+    return adapter.validate_json(text) if text[:1] in ("[", "{") else adapter.validate_python(text)
 
 
 def default(field: FieldInfo) -> Any:

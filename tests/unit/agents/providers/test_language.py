@@ -9,8 +9,10 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from src.agents.errors import BadProvider, ProviderMissing
+from src.agents.errors import ProviderMissing
 from src.agents.providers.language import LanguageModel
+from src.agents.providers.plugins import Plugins
+from src.agents.settings import NamedProvider
 from src.state.models import Version
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
@@ -24,10 +26,11 @@ from src.swarm.shapes.models import (
     Participant,
     Role,
 )
+from tests.support.anthropic_server import anthropic_server, text, use
 from tests.support.openai_server import OpenAiServer, call, openai_server
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-NAME = "openai/local"
+NAME = "near/local"
 
 
 @pytest.fixture
@@ -42,9 +45,8 @@ def message(id: str, who: str, kind: Any, text: str, **more: Any) -> Message:
     return Message(id, author, role, text, NOW, NOW, **more)
 
 
-def request(server: OpenAiServer, *turns: Message, **options: Any) -> ReplyRequest:
-    given = {"base_url": server.url, "api_key": "none", **options}
-    providers = ProviderNames(llm=NAME, options=Raw(msgspec.json.encode({"llm": given})))
+def request(*turns: Message, **options: Any) -> ReplyRequest:
+    providers = ProviderNames(llm=NAME, options=Raw(msgspec.json.encode({"llm": options})))
     bot = BotConfig("Scout", role="guide", instructions="Be brief.", providers=providers)
     members = (
         Participant("zoe", "person", "Zoe", NOW),
@@ -65,8 +67,10 @@ def request(server: OpenAiServer, *turns: Message, **options: Any) -> ReplyReque
 
 
 @pytest.fixture
-async def model() -> AsyncIterator[LanguageModel]:
-    model = LanguageModel(NAME)
+async def model(server: OpenAiServer) -> AsyncIterator[LanguageModel]:
+    options = {"base_url": server.url, "api_key": "none"}
+    given = {"near": NamedProvider(plugin="openai", options=options)}
+    model = LanguageModel(NAME, Plugins(given))
     yield model
     await model.aclose()
 
@@ -80,7 +84,7 @@ HELLO = message("1", "zoe", "person", "Hello")
 
 async def test_reply_comes_in_pieces(server: OpenAiServer, model: LanguageModel) -> None:
     server.replies = [[{"content": "Good "}, {"content": "day"}]]
-    assert await parts(model, request(server, HELLO)) == [Text("Good "), Text("day")]
+    assert await parts(model, request(HELLO)) == [Text("Good "), Text("day")]
 
 
 async def test_model_reads_who_it_is_and_who_said_what(
@@ -93,7 +97,7 @@ async def test_model_reads_who_it_is_and_who_said_what(
         message("3", "tutor", "bot", "I was cut off", interrupted=True, spoken_until=5),
         message("4", "zoe", "person", "Scout?"),
     )
-    await parts(model, request(server, *turns))
+    await parts(model, request(*turns))
     [asked] = server.asked
     system, *rest = [(one["role"], one["content"]) for one in asked["messages"]]
     assert system[0] == "system"
@@ -114,7 +118,7 @@ async def test_call_of_a_tool_comes_as_one_and_the_model_is_asked_again(
         [call("blackboard_set", {"id": "rain", "value": True})],
         [{"content": "Noted."}],
     ]
-    called, text = await parts(model, request(server, HELLO))
+    called, text = await parts(model, request(HELLO))
     assert isinstance(called, ToolCall)
     assert called.name == "blackboard_set"
     assert msgspec.json.decode(called.arguments) == {"id": "rain", "value": True}
@@ -128,7 +132,7 @@ async def test_model_that_only_calls_tools_is_not_asked_for_ever(
     server: OpenAiServer, model: LanguageModel
 ) -> None:
     server.replies = [[call("pass_baton", {})] for _ in range(10)]
-    assert len(await parts(model, request(server, HELLO))) == 3
+    assert len(await parts(model, request(HELLO))) == 3
 
 
 async def test_connections_are_kept_for_the_same_options(
@@ -136,7 +140,7 @@ async def test_connections_are_kept_for_the_same_options(
 ) -> None:
     server.replies = [[{"content": "a"}] for _ in range(3)]
     for options in ({}, {}, {"temperature": 0.5}):
-        await parts(model, request(server, HELLO, **options))
+        await parts(model, request(HELLO, **options))
     assert len(model) == 2
     assert [one.get("temperature") for one in server.asked] == [None, None, 0.5]
 
@@ -145,29 +149,52 @@ async def test_options_are_inherited_where_the_bot_names_no_model(
     server: OpenAiServer, model: LanguageModel
 ) -> None:
     server.replies = [[{"content": "a"}]]
-    asked = request(server, HELLO)
-    options = {"base_url": server.url, "api_key": "none", "temperature": 0.25}
+    asked = request(HELLO)
+    options = {"temperature": 0.25}
     config = Config(llm_config=LlmConfig(NAME, options=Raw(msgspec.json.encode(options))))
     asked = replace(asked, bot=BotConfig("Scout"), state=replace(asked.state, config=config))
     await parts(model, asked)
     assert server.asked[0]["temperature"] == 0.25
 
 
-async def test_key_of_the_server_goes_to_no_address_that_a_config_names(
-    server: OpenAiServer, model: LanguageModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "the server's own")
-    asked = request(server, HELLO)
-    options = Raw(msgspec.json.encode({"llm": {"base_url": server.url}}))
-    asked = replace(
-        asked, bot=replace(asked.bot, providers=ProviderNames(NAME, NAME, options=options))
-    )
-    with pytest.raises(BadProvider, match="base_url needs an api_key"):
-        await parts(model, asked)
-    assert server.asked == []
-
-
 async def test_model_of_a_package_that_is_missing_names_it() -> None:
-    async with openai_server() as server:
-        with pytest.raises(ProviderMissing, match="livekit-plugins-nowhere"):
-            await parts(LanguageModel("nowhere/large"), request(server, HELLO))
+    with pytest.raises(ProviderMissing, match="livekit-plugins-nowhere"):
+        await parts(LanguageModel("nowhere/large", Plugins()), request(HELLO))
+
+
+async def test_plugin_besides_openai_reads_the_same_conversation_and_calls_tools() -> None:
+    async with anthropic_server() as server:
+        server.replies = [
+            [text("Let me "), use("blackboard_set", id="rain", value=True)],
+            [use("blackboard_set", id="rain", value=True)],
+            [text("Noted.")],
+        ]
+        given = NamedProvider(
+            plugin="anthropic", options={"api_key": "ours", "base_url": server.url}
+        )
+        model = LanguageModel("claude/local", Plugins({"claude": given}))
+        turns = (
+            HELLO,
+            message("2", "scout", "bot", "Welcome."),
+            message("3", "zoe", "person", "?"),
+        )
+        said = await parts(model, request(*turns))
+        assert [one.text for one in said if isinstance(one, Text)] == ["Let", " me "]
+        [called] = [one for one in said if isinstance(one, ToolCall)]
+        assert (called.name, msgspec.json.decode(called.arguments)) == (
+            "blackboard_set",
+            {"id": "rain", "value": True},
+        )
+        # A model that said nothing beside its call is asked again, with what became of it.
+        assert [one for one in await parts(model, request(HELLO)) if isinstance(one, Text)] == [
+            Text("Not"),
+            Text("ed."),
+        ]
+        first, _, third = server.asked
+        assert {tool["name"] for tool in first["tools"]} == {tool.name for tool in BUILT_IN}
+        assert "You are Scout" in first["system"][0]["text"]
+        assert [one["role"] for one in first["messages"]] == ["user", "assistant", "user"]
+        assert third["messages"][-1]["content"][0]["type"] == "tool_result"
+        assert server.keys == ["ours"] * 3
+        [made] = model._models.values()
+        await made._client.close()  # the plugin leaves it open
