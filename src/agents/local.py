@@ -17,6 +17,7 @@ from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.dialogue.room import Room
 from src.swarm.dialogue.stage import Speech, Spoken, Stage
 from src.swarm.opened import Runtime
+from src.swarm.providers import Sound
 from src.swarm.shapes.codec import decode_command, encode_command
 from src.swarm.shapes.commands import Command
 from src.swarm.shapes.models import ConversationState
@@ -100,6 +101,9 @@ class SpeechAbroad:
 
     async def add(self, text: str) -> None:
         await in_loop(self._loop, self._speech.add(text))
+
+    async def play(self, sound: Sound) -> None:
+        await in_loop(self._loop, self._speech.play(sound))
 
     async def finish(self) -> Spoken:
         return await in_loop(self._loop, self._speech.finish())

@@ -15,9 +15,11 @@ import structlog
 from src.agents.errors import NoLiveKit, ProviderMissing
 from src.agents.providers.language import LanguageModel
 from src.agents.providers.plugins import Plugins
+from src.agents.providers.realtime import RealtimeVoice
 from src.agents.settings import RoomsSettings
 from src.agents.worker import Worker
 from src.swarm.opened import Runtime
+from src.swarm.providers.registry import Stage
 from src.swarm.rooms.settings import LiveKitSettings
 
 log = structlog.get_logger(__name__)
@@ -39,13 +41,16 @@ class Rooms:
         self.loaded = load_plugins()
         log.info("rooms.plugins", plugins=self.loaded, named=sorted(self._settings.providers))
 
-    def find_provider(self, name: str) -> LanguageModel | None:
-        """Return the language model of a name whose plugin is loaded; None: it is not."""
+    def find_provider(self, stage: Stage, name: str) -> LanguageModel | RealtimeVoice | None:
+        """Return the model of a name whose plugin is loaded; None: it is not."""
         try:
-            package = self._plugins.package("llm", name)
+            package = self._plugins.package(stage, name)
         except ProviderMissing:
             return None
-        return LanguageModel(name, self._plugins) if package in self.loaded else None
+        if package.replace("-", "_") not in self.loaded:
+            return None
+        kind = LanguageModel if stage == "llm" else RealtimeVoice
+        return kind(name, self._plugins)
 
     def worker(self, runtime: Runtime) -> Worker:
         """Make the worker of a server that is open."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from livekit import rtc
 from livekit.agents import Agent, AgentSession
@@ -23,8 +24,11 @@ from src.agents.providers import registry
 from src.agents.providers.plugins import Plugins
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.dialogue.stage import Spoken
+from src.swarm.providers import Sound
 from src.swarm.rooms.protocols import BOT_PREFIX
 from src.swarm.shapes import free_json
+
+_T = TypeVar("_T")
 
 _PIECES = 32
 """Pieces of a speech that wait for its voice; who makes more has to wait."""
@@ -110,6 +114,12 @@ class Voices:
                 speech.close()
 
 
+async def given(pieces: asyncio.Queue[_T | None]) -> AsyncIterator[_T]:
+    """Give what is put into a queue, up to the first None."""
+    while (piece := await pieces.get()) is not None:
+        yield piece
+
+
 async def _left(connecting: asyncio.Task[rtc.Room]) -> None:
     """Leave a room that is still being entered."""
     try:
@@ -176,6 +186,7 @@ class VoiceSpeech:
     def __init__(self, voice: Voice) -> None:
         self._voice = voice
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue(_PIECES)
+        self._sounds: asyncio.Queue[rtc.AudioFrame | None] = asyncio.Queue(_PIECES)
         self._given: list[str] = []
         self._handle: SpeechHandle | None = None
         self._began = time.monotonic()
@@ -186,9 +197,18 @@ class VoiceSpeech:
     async def add(self, text: str) -> None:
         self._given.append(text)
         if self._handle is None:
-            self._handle = self._voice.session.say(self._text())
-        putting = asyncio.ensure_future(self._pieces.put(text))
-        ending = asyncio.ensure_future(self._handle.wait_for_playout())
+            self._handle = self._voice.session.say(given(self._pieces))
+        await self._put(self._handle, self._pieces.put(text))
+
+    async def play(self, sound: Sound) -> None:
+        if self._handle is None:
+            self._handle = self._voice.session.say(given(self._pieces), audio=given(self._sounds))
+        frame = rtc.AudioFrame(sound.pcm, sound.sample_rate, 1, len(sound.pcm) // 2)
+        await self._put(self._handle, self._sounds.put(frame))
+
+    async def _put(self, handle: SpeechHandle, put: Coroutine[Any, Any, None]) -> None:
+        putting = asyncio.ensure_future(put)
+        ending = asyncio.ensure_future(handle.wait_for_playout())
         await asyncio.wait((putting, ending), return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
         if not putting.done():
@@ -198,7 +218,8 @@ class VoiceSpeech:
     async def finish(self) -> Spoken:
         if self._handle is None:
             return Spoken("")
-        await self._pieces.put(None)
+        for pieces in (self._pieces, self._sounds):
+            await self._put(self._handle, pieces.put(None))
         await self._handle.wait_for_playout()
         return self._spoken(self._handle)
 
@@ -218,10 +239,6 @@ class VoiceSpeech:
     def _on_state(self, event: AgentStateChangedEvent) -> None:
         if event.new_state == "speaking" and self._silent_s is None:
             self._silent_s = time.monotonic() - self._began
-
-    async def _text(self) -> AsyncIterator[str]:
-        while (piece := await self._pieces.get()) is not None:
-            yield piece
 
     def _spoken(self, handle: SpeechHandle) -> Spoken:
         if error := handle.exception():

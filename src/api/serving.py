@@ -29,6 +29,7 @@ from src.state.settings import StateSettings
 from src.swarm.handover import Handover
 from src.swarm.opened import Runtime
 from src.swarm.providers import OwnProvider
+from src.swarm.providers.registry import Stage
 from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 
@@ -119,7 +120,7 @@ class Worker(Protocol):
 class Rooms(Protocol):
     """What a server that hosts rooms has more; the agents room makes it."""
 
-    def find_provider(self, name: str) -> OwnProvider | None:
+    def find_provider(self, stage: Stage, name: str) -> OwnProvider | None:
         """Return the provider of a name; None: it is not known."""
         ...
 

@@ -15,6 +15,7 @@ from src.state.tiers.keys import body_key
 from src.swarm.forwarding import Receipt
 from src.swarm.opened import Runtime
 from src.swarm.providers import Provider
+from src.swarm.providers.registry import Find
 from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 from src.swarm.shapes.commands import AddParticipant, Create, NewParticipant, PostMessage, Speaker
@@ -92,6 +93,7 @@ async def open_members(
     *,
     guards: Guards = ALL_ON,
     providers: Mapping[str, Provider] = MappingProxyType({}),
+    find_provider: Find | None = None,
     **changes: Any,
 ) -> AsyncIterator[Sequence[Member]]:
     """Open servers that share their stores; they do not reach each other by HTTP."""
@@ -105,7 +107,7 @@ async def open_members(
                 ),
             )
             runtime = await stack.enter_async_context(
-                open_runtime(given, guards=guards, providers=providers)
+                open_runtime(given, guards=guards, providers=providers, find_provider=find_provider)
             )
             members.append(Member(runtime))
         yield members

@@ -6,8 +6,8 @@ else's the user's with the name in front, and of an interrupted turn only what w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Literal
 
 import msgspec
 from cachetools import LRUCache
@@ -44,7 +44,7 @@ class LanguageModel:
         """
         model = await self._model(request)
         context = written(request)
-        tools: list[llm.Tool] = [_tool(tool) for tool in request.tools]
+        tools: list[llm.Tool] = [function_tool(tool) for tool in request.tools]
         for _ in range(_STEPS):
             calls: list[llm.FunctionToolCall] = []
             spoken = False
@@ -90,15 +90,21 @@ def written(request: ReplyRequest) -> llm.ChatContext:
     """Return the conversation as a model reads it, the turn to answer included."""
     context = llm.ChatContext.empty()
     context.add_message(role="system", content=instructions(request))
+    for _, role, text in turns_of(request):
+        context.add_message(role=role, content=text)
+    return context
+
+
+def turns_of(request: ReplyRequest) -> Iterator[tuple[Message, Literal["assistant", "user"], str]]:
+    """Give the turns that were heard, each with whose it is to the model, and its text there."""
     for turn in request.state.messages:
         text = _heard(turn)
         if not text:
             continue
         if turn.author.id == request.bot_id and turn.author.kind == "bot":
-            context.add_message(role="assistant", content=text)
+            yield turn, "assistant", text
         else:
-            context.add_message(role="user", content=f"[{turn.author.name}] {text}")
-    return context
+            yield turn, "user", f"[{turn.author.name}] {text}"
 
 
 def instructions(request: ReplyRequest) -> str:
@@ -144,9 +150,11 @@ def _options(request: ReplyRequest, name: str) -> dict[str, Any]:
     return options
 
 
-def _tool(tool: Tool) -> llm.RawFunctionTool[..., Any]:
+def function_tool(tool: Tool) -> llm.RawFunctionTool[..., Any]:
+    """Return a tool as models are told of it; the swarm runs it, not the model's library."""
+
     async def never(raw_arguments: dict[str, object]) -> None:
-        """The swarm runs tools, not the model's library."""
+        raise NotImplementedError
 
     schema = msgspec.json.decode(tool.input_schema) or {"type": "object", "properties": {}}
     return llm.function_tool(

@@ -33,7 +33,7 @@ class Plugins:
         return given.plugin if given is not None else plugin
 
     def make(self, stage: str, name: str, kind: str, options: Mapping[str, Any]) -> Any:
-        """Return a plugin's LLM, STT, TTS (`kind`) with a model and options.
+        """Return a plugin's LLM, STT, TTS or realtime.RealtimeModel (`kind`), with options.
 
         What the operator gave goes before what a config says.
 
@@ -58,7 +58,9 @@ def _class(stage: str, name: str, package: str, kind: str) -> Any:
             raise
         hint = f"add the package livekit-plugins-{package}"
         raise ProviderMissing(stage, name, hint) from exc
-    made = getattr(module, kind, None)
+    made: Any = module
+    for part in kind.split("."):
+        made = getattr(made, part, None)
     if made is None:
         raise ProviderMissing(stage, name, f"livekit-plugins-{package} has no {kind}")
     return made

@@ -21,13 +21,13 @@ async def generate(
 
     So is one that takes longer for it than its share of the time, but for the last.
     """
-    names = registry.chain(request.bot, request.state.config)
+    names = registry.chain(request)
     share_s = min(first_part_s, reply_s / len(names))
-    for name in names:
-        last = name == names[-1]
+    for stage, name in names:
+        last = (stage, name) == names[-1]
         begun = False
         try:
-            parts = registry.get(name).generate(request)
+            parts = registry.get(name, stage).generate(request)
             async with aclosing(_in_time(parts, None if last else share_s)) as spoken:
                 async for part in spoken:
                     begun = True

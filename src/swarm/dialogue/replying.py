@@ -13,14 +13,14 @@ from msgspec.structs import replace
 from src.state.configs import Record
 from src.state.errors import Refused
 from src.state.protocols import Clock
-from src.swarm.configs.bots import BotConfig
+from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.dialogue.generating import generate
 from src.swarm.dialogue.reports import ConfigReports, command_key
 from src.swarm.dialogue.room import Room
 from src.swarm.dialogue.stage import Speech, Spoken, Writing
 from src.swarm.in_force import InForce
 from src.swarm.outage import Submit
-from src.swarm.providers import ReplyRequest, Text, ToolCall
+from src.swarm.providers import ReplyRequest, Sound, Text, ToolCall
 from src.swarm.providers.registry import Registry
 from src.swarm.rules.tool_calls import must_wait
 from src.swarm.rules.tools import BUILT_IN, command_for
@@ -75,9 +75,11 @@ class Replies:
         assert member is not None
         await self._reports.bot(state, member, record)
         bot = BotConfig(name=member.name or bot_id) if record is None else record.body
-        request = ReplyRequest(bot_id, bot, state, turn, (*BUILT_IN, *state.available_tools))
+        voiced = await self._voiced(room, state, bot)
+        tools = (*BUILT_IN, *state.available_tools)
+        request = ReplyRequest(bot_id, bot, state, turn, tools, voiced)
         began = self._clock.monotonic()
-        async with await self._speech(room, state, bot_id, bot) as speech:
+        async with self._speech(room, request) as speech:
             spoken, interrupted = await self._speak(room, speech, request)
         if not spoken.text:
             return
@@ -98,13 +100,15 @@ class Replies:
         await self._submit(state.id, said, command_key("reply", turn.id, bot_id), bot_id)
         self.count += 1
 
-    async def _speech(
-        self, room: Room, state: ConversationState, bot_id: str, bot: BotConfig
-    ) -> AbstractAsyncContextManager[Speech]:
+    async def _voiced(self, room: Room, state: ConversationState, bot: BotConfig) -> ProviderNames:
+        if room.stage is None:
+            return ProviderNames()
+        return layers.overlay(await self._in_force.providers(state), bot.providers)
+
+    def _speech(self, room: Room, request: ReplyRequest) -> AbstractAsyncContextManager[Speech]:
         if room.stage is None:
             return Writing()
-        providers = layers.overlay(await self._in_force.providers(state), bot.providers)
-        return room.stage.speech(bot_id, replace(bot, providers=providers))
+        return room.stage.speech(request.bot_id, replace(request.bot, providers=request.voiced))
 
     async def _speak(
         self, room: Room, speech: Speech, request: ReplyRequest
@@ -126,6 +130,8 @@ class Replies:
                 async for part in parts:
                     if isinstance(part, Text):
                         await speech.add(part.text)
+                    elif isinstance(part, Sound):
+                        await speech.play(part)
                     elif calls < limits.tool_calls_per_response:
                         calls += 1
                         await self._call(request, part, calls)

@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from src.swarm.configs.bots import BotConfig
+from src.swarm.providers import Sound
 from src.swarm.shapes.free_json import EMPTY, Object
 
 
@@ -32,6 +33,14 @@ class Speech(Protocol):
 
     async def add(self, text: str) -> None:
         """Say this next. Waits while too much of what came before is still unsaid.
+
+        Raises:
+            VoiceFailed: the voice cannot speak (any more).
+        """
+        ...
+
+    async def play(self, sound: Sound) -> None:
+        """Sound like this next; what is added is the text of it then. Waits like `add`.
 
         Raises:
             VoiceFailed: the voice cannot speak (any more).
@@ -77,6 +86,9 @@ class Writing:
 
     async def add(self, text: str) -> None:
         self._parts.append(text)
+
+    async def play(self, sound: Sound) -> None:
+        """Nobody hears it in a room of text."""
 
     async def finish(self) -> Spoken:
         return Spoken("".join(self._parts))

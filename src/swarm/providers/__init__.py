@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Raw
 
-from src.swarm.configs.bots import BotConfig
+from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.shapes.free_json import EMPTY
 from src.swarm.shapes.models import ConversationState, Message, Tool
 
@@ -27,12 +27,27 @@ class ReplyRequest(msgspec.Struct, frozen=True, gc=False):
     """The turn to answer; the newer ones in `state` came after it."""
     tools: tuple[Tool, ...] = ()
     """What the bot may call."""
+    voiced: ProviderNames = ProviderNames()
+    """In a room of sound: what its voice is made of, what it inherits included."""
 
 
 class Text(msgspec.Struct, frozen=True, gc=False, tag="text"):
     """A piece of what the bot says; pieces are joined as they are."""
 
     text: str
+
+
+class Sound(msgspec.Struct, frozen=True, gc=False, tag="sound"):
+    """A piece of how it sounds, from a provider that has a voice of its own.
+
+    A reply with sound begins with it, and its text is what is said in it; a reply without is
+    spoken by the bot's own voice.
+    """
+
+    pcm: bytes
+    """Mono, 16 bits."""
+    sample_rate: int
+    """Samples a second."""
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False, tag="tool_call"):
@@ -42,7 +57,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False, tag="tool_call"):
     arguments: Raw = EMPTY
 
 
-ReplyPart = Text | ToolCall
+ReplyPart = Text | Sound | ToolCall
 
 
 class Provider(Protocol):

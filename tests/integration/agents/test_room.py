@@ -12,8 +12,10 @@ import pytest
 from livekit import api
 
 from src.agents.providers.plugins import Plugins
-from src.agents.settings import RoomsSettings
+from src.agents.providers.realtime import RealtimeVoice
+from src.agents.settings import NamedProvider, RoomsSettings
 from src.agents.worker import Worker
+from src.swarm.providers.registry import Stage
 from src.swarm.rooms.protocols import AGENT
 from src.swarm.rooms.settings import LiveKitSettings
 from src.swarm.shapes.commands import AddParticipant, Create, NewParticipant, RemoveParticipant
@@ -22,6 +24,7 @@ from tests.support.cluster_runtimes import Member, open_members
 from tests.support.cluster_settings import eventually
 from tests.support.livekit import needs_livekit
 from tests.support.person import Person, joined
+from tests.support.realtime_server import RealtimeServer, realtime_server, spoken, written
 
 HELLO_HZ, AGAIN_HZ = 700.0, 900.0
 PITCH = {"scout": 400.0, "tutor": 550.0}
@@ -36,12 +39,27 @@ def bot(id: str, says: str) -> bytes:
 
 
 @pytest.fixture
+async def model() -> AsyncIterator[RealtimeServer]:
+    """A realtime model, which configs call `near/live`."""
+    async with realtime_server() as server:
+        yield server
+
+
+@pytest.fixture
 async def member(
-    livekit: LiveKitSettings, database_url: str, redis_url: str
+    livekit: LiveKitSettings, database_url: str, redis_url: str, model: RealtimeServer
 ) -> AsyncIterator[Member]:
     """A server that hosts rooms, with the conversation "c" of Scout and Tutor."""
+    options = {"base_url": model.url, "api_key": "none"}
+    plugins = Plugins({"near": NamedProvider(plugin="openai", options=options)})
+
+    def find(stage: Stage, name: str) -> RealtimeVoice | None:
+        return RealtimeVoice(name, plugins) if stage == "realtime" else None
+
     async with AsyncExitStack() as stack:
-        [member] = await stack.enter_async_context(open_members(database_url, redis_url, 1))
+        [member] = await stack.enter_async_context(
+            open_members(database_url, redis_url, 1, find_provider=find)
+        )
         hearing = {"stt": {"phrases": {"700": "Hello there", "900": "@all again please"}}}
         team = {"name": "Crew", "defaults": {"providers": {"options": hearing}}}
         configs = member.service.configs
@@ -57,7 +75,7 @@ async def member(
             ),
         )
         await member.service.submit_here("c", new, key="create", actor="ada", create=True)
-        worker = Worker(member.runtime, RoomsSettings(), livekit, Plugins())
+        worker = Worker(member.runtime, RoomsSettings(), livekit, plugins)
         await stack.enter_async_context(worker.running())
         yield member
 
@@ -139,6 +157,34 @@ async def test_person_who_speaks_silences_the_bot_and_what_was_heard_is_kept(
     assert 0 < cut.spoken_until < len(cut.text)
     [*_, (_, silent)] = [sound for sound in zoe.heard["bot-scout"].sounds if sound[0] < began]
     assert silent > began, "it was silent before anybody spoke"
+
+
+async def test_realtime_model_is_heard_in_its_own_voice_and_its_words_are_a_turn(
+    member: Member, zoe: Person, model: RealtimeServer
+) -> None:
+    config = msgspec.json.decode(bot("scout", "I am Scout."))
+    config["providers"]["realtime"] = "near/live"
+    await member.service.configs.replace("bot", "scout", msgspec.json.encode(config), "ada")
+    # The second answer has no sound: it is spoken by the voice that the bot has besides.
+    model.replies = [[spoken("I am live", 1.5, 15)], [written("These are only words")]]
+    await zoe.say(HELLO_HZ)
+
+    async def answered(count: int) -> bool:
+        return len(await turns(member)) == 2 * count
+
+    await eventually(lambda: answered(1), within_s=15, what="an answer")
+    heard = zoe.heard["bot-scout"]
+    assert heard.pitch == pytest.approx(440, abs=10)
+    assert zoe.seconds_of("bot-scout") == pytest.approx(1.5, rel=0.25)
+    heard.samples.clear()
+    await zoe.say(HELLO_HZ)
+    await eventually(lambda: answered(2), within_s=15, what="a second answer")
+    assert heard.pitch == pytest.approx(PITCH["scout"], abs=10)
+    _, first, _, second = await turns(member)
+    assert (first.text, second.text) == ("I am live ", "These are only words ")
+    assert not first.interrupted
+    [connection] = model.connections
+    assert connection.seen[1][:2] == [("user", "[Zoe] Hello there"), ("assistant", "I am live ")]
 
 
 async def test_what_is_written_in_the_rooms_chat_is_a_turn(member: Member, zoe: Person) -> None:

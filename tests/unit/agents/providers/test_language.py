@@ -1,8 +1,6 @@
 """A language model by name, against a local server: what it is asked, and what becomes of it."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 import pytest
@@ -13,57 +11,22 @@ from src.agents.errors import ProviderMissing
 from src.agents.providers.language import LanguageModel
 from src.agents.providers.plugins import Plugins
 from src.agents.settings import NamedProvider
-from src.state.models import Version
-from src.swarm.configs.bots import BotConfig, ProviderNames
+from src.swarm.configs.bots import BotConfig
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.rules.tools import BUILT_IN
 from src.swarm.shapes.models import (
-    Author,
     Config,
-    ConversationState,
     LlmConfig,
-    Message,
-    Participant,
-    Role,
 )
 from tests.support.anthropic_server import anthropic_server, text, use
+from tests.support.asking import HELLO, NAME, message, request
 from tests.support.openai_server import OpenAiServer, call, openai_server
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-NAME = "near/local"
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[OpenAiServer]:
     async with openai_server() as server:
         yield server
-
-
-def message(id: str, who: str, kind: Any, text: str, **more: Any) -> Message:
-    role: Role = "assistant" if kind == "bot" else "user"
-    author = Author(kind, who, who.title())
-    return Message(id, author, role, text, NOW, NOW, **more)
-
-
-def request(*turns: Message, **options: Any) -> ReplyRequest:
-    providers = ProviderNames(llm=NAME, options=Raw(msgspec.json.encode({"llm": options})))
-    bot = BotConfig("Scout", role="guide", instructions="Be brief.", providers=providers)
-    members = (
-        Participant("zoe", "person", "Zoe", NOW),
-        Participant("scout", "bot", "Scout", NOW),
-        Participant("tutor", "bot", "Tutor", NOW),
-    )
-    state = ConversationState(
-        id="c",
-        version=Version(1, 1),
-        config=Config(goal="See the town"),
-        participants=members,
-        messages=turns,
-        created_at=NOW,
-        updated_at=NOW,
-        created_by="zoe",
-    )
-    return ReplyRequest("scout", bot, state, turns[-1], BUILT_IN)
 
 
 @pytest.fixture
@@ -77,9 +40,6 @@ async def model(server: OpenAiServer) -> AsyncIterator[LanguageModel]:
 
 async def parts(model: LanguageModel, asked: ReplyRequest) -> list[ReplyPart]:
     return [part async for part in model.generate(asked)]
-
-
-HELLO = message("1", "zoe", "person", "Hello")
 
 
 async def test_reply_comes_in_pieces(server: OpenAiServer, model: LanguageModel) -> None:

@@ -9,7 +9,7 @@ import pytest
 from src.state.errors import Refused
 from src.swarm.configs.bots import BotConfig
 from src.swarm.dialogue.stage import Spoken
-from src.swarm.providers import Text
+from src.swarm.providers import Sound, Text
 from src.swarm.shapes.events import MessageAdded
 from src.swarm.shapes.models import Message
 from tests.support.clock import advance, virtual_time
@@ -46,6 +46,9 @@ class _Speech:
         for _ in text:
             await asyncio.sleep(0.1)
             self._heard += 1
+
+    async def play(self, sound: Sound) -> None:
+        raise AssertionError("these bots have no sound of their own")
 
     async def finish(self) -> Spoken:
         return Spoken(self._text)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.errors import UnknownProvider
 from src.swarm.providers.offline import OfflineProvider
-from src.swarm.providers.registry import Registry
+from src.swarm.providers.registry import Registry, Stage
 from src.swarm.shapes.models import Config, LlmConfig
+from tests.support.asking import HELLO, request
 
 
 def test_the_offline_provider_is_always_there() -> None:
@@ -32,11 +34,11 @@ class Closable(OfflineProvider):
 
 
 async def test_a_provider_that_is_found_by_its_name_is_kept_and_closed() -> None:
-    asked: list[str] = []
+    asked: list[tuple[str, str]] = []
     mine = Closable()
 
-    def find(name: str) -> Closable | None:
-        asked.append(name)
+    def find(stage: Stage, name: str) -> Closable | None:
+        asked.append((stage, name))
         return mine if name == "mine/model" else None
 
     registry = Registry(find=find)
@@ -44,9 +46,10 @@ async def test_a_provider_that_is_found_by_its_name_is_kept_and_closed() -> None
     assert registry.get("mine/model") is registry.get("mine/model")
     with pytest.raises(UnknownProvider, match="yours/model"):
         registry.get("yours/model")
-    assert asked == ["mine/model", "yours/model"]
+    assert registry.get("mine/model", "realtime") is mine
+    assert asked == [("llm", "mine/model"), ("llm", "yours/model"), ("realtime", "mine/model")]
     await registry.aclose()
-    assert mine.closed == 1
+    assert mine.closed == 2
 
 
 @pytest.mark.parametrize(
@@ -80,4 +83,18 @@ def test_a_bots_own_models_come_before_the_conversations(
 ) -> None:
     bot, config = BotConfig("A", providers=own), Config(llm_config=shared)
 
-    assert Registry().chain(bot, config) == chain
+    assert Registry().language_models(bot, config) == chain
+
+
+def test_in_a_room_of_sound_a_model_with_a_voice_of_its_own_comes_first() -> None:
+    asked = request(HELLO)
+    names = ProviderNames(llm="e/f")
+    asked = replace(asked, bot=replace(asked.bot, providers=names))
+    assert Registry().chain(asked) == (("llm", "e/f"),)
+    voiced = replace(asked, voiced=ProviderNames(realtime="a/b"))
+    assert Registry().chain(voiced) == (("realtime", "a/b"), ("llm", "e/f"))
+
+
+def test_missing_realtime_model_is_named_with_a_way_on() -> None:
+    with pytest.raises(UnknownProvider, match=r"livekit-plugins-openai.*leave it empty"):
+        Registry().get("openai/gpt-realtime", "realtime")
