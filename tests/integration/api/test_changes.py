@@ -126,7 +126,7 @@ async def test_place_that_retention_removed_is_told_and_the_stream_goes_on(
     server: RunningServer, database_url: str
 ) -> None:
     async with server.as_("ed", Role.EDITOR) as ed, open_database(database_url) as database:
-        # More than a server remembers. Who is told of the last one is told of it by one that heard all.
+        # More than a server remembers; when it tells of the last one it has heard of all.
         await database.value(
             "INSERT INTO outbox (kind, id, version) "
             "SELECT 'bot', 'other', number FROM generate_series(1, 1499) number"
