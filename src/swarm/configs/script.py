@@ -7,12 +7,13 @@
 
 The first rule counts of which one phrase of `when` occurs in the turn, as whole words and without
 case. Plain phrases and no regular expressions: nobody can write one here that never ends. Several
-texts in `say` take turns.
+texts in `say` take turns. With `"think_ms": [300, 800]` an answer takes its time.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -30,6 +31,9 @@ PLACES = ("speaker", "text", "goal", "bot", "role", "turn", "people", "bots")
 _PLACE = re.compile(r"\{(\w+)\}")
 _INSERTED = 500
 """A value is cut to this many characters, so that a short template makes no endless text."""
+
+
+_Ms = Annotated[int, Meta(ge=0, le=10_000)]
 
 
 class Call(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -54,6 +58,15 @@ class Script(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     default: Annotated[tuple[Note, ...], Meta(min_length=1, max_length=20)] | Note = (
         "I hear you, {speaker}."
     )
+    think_ms: tuple[_Ms, _Ms] = (0, 0)
+    """How long an answer takes, from and to, as a model would: for demos and for load."""
+
+    def think_s(self, turn_id: str) -> float:
+        """Return how long the answer to a turn takes, the same each time."""
+        shortest, longest = self.think_ms
+        if longest <= shortest:
+            return shortest / 1000
+        return (shortest + zlib.crc32(turn_id.encode()) % (longest - shortest + 1)) / 1000
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from src.swarm.configs import script
@@ -19,9 +20,10 @@ class OfflineProvider:
             Refused: the bot's config holds no valid script; configs are checked when they are
                 saved, so this one came another way.
         """
-        line = script.play(
-            _script(request.bot), request.turn.text, _places(request), _turns(request)
-        )
+        played = _script(request.bot)
+        if think_s := played.think_s(request.turn.id):
+            await asyncio.sleep(think_s)
+        line = script.play(played, request.turn.text, _places(request), _turns(request))
         if line.call is not None and any(tool.name == line.call.tool for tool in request.tools):
             yield ToolCall(line.call.tool, line.call.arguments)
         if line.text:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.providers.offline import OfflineProvider
 from src.swarm.shapes.models import Config, Tool
+from tests.support.clock import virtual_time
 from tests.unit.swarm.given import Story, raw
 
 NOTE = Tool("blackboard_set")
@@ -49,6 +52,25 @@ async def test_texts_take_turns_by_the_turns_of_the_bot() -> None:
     story.says("scout", "One.")
     story.says("tutor", "Something else.")
     assert await reply(bot, story, "Hi.") == [Text("Two.")]
+
+
+@virtual_time
+async def test_an_answer_takes_its_time_and_the_same_each_time() -> None:
+    bot, story = scripted({"default": "Yes.", "think_ms": [300, 800]}), Story()
+    took = set()
+    for number in range(20):
+        turn = story.says("ada", f"Question {number}")
+        request = ReplyRequest("scout", bot, story.state, turn)
+        times = []
+        for _ in range(2):
+            began = asyncio.get_running_loop().time()
+            assert [part async for part in OfflineProvider().generate(request)] == [Text("Yes.")]
+            times.append(round(asyncio.get_running_loop().time() - began, 3))
+        assert times[0] == times[1]
+        took.add(times[0])
+    assert len(took) > 10
+    assert min(took) >= 0.3
+    assert max(took) <= 0.8
 
 
 async def test_a_call_comes_before_the_words_about_it() -> None:
