@@ -11,6 +11,7 @@ from src.embedded import EmbeddedError, Servers
 from src.embedded.binaries import find_postgres, find_redis
 from src.embedded.service import free_port
 from src.swarm.rooms.settings import LiveKitSettings
+from tests.support.blob_stores import azure_server, s3_server
 from tests.support.livekit import running as livekit_running
 from tests.support.livekit import settings_for
 from tests.support.services import Databases, RedisNumbers, open_test_servers, server_folder
@@ -74,6 +75,18 @@ def livekit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveKitSetting
     """A LiveKit server that tells nobody; a test takes rooms of its own there."""
     with livekit_running(tmp_path_factory.mktemp("livekit"), free_port()) as url:
         yield settings_for(url)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def azure_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with azure_server(tmp_path_factory.mktemp("azure")) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

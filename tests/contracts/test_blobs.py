@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,46 +10,20 @@ import pytest
 
 from src.state.errors import BlobsUnavailable
 from src.state.records.blobs import PART_BYTES, Blobs
-from tests.support.blob_stores import (
-    Address,
-    BlobPlace,
-    InAzure,
-    InFolder,
-    InMemory,
-    InS3,
-    azure_container,
-    azure_server,
-    s3_bucket,
-    s3_server,
-)
+from tests.support.blob_stores import Address, BlobPlace, InFolder, InMemory, in_cloud
 
 KEY = "files/one"
 
 
-@pytest.fixture(scope="session")
-def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="session")
-def azure_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with azure_server(tmp_path_factory.mktemp("azure")) as endpoint:
-        yield endpoint
-
-
 @pytest.fixture(params=["memory", "folder", "s3", "azure"])
 def blob_place(request: pytest.FixtureRequest, tmp_path: Path) -> BlobPlace:
-    name = f"b{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:16]}"
     match request.param:
         case "memory":
             return InMemory(Address("memory://", {}))
         case "folder":
             return InFolder(Address(tmp_path.as_uri(), {}))
-        case "s3":
-            return InS3(s3_bucket(request.getfixturevalue("s3_endpoint"), name))
-        case _:
-            return InAzure(azure_container(request.getfixturevalue("azure_endpoint"), name))
+        case cloud:
+            return in_cloud(cloud, request.getfixturevalue(f"{cloud}_endpoint"), tmp_path)
 
 
 async def parts(*given: bytes) -> AsyncIterator[bytes]:

@@ -125,6 +125,14 @@ def azure_container(endpoint: str, name: str) -> Address:
     return Address(f"az://{name}/p", where)
 
 
+def in_cloud(cloud: str, endpoint: str, folder: Path) -> BlobPlace:
+    """Make a bucket or container for the test that has this folder; `s3` or `azure`."""
+    name = f"b{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+    if cloud == "s3":
+        return InS3(s3_bucket(endpoint, name))
+    return InAzure(azure_container(endpoint, name))
+
+
 def ask(method: str, url: str, headers: Mapping[str, str] | None = None) -> bytes:
     """Send one request to a server of this file."""
     request = urllib.request.Request(url, method=method, headers=dict(headers or {}))

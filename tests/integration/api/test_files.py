@@ -9,20 +9,15 @@ import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import asyncpg
-import httpx
 import pytest
 
 from src.api.auth.principals import Role
 from tests.integration.api.begun import ROOM, begin
-from tests.support.api import RunningServer, bearer, running_server
+from tests.integration.api.uploading import FILES, PLAN, chunks, cut_upload, rows, upload
+from tests.support.api import RunningServer, running_server
 from tests.support.cluster_settings import eventually
 
-FILES = "/api/v1/files"
-OF_ROOM = {"conversation_id": "c-1"}
-PLAN = b"the plan " * 1000
 PLAN_SHA = hashlib.sha256(PLAN).hexdigest()
 
 
@@ -37,26 +32,8 @@ def given(folder: Path) -> dict[str, Any]:
     return {"state": state, "max_file_bytes": 3 << 20, "file_patience": "1s"}
 
 
-async def chunks(*given: bytes) -> AsyncIterator[bytes]:
-    for chunk in given:
-        yield chunk
-
-
-async def upload(client: httpx.AsyncClient, content: Any = PLAN, **headers: str) -> httpx.Response:
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await client.post(FILES, params=OF_ROOM, content=content, headers=given)
-
-
 def stored(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file()]
-
-
-async def rows(database_url: str) -> list[str]:
-    connection = await asyncpg.connect(database_url)
-    try:
-        return [row["state"] for row in await connection.fetch("SELECT state FROM files")]
-    finally:
-        await connection.close()
 
 
 async def nothing_is_left(folder: Path, database_url: str) -> bool:
@@ -215,20 +192,6 @@ async def test_conversation_holds_so_many_bytes_and_no_more(
     assert [first.status_code, second.status_code] == [201, 409]
     assert second.json()["code"] == "too_many_bytes"
     assert len(stored(folder)) == 1
-
-
-async def cut_upload(server: RunningServer, announced: int, sent: bytes) -> None:
-    """Send some of what was announced, and go away."""
-    address = urlsplit(server.url)
-    _, writer = await asyncio.open_connection(address.hostname, address.port)
-    head = (
-        f"POST {FILES}?conversation_id=c-1 HTTP/1.1\r\nHost: x\r\nContent-Length: {announced}\r\n"
-        f"Authorization: {bearer('zoe')['Authorization']}\r\n\r\n"
-    )
-    writer.write(head.encode() + sent)
-    await writer.drain()
-    writer.close()
-    await writer.wait_closed()
 
 
 async def test_upload_that_is_cut_leaves_nothing(
