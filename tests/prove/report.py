@@ -185,7 +185,8 @@ turn for whose ack a client still waits.
 _ANSWERS = """\
 What each operation of the HTTP API answered to requests made from its OpenAPI document, good and
 bad ones, with a token of each role: statuses, and how often. All of them were held against the
-document. An admin reaches a 2xx everywhere.
+document. An admin reaches a 2xx everywhere but at LiveKit's webhook, which takes only what LiveKit
+has signed.
 """
 
 

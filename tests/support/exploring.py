@@ -21,6 +21,7 @@ PHASES = ("examples", "coverage", "fuzzing", "stateful")
 _STORABLE = r"^[^\u0000]*$"
 _ANSWER_WITHIN_S = 20
 _AUTH = "/api/v1/auth"
+_ENTRANCE = "/api/token"
 _STREAMS = "/(stream|changes)$"
 _REF = re.compile(r'"#/components/schemas/(\w+)"')
 _UPLOADS = "/files$"
@@ -126,8 +127,9 @@ def _with_made(
     with httpx.Client(
         base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=_ANSWER_WITHIN_S
     ) as client:
-        # Not the conversation of the examples, which one of them deletes.
+        # Not the conversation and the room of the examples, which some of them delete.
         client.post("/api/v1/conversations", json={"id": "kept"})
+        client.post("/api/v1/rooms", json={"id": "kept-room", "name": "Kept"})
         for path, operations in paths.items():
             below = [one for one in paths if one.startswith(f"{path}/{{")]
             post = operations.get("post", {})
@@ -149,6 +151,9 @@ def _with_made(
         person = {"email": "kept@example.org", "password": "correct horse battery"}
         client.post(f"{_AUTH}/register", json=person)
         known = client.post(f"{_AUTH}/login", json=person).json()
+    for parameter in paths[_ENTRANCE]["get"]["parameters"]:
+        if parameter["name"] == "room":
+            parameter["example"] = "kept-room"
     refresh = paths[f"{_AUTH}/refresh"]["post"]["requestBody"]["content"]["application/json"]
     refresh["example"] = {"refresh_token": known["refresh_token"]}
     return made, answered

@@ -9,7 +9,8 @@ from functools import partial
 from src.api.auth.principals import Role
 from tests.prove.act import Act, Place, Result
 from tests.prove.stores import open_own_stores
-from tests.support.api import running_server, token
+from tests.support.api import token
+from tests.support.documented import documented_server, unreached
 from tests.support.exploring import PHASES, Explored, explore
 
 _SEEDS = (1, 2, 3)
@@ -20,13 +21,11 @@ async def _perform(place: Place, role: Role, seed: int) -> Result:
     # Coverage draws nothing: once is enough.
     phases = [one for one in PHASES if one != "coverage" or seed == _SEEDS[0]]
     place.tell(", ".join(phases))
-    state = {"blobs_url": (place.folder / "blobs").as_uri()}
-    (place.folder / "blobs").mkdir()
+    blobs = place.folder / "blobs"
+    blobs.mkdir()
     async with (
         open_own_stores(place) as stores,
-        running_server(
-            stores.database_url, stores.redis_url, state=state, rate_limits="off"
-        ) as server,
+        documented_server(stores.database_url, stores.redis_url, blobs) as server,
     ):
         found = await asyncio.to_thread(
             explore,
@@ -54,7 +53,7 @@ async def _perform(place: Place, role: Role, seed: int) -> Result:
 def _violations(found: Explored, role: Role) -> Iterator[str]:
     yield from (f"{name}\n{story}" for name, story in found.failures.items())
     if role is Role.ADMIN:
-        yield from (f"{operation}: never a 2xx" for operation in found.unreached())
+        yield from (f"{operation}: never a 2xx" for operation in unreached(found))
 
 
 ACTS: Sequence[Act] = [
