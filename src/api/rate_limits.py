@@ -3,6 +3,8 @@
 routes with a token     per user and per address; not bots and workers (`Right.UNMETERED`)
 a token that is no good per address; a service's key that is new to a server too
 signing in              per address, whoever asks
+a password              per account, by those who never logged in to it from where they are; who
+                        did has a count of its own there, which strangers cannot use up
 what a live session     as a request
   says or commands
 tokens for rooms        per address, whoever asks but bots and workers
@@ -17,9 +19,12 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, cast
 
 from fastapi import Depends
@@ -33,6 +38,10 @@ from src.api.settings import ApiSettings
 from src.state.rates import Rate, Rates, Verdict
 from src.swarm.shapes.commands import Command, Delete
 
+_KNOWN = "known"
+_REMEMBERED = Rate(10**9, timedelta(days=30).total_seconds())
+"""How long an account's addresses are kept; nobody logs in so often that this rate refuses."""
+
 
 class Metered(StrEnum):
     """What is counted on its own."""
@@ -40,6 +49,7 @@ class Metered(StrEnum):
     USER = "user"
     ADDRESS = "address"
     SIGN_IN = "sign-in"
+    ACCOUNT = "account"
     BEGIN = "begin"
     DELETE = "delete"
     ENTER = "room-token"
@@ -54,6 +64,7 @@ class RateLimits:
             Metered.USER: settings.rate_user,
             Metered.ADDRESS: settings.rate_address,
             Metered.SIGN_IN: settings.rate_sign_in,
+            Metered.ACCOUNT: settings.rate_account,
             Metered.BEGIN: settings.rate_begin,
             Metered.DELETE: settings.rate_delete,
             Metered.ENTER: settings.rate_token,
@@ -89,6 +100,26 @@ class RateLimits:
             return
         who = _address(connection.scope) if caller is None else f"user:{caller.id}"
         await self._take(connection.scope, [(f"{metered}:{who}", self._rates[metered])])
+
+    @asynccontextmanager
+    async def password(self, connection: HTTPConnection, email: str) -> AsyncIterator[None]:
+        """Count a try to log in, which is made in the block, whether there is such an account or
+        not. One that succeeds makes the address known to the account.
+
+        Raises:
+            RateLimited: too many tries by strangers, or too many from a known address.
+        """
+        if not self.on:
+            yield
+            return
+        account = sha256(email.lower().encode()).hexdigest()[:32]
+        here = f"{account}:{_address(connection.scope)}"
+        rates = cast("Rates", connection.scope["state"]["rates"])
+        who = here if await rates.seen(f"{_KNOWN}:{here}", _REMEMBERED) else account
+        rate = self._rates[Metered.ACCOUNT]
+        await self._take(connection.scope, [(f"{Metered.ACCOUNT}:{who}", rate)])
+        yield
+        await rates.take([(f"{_KNOWN}:{here}", _REMEMBERED)])
 
     async def command(
         self, connection: HTTPConnection, caller: Principal, command: Command

@@ -90,6 +90,9 @@ class ApiSettings(BaseSettings):
     """... and from one address; an IPv6 address stands for its /64."""
     rate_sign_in: RateSetting = parse_rate("10/1m")
     """Attempts to get a token, from one address."""
+    rate_account: RateSetting = parse_rate("30/1h")
+    """Tries of passwords for one account, from addresses where nobody has logged in to it lately
+    together; from each address where somebody has, as many."""
     rate_begin: RateSetting = parse_rate("20/1m")
     """Conversations and rooms that one user may begin."""
     rate_delete: RateSetting = parse_rate("5/1m")

@@ -177,6 +177,16 @@ class Rates:
         verdicts = [judge(one, told) for one, told in zip(asked, answers, strict=True)]
         return min(verdicts, key=lambda one: (one.allowed, one.remaining))
 
+    async def seen(self, name: str, rate: Rate) -> bool:
+        """Say whether anything was counted under a name within the rate's window, or the one
+        before; counts nothing. Without Redis: whether this server counted it.
+        """
+        try:
+            told = (await self._shared.add([Asked(name, rate, 0)]))[0]
+        except SharedTierUnavailable:
+            told = self._tally(name, rate).told(self._clock.monotonic())
+        return told.here + told.before > 0
+
     def take_at_once(self, wanted: Sequence[tuple[str, Rate]]) -> Verdict | None:
         """Count one of each here and tell Redis soon; None: ask `take`, here it is not clear."""
         at = self._clock.monotonic()

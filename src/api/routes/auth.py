@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
@@ -20,7 +20,7 @@ from src.api.auth.forms import (
 )
 from src.api.bodies import Body, decoded, read_object
 from src.api.dependencies import AccountsOf, Caller, IfVersion, JsonBody
-from src.api.rate_limits import Metered, rated
+from src.api.rate_limits import Metered, RateLimits, rated
 from src.api.schemas.answers import json_response
 from src.api.schemas.openapi import answer, body, json_body, problems
 from src.api.schemas.structs import object_schema, patch_schema
@@ -57,9 +57,13 @@ async def register(accounts: AccountsOf, given: JsonBody) -> Response:
     openapi_extra=body(Login, _LOGIN),
     responses=answer(LoggedIn, "Logged in") | problems(413),
 )
-async def login(accounts: AccountsOf, given: JsonBody) -> Response:
+async def login(request: Request, accounts: AccountsOf, given: JsonBody) -> Response:
     """Get an access token and a refresh token for email and password."""
-    return json_response(await accounts.login(decoded(Login, given)), headers=_NEVER_KEPT)
+    wanted = decoded(Login, given)
+    limits = cast("RateLimits", request.app.state.rate_limits)
+    async with limits.password(request, wanted.email):
+        found = await accounts.login(wanted)
+    return json_response(found, headers=_NEVER_KEPT)
 
 
 @router.post(

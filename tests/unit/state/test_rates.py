@@ -119,6 +119,29 @@ async def test_without_redis_each_server_counts_for_itself_and_a_window_ends() -
 
 
 @virtual_time
+async def test_what_was_counted_is_seen_by_all_servers_and_looking_counts_nothing() -> None:
+    shared = Shared()
+    one, two = servers(shared)
+
+    assert not await two.seen("user:zoe", FIVE)
+    await one.take(WANTED)
+
+    assert await two.seen("user:zoe", FIVE)
+    assert shared.counts == {"user:zoe": 1}
+
+
+@virtual_time
+async def test_without_redis_a_server_sees_what_it_counted_itself() -> None:
+    shared = Shared()
+    one, two = servers(shared)
+    shared.up = False
+    await one.take(WANTED)
+
+    assert await one.seen("user:zoe", FIVE)
+    assert not await two.seen("user:zoe", FIVE)
+
+
+@virtual_time
 async def test_a_count_that_is_not_known_here_is_not_decided_at_once() -> None:
     rates, _ = servers(Shared())
 
