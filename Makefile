@@ -11,7 +11,7 @@ BENCH_INSTALLED := .venv/.installed-bench
 AZURITE := tests/azurite/node_modules/.installed
 MUTATE_INSTALLED := .venv/.installed-mutate
 
-.PHONY: help install run demo test rooms prove azurite livekit check bench mutate lock format clean
+.PHONY: help install run demo test rooms nginx prove azurite livekit check bench mutate lock format clean
 
 help: ## List the doors
 	@echo "swarmstate: the state backbone of multi-bot LiveKit voice rooms"
@@ -50,6 +50,9 @@ endif
 
 rooms: install livekit ## Whole voice rooms inside the test process, on a real livekit-server
 	$(BIN)/pytest -q tests/integration/agents $(ARGS)
+
+nginx: install ## The tests of the API asking two servers behind a real nginx (needs nginx)
+	SWARMSTATE_TEST_THROUGH_NGINX=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile tests/integration/api tests/acceptance/test_nginx.py $(ARGS)
 
 prove: install ## The long proof: faults by the hundred under load, into docs/proof.md
 	@$(BIN)/python -m tests.prove $(ARGS)

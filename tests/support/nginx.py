@@ -45,7 +45,7 @@ def moved(folder: Path, port: int, *upstreams: int) -> Path:
 
 @contextmanager
 def running(conf: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    assert NGINX is not None, "CI must install nginx"
+    assert NGINX is not None, "install nginx (Debian: apt-get install nginx)"
     # One process, so that round robin counts all requests, and it ends with a signal to it alone.
     command = [NGINX, "-e", "stderr", "-c", str(conf), "-g", "daemon off; master_process off;"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,6 +9,37 @@ import pytest
 
 from tests.support.api import RunningServer, running_server
 from tests.support.nginx import THROUGH_NGINX, in_front_of
+
+FOLDER = Path(__file__).parent
+DIRECTLY = "directly"
+"""The marker of a test that asks a server by name, with the reason. `pair` needs none: who asks for
+it holds one server's answer against the other's."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have each test ask whichever server answers, or say why it asks one by name.
+
+    Through nginx only the former are run: for the others nothing would be different.
+    """
+    here = [item for item in items if item.path.is_relative_to(FOLDER)]
+    named = {item for item in here if "server" not in _asks(item)}
+    silent = [
+        item.nodeid
+        for item in named
+        if "pair" not in _asks(item) and not any(mark.args for mark in item.iter_markers(DIRECTLY))
+    ]
+    if silent:
+        raise pytest.UsageError(
+            "these ask a server by name; use the fixture `server`, or say why with "
+            f"@pytest.mark.{DIRECTLY}(reason): {', '.join(silent)}"
+        )
+    if THROUGH_NGINX:
+        items[:] = [item for item in items if item not in named]
+        config.hook.pytest_deselected(items=list(named))
+
+
+def _asks(item: pytest.Item) -> Collection[str]:
+    return getattr(item, "fixturenames", ())
 
 
 @pytest.fixture
@@ -24,7 +55,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
 async def alone(
     database_url: str, redis_url: str, given: dict[str, Any]
 ) -> AsyncIterator[RunningServer]:
-    """One server, for tests that look into it, or that nginx would come between."""
+    """One server, for tests marked `directly`."""
     async with running_server(database_url, redis_url, **given) as one:
         yield one
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import aiohttp
 import httpx
+import pytest
 
 from src.api.auth.principals import Role
 from src.api.auth.tokens import issue_token
@@ -47,6 +48,7 @@ TOKENS = {
 ROOMS = settings_for("ws://127.0.0.1:1")
 
 
+@pytest.mark.directly("nginx shuts the routes between servers to all")
 async def test_every_route_lets_in_whom_its_rule_names_and_nobody_else(
     database_url: str, redis_url: str
 ) -> None:

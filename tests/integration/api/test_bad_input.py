@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 
 from src.api.auth.principals import Role
 from tests.integration.api.begun import BEGIN, ROOM, begin
@@ -133,8 +134,8 @@ async def test_a_bad_body_is_refused_by_name_and_changes_nothing(server: Running
     assert before == after
 
 
+@pytest.mark.directly("nginx refuses such a path before a server sees it")
 async def test_an_id_that_no_text_can_hold_is_refused_by_name(alone: RunningServer) -> None:
-    """nginx would refuse the path before that."""
     async with alone.as_("root", Role.ADMIN) as root:
         answer = await root.get("/api/v1/conversations/%00")
 

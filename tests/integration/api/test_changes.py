@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from src.api.auth.principals import Role
 from src.api.auth.tokens import issue_token
@@ -98,6 +99,7 @@ async def test_consumer_that_goes_away_and_comes_back_misses_nothing_and_sees_no
     assert set(got[0]["data"]) == {"position", "kind", "id", "version", "at"}
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_filter_by_kind_and_id_still_moves_the_place_on(
     database_url: str, redis_url: str
 ) -> None:
@@ -146,6 +148,7 @@ async def test_place_that_retention_removed_is_told_and_the_stream_goes_on(
     assert told([change]) == [("bot", "ada", 2)]
 
 
+@pytest.mark.directly("its server drains")
 async def test_stream_ends_with_the_token_and_with_the_server(alone: RunningServer) -> None:
     brief = issue_token(SECRET, "ed", [Role.EDITOR], lifetime=timedelta(seconds=2))
     async with (

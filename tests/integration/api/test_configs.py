@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import asyncpg
+import pytest
 
 from src.api.auth.principals import Role
 from src.state.records.edits import OUTBOX_LOCK
@@ -123,6 +124,7 @@ async def test_of_a_hundred_edits_of_one_version_one_wins_each_round(
     assert history[0]["persona"] == won[0].json()["persona"]
 
 
+@pytest.mark.directly("the line is one server's")
 async def test_edits_in_line_hold_one_connection_of_their_server(
     alone: RunningServer, database_url: str
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime
 
 import httpx
+import pytest
 
 from src.api.auth.principals import Role
 from tests.integration.api.begun import BEGIN, ROOM, begin
@@ -43,6 +44,7 @@ async def test_the_server_makes_an_id_and_finds_it_again_by_the_key(server: Runn
     assert (taken.status_code, taken.json()["code"]) == (409, "exists")
 
 
+@pytest.mark.directly("a server counts its own hot reads")
 async def test_hot_and_cold_reads_give_the_same_answer(alone: RunningServer) -> None:
     async with alone.as_("carl") as carl:
         await begin(carl)

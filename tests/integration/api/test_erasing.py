@@ -204,6 +204,7 @@ async def _migrated(url: str, service: str, eraser: str) -> None:
     await asyncio.to_thread(migrate, url, service_role=service, erase_role=eraser)
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_service_can_add_to_the_log_and_only_the_erasing_role_can_remove(
     database_url: str, redis_url: str
 ) -> None:

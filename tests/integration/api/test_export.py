@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.integration.api.begun import ROOM, begin
 from tests.support.api import RunningServer
@@ -40,6 +41,7 @@ async def test_export_has_the_state_every_event_and_an_end(
     assert rest == whole[201:]
 
 
+@pytest.mark.directly("its server drains")
 async def test_export_that_is_cut_has_no_end(alone: RunningServer) -> None:
     async with alone.as_("zoe") as zoe:
         await begin(zoe)

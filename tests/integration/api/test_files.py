@@ -179,6 +179,7 @@ async def test_too_long_a_file_is_refused_announced_or_not(
     assert await rows(database_url) == ["ready"]
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_conversation_holds_so_many_bytes_and_no_more(
     database_url: str, redis_url: str, folder: Path
 ) -> None:
@@ -194,6 +195,7 @@ async def test_conversation_holds_so_many_bytes_and_no_more(
     assert len(stored(folder)) == 1
 
 
+@pytest.mark.directly("a server counts its own answers")
 async def test_upload_that_is_cut_leaves_nothing(
     alone: RunningServer, folder: Path, database_url: str
 ) -> None:
@@ -207,6 +209,7 @@ async def test_upload_that_is_cut_leaves_nothing(
     assert await nothing_is_left(folder, database_url)
 
 
+@pytest.mark.directly("a server counts its own answers")
 async def test_upload_that_stands_still_is_given_up(
     alone: RunningServer, folder: Path, database_url: str
 ) -> None:
@@ -289,6 +292,7 @@ async def test_upload_of_nothing_is_a_file_of_no_bytes(server: RunningServer) ->
     assert (sent.status_code, read.status_code, read.content) == (201, 200, b"")
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_without_a_place_for_bytes_the_setting_is_named(
     database_url: str, redis_url: str
 ) -> None:

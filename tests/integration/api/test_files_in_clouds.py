@@ -76,6 +76,7 @@ async def test_another_checksum_than_announced_leaves_nothing(
     assert await nothing_is_left(place, database_url)
 
 
+@pytest.mark.directly("a server counts its own answers")
 async def test_an_upload_that_is_cut_leaves_nothing(
     alone: RunningServer, place: BlobPlace, database_url: str
 ) -> None:

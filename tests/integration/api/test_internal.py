@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from src.api.auth.principals import Role
 from src.api.lifespan import internal_secret
@@ -11,6 +12,9 @@ from src.swarm.internal_tokens import InternalTokens
 from src.swarm.shapes.commands import PostMessage, Speaker
 from tests.integration.api.begun import begin
 from tests.support.api import SECRET, RunningServer, bearer
+
+pytestmark = pytest.mark.directly("nginx shuts the routes between servers to all")
+
 
 COMMANDS = "/internal/v1/conversations/c-1/commands"
 SAID = encode_forwarded(

@@ -206,6 +206,7 @@ async def test_the_door_refuses_with_the_status_of_a_request(
     assert refused.value.status == status
 
 
+@pytest.mark.directly("its server drains")
 async def test_a_draining_server_says_goodbye(alone: RunningServer) -> None:
     await begun(alone)
     async with session(alone) as zoe:

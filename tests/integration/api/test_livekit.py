@@ -20,7 +20,7 @@ from tests.support.api import RunningServer, running_server
 from tests.support.cluster_settings import eventually
 from tests.support.livekit import KEY, SECRET, needs_livekit, running, settings_for
 
-pytestmark = needs_livekit
+pytestmark = [needs_livekit, pytest.mark.directly("LiveKit tells this server, by its address")]
 
 ROOMS = "/api/v1/rooms"
 ROOM = f"{ROOMS}/r-1"

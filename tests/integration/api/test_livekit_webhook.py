@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from livekit import api
 
 from src.api.auth.principals import Role
-from tests.support.api import RunningServer, bearer, running_server
+from tests.support.api import RunningServer, bearer
 from tests.support.livekit import KEY, SECRET, settings_for, signature
 from tests.support.media import MemoryMedia
 
@@ -22,13 +21,16 @@ BEGAN = 1_795_997_296_496
 
 
 @pytest.fixture
-async def server(database_url: str, redis_url: str) -> AsyncIterator[RunningServer]:
+def given() -> dict[str, Any]:
+    return {"livekit": LIVEKIT, "media": MemoryMedia()}
+
+
+@pytest.fixture
+async def server(server: RunningServer) -> RunningServer:
     """A server with the room r-1, of whose life nothing but its making is known."""
-    media = MemoryMedia()
-    async with running_server(database_url, redis_url, livekit=LIVEKIT, media=media) as one:
-        async with one.as_("zoe") as zoe:
-            await zoe.post("/api/v1/rooms", json={"id": "r-1"})
-        yield one
+    async with server.as_("zoe") as zoe:
+        await zoe.post("/api/v1/rooms", json={"id": "r-1"})
+    return server
 
 
 def event(event: str, id: str = "EV_1", room: str = "r-1", **more: Any) -> bytes:

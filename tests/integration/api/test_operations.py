@@ -7,6 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from src.api.auth.principals import Role
@@ -44,6 +45,7 @@ async def test_a_server_without_redis_still_takes_requests(
     servers.start_redis()
 
 
+@pytest.mark.directly("a server tells of itself")
 async def test_status_tells_what_the_server_holds(alone: RunningServer) -> None:
     async with alone.as_("root", Role.ADMIN) as root:
         await begin(root)
@@ -55,8 +57,9 @@ async def test_status_tells_what_the_server_holds(alone: RunningServer) -> None:
     assert status["ladder"]["rung"] == "all"
 
 
-async def test_metrics_are_prometheus_text_with_our_names(server: RunningServer) -> None:
-    async with server.as_("root", Role.ADMIN) as root:
+@pytest.mark.directly("a server counts for itself")
+async def test_metrics_are_prometheus_text_with_our_names(alone: RunningServer) -> None:
+    async with alone.as_("root", Role.ADMIN) as root:
         await begin(root)
         for _ in range(3):
             await root.get(ROOM)
@@ -93,11 +96,12 @@ async def test_metrics_name_the_rung(server: RunningServer) -> None:
     }
 
 
+@pytest.mark.directly("a server counts for itself")
 async def test_everything_bounded_is_below_its_bound_and_in_the_table(
-    server: RunningServer,
+    alone: RunningServer,
 ) -> None:
     """The table of docs/operations.md has every buffer that a server shows, and no other."""
-    async with server.as_("root", Role.ADMIN) as root:
+    async with alone.as_("root", Role.ADMIN) as root:
         await begin(root)
         await root.get(ROOM)
         await root.get("/api/v1/conversations/nowhere")

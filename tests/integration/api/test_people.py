@@ -128,6 +128,7 @@ async def test_registration_that_is_not_in_order_names_the_field(
     assert answer.json()["errors"][0]["field"] == field
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_closed_registration_lets_administrators_make_users_alone(
     database_url: str, redis_url: str
 ) -> None:
@@ -516,6 +517,7 @@ def vouched_for(subject: str) -> str:
     return jwt.encode({**claims, **times}, SIGNER, algorithm="RS256", headers={"kid": "1"})
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_whom_an_identity_provider_vouches_for_comes_in_until_shut_out_here(
     database_url: str, redis_url: str
 ) -> None:
@@ -539,6 +541,7 @@ async def test_whom_an_identity_provider_vouches_for_comes_in_until_shut_out_her
             assert await asks(server, vouched_for("ada")) == 200
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_whether_somebody_is_shut_out_is_never_guessed_while_postgresql_is_away(
     database_url: str, redis_url: str
 ) -> None:

@@ -18,6 +18,9 @@ from tests.support.api import RunningServer, bearer, running_server
 from tests.support.cluster_settings import eventually
 from tests.support.embedding import query
 
+pytestmark = pytest.mark.directly("its server has settings of its own")
+
+
 LIST = "/api/v1/conversations"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -26,17 +25,17 @@ def media() -> MemoryMedia:
 
 
 @pytest.fixture
-async def server(
-    database_url: str, redis_url: str, media: MemoryMedia
-) -> AsyncIterator[RunningServer]:
+def given(media: MemoryMedia) -> dict[str, Any]:
+    return {"livekit": LIVEKIT, "media": media, "guests": "allow"}
+
+
+@pytest.fixture
+async def server(server: RunningServer) -> RunningServer:
     """A server with guests; c-1 has the room r-1, which is not open."""
-    async with running_server(
-        database_url, redis_url, livekit=LIVEKIT, media=media, guests="allow"
-    ) as one:
-        async with one.as_("carl") as carl:
-            await begin(carl)
-            await carl.post("/api/v1/rooms", json={"id": "r-1", "conversation_id": "c-1"})
-        yield one
+    async with server.as_("carl") as carl:
+        await begin(carl)
+        await carl.post("/api/v1/rooms", json={"id": "r-1", "conversation_id": "c-1"})
+    return server
 
 
 async def asked(server: RunningServer, who: str, *roles: Role, **fields: Any) -> httpx.Response:
@@ -258,6 +257,7 @@ async def test_a_token_that_is_no_good_makes_nobody_a_guest(server: RunningServe
     assert answer.status_code == 401
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_there_are_no_guests_unless_they_are_allowed(
     database_url: str, redis_url: str, media: MemoryMedia
 ) -> None:
@@ -269,6 +269,7 @@ async def test_there_are_no_guests_unless_they_are_allowed(
     assert answer.status_code == 401
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_tokens_are_counted_by_address_whoever_asks_but_workers(
     database_url: str, redis_url: str, media: MemoryMedia
 ) -> None:

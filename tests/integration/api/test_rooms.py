@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -26,11 +25,8 @@ def media() -> MemoryMedia:
 
 
 @pytest.fixture
-async def server(
-    database_url: str, redis_url: str, media: MemoryMedia
-) -> AsyncIterator[RunningServer]:
-    async with running_server(database_url, redis_url, livekit=LIVEKIT, media=media) as one:
-        yield one
+def given(media: MemoryMedia) -> dict[str, Any]:
+    return {"livekit": LIVEKIT, "media": media}
 
 
 async def participants(client: Any, conversation: str) -> dict[str, tuple[str, str]]:
@@ -235,6 +231,7 @@ async def test_what_is_wrong_is_named(
     assert field is None or answer.json()["errors"][0]["field"] == field
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_rooms_and_conversations_are_begun_and_ended_at_one_rate(
     database_url: str, redis_url: str, media: MemoryMedia
 ) -> None:
@@ -253,6 +250,7 @@ async def test_rooms_and_conversations_are_begun_and_ended_at_one_rate(
     assert [one.status_code for one in ended] == [204, 429]
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_without_a_livekit_the_missing_settings_are_named(
     database_url: str, redis_url: str
 ) -> None:

@@ -84,6 +84,7 @@ async def test_a_broken_stream_goes_on_after_the_last_event(server: RunningServe
     assert [seq for seq, _, _ in first + rest] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_silence_is_kept_alive_by_comments(database_url: str, redis_url: str) -> None:
     quick = timedelta(milliseconds=20)
     async with (
@@ -133,6 +134,7 @@ async def test_the_stream_ends_with_the_token(server: RunningServer) -> None:
         assert [kind async for _, kind, _ in events] == []
 
 
+@pytest.mark.directly("its server drains")
 async def test_a_draining_server_ends_its_streams_and_takes_no_new_ones(
     alone: RunningServer,
 ) -> None:
@@ -148,6 +150,7 @@ async def test_a_draining_server_ends_its_streams_and_takes_no_new_ones(
     assert (ready.status_code, ready.json()["status"]) == (503, "draining")
 
 
+@pytest.mark.directly("a server counts its own streams")
 async def test_nobody_is_followed_after_the_client_went_away(alone: RunningServer) -> None:
     async with alone.as_("zoe") as zoe:
         await begin(zoe)
@@ -160,6 +163,7 @@ async def test_nobody_is_followed_after_the_client_went_away(alone: RunningServe
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_one_more_than_a_caller_may_have_open_is_refused_by_name(
     database_url: str, redis_url: str
 ) -> None:

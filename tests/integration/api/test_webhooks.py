@@ -57,6 +57,7 @@ async def test_what_is_committed_on_one_server_arrives_signed_and_is_in_the_log(
     assert read.json()["active"] is True
 
 
+@pytest.mark.directly("one of its servers goes")
 async def test_server_that_sends_may_go_and_another_one_goes_on(
     database_url: str, redis_url: str, receiver: Receiver
 ) -> None:
@@ -127,6 +128,7 @@ async def test_what_is_wrong_is_named(
     assert field is None or json.loads(answer.text)["errors"][0]["field"] == field
 
 
+@pytest.mark.directly("its server has settings of its own")
 async def test_private_addresses_are_refused_unless_a_setting_allows_them(
     database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
