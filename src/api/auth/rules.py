@@ -3,6 +3,8 @@
 read                          the creator, whose a participant is, or who reads all
 speak                         the same, in their own name
 shared work, members, status  the same
+a person's name and leaving   that one itself, or the creator; a bot's name the creator
+another id than one's subject given by the creator
 config, team, tools, deletion the creator
 files                         uploaded by those who speak, deleted by uploader or creator
 what bots and workers report  the roles admin and service, which may do all of the above too
@@ -23,6 +25,7 @@ from src.swarm.shapes.commands import (
     NewParticipant,
     PatchConfig,
     PostMessage,
+    RemoveParticipant,
     ReportConfigVersion,
     RequestToolCall,
     SaveSession,
@@ -75,8 +78,13 @@ def check_command(caller: Principal, state: ConversationState, command: Command)
         _check_speech(state, own, command)
     if isinstance(command, SaveTurn) and (command.user_id or caller.id) not in own:
         raise Forbidden("you may save your own turns only; leave `user_id` out")
-    if isinstance(command, UpdateParticipant) and command.user_id is not None:
-        raise Forbidden("whose member it is was said when it was added; leave `user_id` out")
+    if isinstance(command, UpdateParticipant):
+        if command.user_id is not None:
+            raise Forbidden("whose member it is was said when it was added; leave `user_id` out")
+        if command.name is not None:
+            _check_own(caller, state, command.id, "name", command.name)
+    if isinstance(command, RemoveParticipant):
+        _check_own(caller, state, command.id, "kind", "bot")
     if isinstance(command, AddParticipant):
         _check_identity(caller, state, command.participant)
 
@@ -125,12 +133,30 @@ def _check_speech(state: ConversationState, own: set[str], said: PostMessage) ->
 
 
 def _check_identity(caller: Principal, state: ConversationState, new: NewParticipant) -> None:
-    """Refuse to make of oneself, or of anybody else, a member that somebody else is or was."""
+    """Refuse to make of oneself, or of anybody else, a member that somebody else is or was.
+
+    Who was removed is not remembered: so only the creator gives a person another id than its
+    subject, which nobody else has.
+    """
     owner = whose(new)
     before = {member.id: whose(member) for member in state.participants}
     before.setdefault(state.created_by, state.created_by)
     if before.get(new.id, owner) != owner or (owner == caller.id and new.id != caller.id):
         raise Forbidden(f"{new.id} is another one's member; choose another `id` or `user_id`")
+    if new.id not in before and new.id != owner and caller.id != state.created_by:
+        raise Forbidden(f"only {state.created_by} gives others an id; leave `user_id` out")
+    _check_own(caller, state, new.id, "name", new.name)
+
+
+def _check_own(
+    caller: Principal, state: ConversationState, id: str, field: str, value: str
+) -> None:
+    """Refuse to have this field of another one's participant be anything but this value."""
+    member = state.participant(id)
+    if member is None or caller.id in (state.created_by, whose(member)):
+        return
+    if getattr(member, field) != value:
+        raise Forbidden(f"{id} itself, or {state.created_by}, who began {state.id}, may do this")
 
 
 def _not_a_member(state: ConversationState) -> Forbidden:

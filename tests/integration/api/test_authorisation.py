@@ -185,3 +185,25 @@ async def test_members_of_a_conversation_use_it_and_the_creator_configures_it(
         "yan": [200, 200, 201, 200, 200, 403, 403],
         "eve": [403, 403, 403, 403, 403, 403, 403],
     }
+
+
+async def test_a_member_renames_itself_and_the_creator_anybody(server: RunningServer) -> None:
+    renamed = {"carl": [200, 200, 200], "zoe": [200, 403, 403], "eve": [403, 403, 403]}
+    statuses: dict[str, list[int]] = {}
+    async with server.as_("carl") as carl:
+        await begin(carl)
+        for name in renamed:
+            async with server.as_(name) as client:
+                statuses[name] = [
+                    (
+                        await client.post(
+                            f"{ROOM}/commands",
+                            json={"type": "update_participant", "id": id, "name": f"by {name}"},
+                        )
+                    ).status_code
+                    for id in ("zoe", "p-2", "ada")
+                ]
+        state = (await carl.get(ROOM)).json()
+
+    assert statuses == renamed
+    assert [one["name"] for one in state["participants"]] == ["by zoe", "by carl", "by carl"]

@@ -21,6 +21,7 @@ from src.swarm.shapes.commands import (
     NewParticipant,
     PatchConfig,
     PostMessage,
+    RemoveParticipant,
     RequestToolCall,
     SaveTurn,
     SetTools,
@@ -104,10 +105,55 @@ def test_nobody_becomes_another_member(command: Command) -> None:
 def test_members_bring_others_in() -> None:
     for new in (
         NewParticipant("dora", "person", "Dora"),
-        NewParticipant("p-9", "person", "Dora", user_id="dora"),
+        NewParticipant("eve", "bot", "Eve"),
         NewParticipant("zoe", "person", "Zoe"),
     ):
         check_command(caller("yan"), STATE, AddParticipant(new))
+
+
+def test_only_the_creator_gives_a_person_another_id_than_its_own() -> None:
+    """Else who is added under the id of somebody who was removed would seem to be that one."""
+    gone = msgspec.structs.replace(STATE, participants=STATE.participants[:1])
+    new = AddParticipant(NewParticipant("p-2", "person", "Yan", user_id="dora"))
+
+    with pytest.raises(Forbidden, match="user_id"):
+        check_command(caller("zoe"), gone, new)
+    check_command(caller("carl"), gone, new)
+    check_command(caller("worker", Role.SERVICE), gone, new)
+
+
+@pytest.mark.parametrize("id", ["zoe", "p-2", "ada"])
+def test_another_ones_name_is_the_creators_to_change(id: str) -> None:
+    rename = UpdateParticipant(id, name="Somebody")
+    for allowed in (caller("carl"), caller("worker", Role.SERVICE), caller("root", Role.ADMIN)):
+        check_command(allowed, STATE, rename)
+    others = {"zoe": "yan", "p-2": "zoe", "ada": "zoe"}
+    with pytest.raises(Forbidden, match="carl"):
+        check_command(caller(others[id]), STATE, rename)
+
+
+def test_members_rename_themselves_and_change_all_else_together() -> None:
+    check_command(caller("zoe"), STATE, UpdateParticipant("zoe", name="Zoe Z."))
+    check_command(caller("yan"), STATE, UpdateParticipant("p-2", name="Yan Y."))
+    check_command(caller("yan"), STATE, UpdateParticipant("ada", name="Ada", mode="muted"))
+
+
+def test_a_person_leaves_by_itself_or_by_the_creator_and_bots_by_any_member() -> None:
+    for id, who in (("zoe", "zoe"), ("p-2", "yan"), ("p-2", "carl"), ("ada", "zoe")):
+        check_command(caller(who), STATE, RemoveParticipant(id))
+    with pytest.raises(Forbidden, match="zoe itself"):
+        check_command(caller("yan"), STATE, RemoveParticipant("zoe"))
+
+
+def test_who_had_left_comes_back_under_the_name_it_had() -> None:
+    away = msgspec.structs.replace(STATE.participants[0], state="left")
+    state = msgspec.structs.replace(STATE, participants=(away, *STATE.participants[1:]))
+
+    check_command(caller("yan"), state, AddParticipant(NewParticipant("zoe", "person", "Zoe")))
+    renamed = AddParticipant(NewParticipant("zoe", "person", "Somebody"))
+    with pytest.raises(Forbidden, match="zoe itself"):
+        check_command(caller("yan"), state, renamed)
+    check_command(caller("zoe"), state, renamed)
 
 
 def test_reading_everything_does_not_mean_writing_anywhere() -> None:
