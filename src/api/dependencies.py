@@ -35,7 +35,7 @@ ID = r"^[A-Za-z0-9._:@-]{1,128}$"
 KEY = r"^[A-Za-z0-9._:@-]{1,120}$"
 # 18 digits always fit into the 64 bits of a number.
 _VERSION = r"[0-9]{1,18}\.[0-9]{1,18}"
-_STATE_ETAG = rf'^(\*|(W/)?"{_VERSION}")$'
+_STATE_ETAG = rf'^(\*|(W/)?"{_VERSION}(\+[0-9]{{1,9}})?")$'
 _CONFIG_ETAG = r'^(\*|(W/)?"[0-9]{1,18}")$'
 
 ConversationId = Annotated[str, Path(pattern=ID, description="The conversation")]
@@ -235,7 +235,7 @@ async def _wish(
 ) -> Wish:
     return Wish(
         new_id() if idempotency_key is None else key_of(caller, idempotency_key),
-        None if if_match in (None, "*") else Version.parse(_unquoted(if_match)).seq,
+        None if if_match in (None, "*") else _seq(_unquoted(if_match)),
         None if x_swarm_durability is None else Durability(x_swarm_durability),
         at_least,
         idempotency_key is not None,
@@ -261,6 +261,12 @@ IfVersion = Annotated[int | None, Depends(_if_version)]
 
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most")]
 CURSOR = "`next_cursor` of the page before"
+
+
+def _seq(state_etag: str) -> int:
+    """Return the number that the newest event of a state has, or will have when it is logged."""
+    version, _, ahead = state_etag.partition("+")
+    return Version.parse(version).seq + int(ahead or 0)
 
 
 def _unquoted(etag: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import httpx
+
 from src.api.auth.principals import Role
 from tests.integration.api.begun import ROOM, begin
 from tests.support.api import RunningServer
@@ -139,6 +141,51 @@ async def test_save_turn_takes_the_body_that_others_send(server: RunningServer) 
     assert [one.json()["repeated"] for one in keyed] == [False, True]
     assert [one["text"] for one in page] == ["At the venue.", "Where were we?"] * 2
     assert [one["author"]["id"] for one in page[:2]] == ["ada", "zoe"]
+
+
+async def test_a_buffered_turn_has_no_number_of_its_own_until_it_is_logged(
+    pair: tuple[RunningServer, RunningServer],
+) -> None:
+    turn = {"conversation_id": "c-1", "user_message": "q", "assistant_message": "a"}
+    path = "/api/v1/conversations/save-turn"
+
+    async def save(client: httpx.AsyncClient, durability: str) -> dict[str, object]:
+        headers = {"Idempotency-Key": "k-1", "X-Swarm-Durability": durability}
+        answer = await client.post(path, json=turn, headers=headers)
+        assert answer.headers["x-swarm-version"] == answer.json()["version"]
+        return {name: answer.json()[name] for name in ("version", "durability", "repeated")}
+
+    one, two = pair
+    async with one.as_("zoe") as here, two.as_("zoe") as there:
+        begun = await begin(here)
+        buffered = [await save(client, "buffered") for client in (there, here)]
+        tip = await here.get(ROOM)
+        logged = await save(there, "logged")
+        seen = {"X-Swarm-Version": str(logged["version"])}
+        state = (await there.get(ROOM, headers=seen)).json()
+
+    epoch, _, seq = begun.partition(".")
+    told = {"version": begun, "durability": "buffered"}
+    assert buffered == [told | {"repeated": False}, told | {"repeated": True}]
+    assert (tip.headers["x-swarm-version"], tip.headers["etag"]) == (begun, f'"{begun}+2"')
+    assert [one["text"] for one in tip.json()["messages"]] == ["q", "a"]
+    own = f"{epoch}.{int(seq) + 2}"
+    assert logged == {"version": own, "durability": "logged", "repeated": True}
+    assert [one["seq"] for one in state["messages"]] == [int(seq) + 1, int(seq) + 2]
+
+
+async def test_a_write_may_be_decided_on_what_is_not_logged_yet(server: RunningServer) -> None:
+    busy = {"type": "set_participant_state", "id": "ada", "state": "busy"}
+    config = f"{ROOM}/config"
+    async with server.as_("zoe") as zoe:
+        begun = await begin(zoe)
+        await zoe.post(f"{ROOM}/commands", json=busy)
+        before = await zoe.patch(config, json={"goal": "a"}, headers={"If-Match": f'"{begun}"'})
+        seen = {"If-Match": f'"{begun}+1"'}
+        decided = [await zoe.patch(config, json={"goal": goal}, headers=seen) for goal in "bc"]
+
+    assert before.status_code == 412
+    assert [one.status_code for one in decided] == [200, 412]
 
 
 async def test_events_are_read_in_order_from_any_point(server: RunningServer) -> None:
