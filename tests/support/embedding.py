@@ -4,16 +4,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 from msgspec import Struct
 from redis import Redis
 
-from tests.support.services import in_thread
+from tests.support.services import ADMIN_LIMITS, in_thread
 
 HOLDER = """
 import json, sys
 from pathlib import Path
+from urllib.parse import urlsplit
 from src.embedded import open_servers
 
 with open_servers(Path(sys.argv[1])) as servers:
@@ -77,6 +79,18 @@ def query(database_url: str, *statements: str) -> object:
             await connection.close()
 
     return in_thread(execute())
+
+
+def let_wait(database_url: str) -> None:
+    """Have PostgreSQL give up nothing for its time in this database, on connections from now on.
+
+    A test can then count who waits, however slow the machine is.
+    """
+    name = urlsplit(database_url).path[1:]
+    endless = (
+        f'ALTER ROLE CURRENT_USER IN DATABASE "{name}" SET {limit} = 0' for limit in ADMIN_LIMITS
+    )
+    query(database_url, *endless, "SELECT 1")
 
 
 def redis_set(redis_url: str, name: str, value: str) -> None:
