@@ -19,7 +19,7 @@ from rich.console import Console
 
 from src.embedded import open_servers
 from src.state.tiers.migrations import migrate
-from tests.benchmarks.report import machine, table, write
+from tests.benchmarks.report import machine, notes, table, write
 from tests.benchmarks.row import ROWS, Row
 from tests.benchmarks.rows import (
     acks,
@@ -93,6 +93,7 @@ def main(
     console.print(described)
     # Into a file or a pipe a table of eight columns needs more than the usual 80 characters.
     Console(width=None if sys.stdout.isatty() else 200).print(table(outcomes))
+    console.print(notes(outcomes))
     if save:
         write(DOCUMENT, outcomes, described)
         console.print(f"written to {DOCUMENT}")

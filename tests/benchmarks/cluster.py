@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import msgspec
@@ -34,6 +34,19 @@ class Answer(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.body)
 
 
+class Listening(Protocol):
+    """A server process, or what stands before several."""
+
+    @property
+    def url(self) -> str: ...
+
+
+class Front(msgspec.Struct, frozen=True):
+    """A proxy before the servers."""
+
+    url: str
+
+
 class Cluster:
     """Servers A and B, and a client with an administrator's token."""
 
@@ -45,7 +58,7 @@ class Cluster:
         self._chance = random.Random(9)
 
     async def send(
-        self, method: str, server: ServerProcess, path: str, body: bytes = b"", **headers: str
+        self, method: str, server: Listening, path: str, body: bytes = b"", **headers: str
     ) -> Answer:
         """Send one request; what comes back, whatever its status."""
         common = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
@@ -57,13 +70,17 @@ class Cluster:
             return Answer(response.status, version, await response.read())
 
     async def done(
-        self, method: str, server: ServerProcess, path: str, body: bytes = b"", **headers: str
+        self, method: str, server: Listening, path: str, body: bytes = b"", **headers: str
     ) -> Answer:
         """Send one request that has to succeed."""
         answer = await self.send(method, server, path, body, **headers)
         if answer.status >= 300:
             raise RuntimeError(f"{method} {path}: {answer.status} {answer.body[:500]!r}")
         return answer
+
+    def stranger(self) -> str:
+        """Return a token of its own, of a member."""
+        return issue_token(_SECRET, f"member-{next(self._numbers)}", [Role.MEMBER])
 
     async def begin(self, server: ServerProcess, turns: int = 12) -> str:
         """Make a conversation of about 8 KB, owned by this server; return its id."""

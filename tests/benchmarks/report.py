@@ -77,6 +77,11 @@ def _processor() -> str:
     return found[1] if found else platform.machine()
 
 
+def notes(outcomes: Sequence[Outcome]) -> str:
+    """Return what was noted of the last round of each row, a line each."""
+    return "\n".join(f"- {o.row.name}: {o.note}." for o in outcomes if o.note)
+
+
 def write(document: Path, outcomes: Sequence[Outcome], described: str) -> None:
     """Put machine, table and notes between the document's two markers.
 
@@ -90,7 +95,6 @@ def write(document: Path, outcomes: Sequence[Outcome], described: str) -> None:
         raise ValueError(f"{document} needs the lines {_BEGIN} and {_END}")
     lines = [f"| {' | '.join(_HEADINGS)} |", "|" + " --- |" * len(_HEADINGS)]
     lines += [f"| {' | '.join(cells(outcome))} |" for outcome in outcomes]
-    notes = [f"- {o.row.name}: {o.note}." for o in outcomes if o.note]
-    parts = [described, "\n".join(lines), "\n".join(notes)]
+    parts = [described, "\n".join(lines), notes(outcomes)]
     figures = "\n\n".join(part for part in parts if part)
     document.write_text(f"{before}{_BEGIN}\n{figures}\n{_END}{after}")

@@ -1,4 +1,4 @@
-"""Two server processes over HTTP: reads after writes, edits that are obeyed, a takeover."""
+"""Two server processes over HTTP: reads after writes, edits obeyed, logouts, a takeover."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
 from src.state.models import Version
-from tests.benchmarks.cluster import Answer, Cluster
+from tests.benchmarks.cluster import Answer, Cluster, Front
 from tests.benchmarks.duel import eventually
 from tests.benchmarks.lab import Lab
 from tests.benchmarks.load import requests_per_second
 from tests.benchmarks.processes import cpu_seconds, open_bare_app
 from tests.benchmarks.row import Round, Sample, Target, quantile, row
+from tests.support.nginx import in_front_of
 
 _READ = "/conversations/{}"
 
@@ -173,6 +175,44 @@ async def _replied(cluster: Cluster, id: str, says: str) -> bool:
 
     await eventually(answered, every_s=0.002)
     return says in texts
+
+
+@row(
+    "logout",
+    path="logout through nginx -> the token is refused by A and by B, p99",
+    against="",
+    unit="s",
+    target=Target(at_most=2.0),
+    rounds=3,
+)
+@asynccontextmanager
+async def logout(lab: Lab) -> AsyncIterator[Round]:
+    cluster = await lab.cluster()
+    folder = lab.folder / "nginx"
+    folder.mkdir()
+    ports = [urlsplit(server.url).port or 0 for server in (cluster.a, cluster.b)]
+    with in_front_of(folder, *ports) as url:
+
+        async def measure() -> Sample:
+            taken = [await _logged_out(cluster, Front(url)) for _ in range(lab.scaled(100, 3))]
+            note = f"p50 {quantile(taken, 0.5) * 1e3:.1f} ms, of {len(taken)} logouts a round"
+            return Sample(quantile(taken, 0.99), note=note)
+
+        yield measure
+
+
+async def _logged_out(cluster: Cluster, front: Front) -> float:
+    """Log out by whichever server nginx chooses; return how long either one let the token in."""
+    shown = f"Bearer {cluster.stranger()}"
+    for server in (cluster.a, cluster.b):
+        # Both have verified it, and would let it in from memory.
+        await cluster.done("GET", server, "/profile", Authorization=shown)
+    await cluster.done("POST", front, "/auth/logout", Authorization=shown)
+    began = perf_counter()
+    for server in (cluster.a, cluster.b):
+        while (await cluster.send("GET", server, "/profile", Authorization=shown)).status != 401:
+            pass
+    return perf_counter() - began
 
 
 @row(
