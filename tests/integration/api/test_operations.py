@@ -79,21 +79,20 @@ async def test_metrics_are_prometheus_text_with_our_names(alone: RunningServer) 
 
 
 async def test_metrics_name_the_rung(server: RunningServer) -> None:
-    async with server.as_("root", Role.ADMIN) as root:
+    async def on_the_highest() -> bool:
         page = (await root.get("/metrics")).text
-    rungs = {
-        sample.labels["rung"]: sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-        if sample.name == "swarmstate_rung"
-    }
-    assert rungs == {
-        "all": 1,
-        "deaf": 0,
-        "without_l2": 0,
-        "without_l3": 0,
-        "without_both": 0,
-    }
+        rungs = {
+            sample.labels["rung"]: sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+            if sample.name == "swarmstate_rung"
+        }
+        below = {"deaf", "without_l2", "without_l3", "without_both"}
+        return rungs == {"all": 1} | dict.fromkeys(below, 0)
+
+    async with server.as_("root", Role.ADMIN) as root:
+        # A busy machine may keep a server from Redis for a while.
+        await eventually(on_the_highest, 30)
 
 
 @pytest.mark.directly("a server counts for itself")
