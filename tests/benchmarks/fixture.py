@@ -7,15 +7,10 @@ from collections.abc import Iterator
 
 from msgspec import Raw
 
-from src.swarm.shapes.commands import (
-    Assignment,
-    Command,
-    Create,
-    NewParticipant,
-    PostMessage,
-    Speaker,
-)
-from src.swarm.shapes.models import Config, Policy, Tool
+from src.swarm.shapes.commands import Command, Create, NewParticipant, PostMessage, Speaker
+from src.swarm.shapes.config import Config, Policy
+from src.swarm.shapes.models import Tool
+from src.swarm.shapes.work import Assignment
 
 _TEXT = """
 the a we you they bot room voice agent speaks next please summary turn plan meeting customer

@@ -5,8 +5,9 @@ import asyncio
 import msgspec
 from msgspec import Raw
 
-from src.swarm.shapes.commands import DecideToolCall, PatchConfig, RequestToolCall
+from src.swarm.shapes.commands import PatchConfig
 from src.swarm.shapes.models import ConversationState
+from src.swarm.shapes.work import DecideToolCall, RequestToolCall
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster
 from tests.support.rooms import SCOUT, Swarm

@@ -15,20 +15,16 @@ from src.swarm.providers import Text, ToolCall
 from src.swarm.rules.conversations import CONVERSATIONS
 from src.swarm.shapes.commands import (
     AddParticipant,
-    Assignment,
     ChangeStatus,
     Command,
     CountUsage,
     Create,
-    EditBlackboard,
     NewParticipant,
     PassBaton,
     PatchConfig,
     PostMessage,
     RemoveParticipant,
     ReportConfigVersion,
-    RequestToolCall,
-    SetSubtask,
     SetTeam,
     SetTools,
     Speaker,
@@ -36,6 +32,7 @@ from src.swarm.shapes.commands import (
 )
 from src.swarm.shapes.limits import CAPS, Limits, effective
 from src.swarm.shapes.models import TeamRef, Tool
+from src.swarm.shapes.work import Assignment, EditBlackboard, RequestToolCall, SetSubtask
 from tests.support.clock import advance, virtual_time
 from tests.support.cluster import Cluster
 from tests.support.rooms import ADA, SCOUT, TUTOR, Swarm, Voice

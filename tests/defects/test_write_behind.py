@@ -8,14 +8,13 @@ from msgspec import Raw
 from src.state.errors import NotFound
 from src.swarm.shapes.commands import (
     AddParticipant,
-    Assignment,
     ChangeStatus,
-    EditBlackboard,
     NewParticipant,
     SetTeam,
     SetTools,
 )
 from src.swarm.shapes.models import TeamRef, Tool
+from src.swarm.shapes.work import Assignment, EditBlackboard
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.cluster import Cluster
 from tests.support.kinds import Write

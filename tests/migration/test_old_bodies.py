@@ -14,8 +14,8 @@ from src.state.tiers.engine import open_engine
 from src.swarm.configs.inheritance import Layer, Origin, effective
 from src.swarm.configs.service import TEAMS
 from src.swarm.configs.teams import TeamConfig, TeamDefaults, decode_team, upgraded
+from src.swarm.shapes.config import Config, Policy, ResponderRules, Scheduling
 from src.swarm.shapes.limits import Limits
-from src.swarm.shapes.models import Config, Policy, ResponderRules, Scheduling
 from tests.integration.state.test_revocations import Told
 from tests.support.cluster_settings import settings
 from tests.support.embedding import query

@@ -10,14 +10,8 @@ from src.state.models import Version
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.providers import ReplyRequest
 from src.swarm.rules.tools import BUILT_IN
-from src.swarm.shapes.models import (
-    Author,
-    Config,
-    ConversationState,
-    Message,
-    Participant,
-    Role,
-)
+from src.swarm.shapes.config import Config
+from src.swarm.shapes.models import Author, ConversationState, Message, Participant, Role
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAME = "near/local"

@@ -63,8 +63,9 @@ from src.swarm.shapes.commands import (
     PostMessage,
     Speaker,
 )
+from src.swarm.shapes.config import Config
 from src.swarm.shapes.events import ConversationEvent, MessageAdded
-from src.swarm.shapes.models import Config, ConversationState, Message
+from src.swarm.shapes.models import ConversationState, Message
 from tests.support.clock import BEGAN
 from tests.support.cluster import Cluster, Server
 from tests.support.cluster_settings import NOWHERE

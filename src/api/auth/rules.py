@@ -19,15 +19,12 @@ from src.swarm.shapes.commands import (
     AddParticipant,
     Command,
     CountUsage,
-    DecideToolCall,
     Delete,
-    FinishToolCall,
     NewParticipant,
     PatchConfig,
     PostMessage,
     RemoveParticipant,
     ReportConfigVersion,
-    RequestToolCall,
     SaveSession,
     SaveTurn,
     SetTeam,
@@ -36,6 +33,7 @@ from src.swarm.shapes.commands import (
     UpdateParticipant,
 )
 from src.swarm.shapes.models import ConversationState
+from src.swarm.shapes.work import DecideToolCall, FinishToolCall, RequestToolCall
 
 _CREATORS = (PatchConfig, SetTeam, SetTools, Delete)
 _WORKERS = (CountUsage, ReportConfigVersion, RequestToolCall, FinishToolCall, SaveSession)

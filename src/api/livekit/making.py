@@ -21,7 +21,7 @@ from src.swarm.rooms.service import RoomService, taken
 from src.swarm.service import SwarmService
 from src.swarm.shapes import bounds
 from src.swarm.shapes.commands import Create, NewParticipant
-from src.swarm.shapes.models import Config
+from src.swarm.shapes.config import Config
 
 
 async def make_room(

@@ -37,7 +37,8 @@ from src.state.models import Read, Where
 from src.swarm.forwarding import Receipt
 from src.swarm.shapes.codec import decode_command
 from src.swarm.shapes.commands import BEGINNINGS, Create, Delete, PatchConfig
-from src.swarm.shapes.models import Config, ConversationState
+from src.swarm.shapes.config import Config
+from src.swarm.shapes.models import ConversationState
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
 

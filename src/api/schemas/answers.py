@@ -13,7 +13,8 @@ from starlette.responses import Response
 from src.state.models import Durability, Event
 from src.state.records.files import File
 from src.swarm.pages import Summary
-from src.swarm.shapes.models import Message, Parent
+from src.swarm.shapes.config import Parent
+from src.swarm.shapes.models import Message
 
 _encode = msgspec.json.Encoder().encode
 

@@ -16,17 +16,12 @@ from msgspec.structs import replace
 
 from src.swarm.configs.bots import ProviderNames, stage_options
 from src.swarm.shapes import bounds, free_json, layers, limits
-from src.swarm.shapes.commands import Command, PostMessage, RequestToolCall, SaveSession, SaveTurn
+from src.swarm.shapes.commands import Command, PostMessage, SaveSession, SaveTurn
+from src.swarm.shapes.config import Config, LlmConfig, Policy, ResponderRules, Scheduling
 from src.swarm.shapes.free_json import EMPTY, holds
 from src.swarm.shapes.limits import EffectiveLimits, Limits
-from src.swarm.shapes.models import (
-    Config,
-    ConversationState,
-    LlmConfig,
-    Policy,
-    ResponderRules,
-    Scheduling,
-)
+from src.swarm.shapes.models import ConversationState
+from src.swarm.shapes.work import RequestToolCall
 
 
 class EffectivePolicy(msgspec.Struct, frozen=True, gc=False):

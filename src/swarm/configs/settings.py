@@ -14,8 +14,8 @@ from src.swarm.configs.bots import ProviderNames, accepted_providers
 from src.swarm.configs.decoding import SCHEMA, Part, Schema, decoded
 from src.swarm.shapes import free_json
 from src.swarm.shapes.bounds import Note
+from src.swarm.shapes.config import MAPS, Policy, ResponderRules, Scheduling
 from src.swarm.shapes.limits import Limits
-from src.swarm.shapes.models import MAPS, Policy, ResponderRules, Scheduling
 
 VALUES: Mapping[str, type[msgspec.Struct]] = {
     "limits": Limits,

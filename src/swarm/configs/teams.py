@@ -13,10 +13,10 @@ from src.swarm.configs.decoding import Part, decoded
 from src.swarm.shapes import bounds
 from src.swarm.shapes.accepting import accepted_config, accepted_values
 from src.swarm.shapes.bounds import Id, Label, LongText, Name, Note, Priority
-from src.swarm.shapes.commands import Assignment
+from src.swarm.shapes.config import Config, Policy, ResponderRules, Scheduling
 from src.swarm.shapes.layers import given as set_by
 from src.swarm.shapes.limits import Limits
-from src.swarm.shapes.models import Config, Policy, ResponderRules, Scheduling
+from src.swarm.shapes.work import Assignment
 
 L = TypeVar("L", bound=msgspec.Struct)
 

@@ -26,8 +26,9 @@ from src.swarm.providers import ToolCall
 from src.swarm.rules.tool_calls import CLOCKS_AGREE_S, awaited
 from src.swarm.rules.tools import command_for
 from src.swarm.shapes import bounds
-from src.swarm.shapes.commands import Command, DecideToolCall, FinishToolCall
+from src.swarm.shapes.commands import Command
 from src.swarm.shapes.models import ConversationState, PendingToolCall
+from src.swarm.shapes.work import DecideToolCall, FinishToolCall
 
 log = structlog.get_logger(__name__)
 

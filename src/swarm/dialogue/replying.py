@@ -25,9 +25,10 @@ from src.swarm.providers.registry import Registry
 from src.swarm.rules.tool_calls import must_wait
 from src.swarm.rules.tools import BUILT_IN, command_for
 from src.swarm.shapes import layers
-from src.swarm.shapes.commands import PostMessage, RequestToolCall, Speaker
+from src.swarm.shapes.commands import PostMessage, Speaker
 from src.swarm.shapes.limits import effective
 from src.swarm.shapes.models import ConversationState, Message
+from src.swarm.shapes.work import RequestToolCall
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from src.swarm.configs.bots import OFFLINE, BotConfig
 from src.swarm.errors import UnknownProvider
 from src.swarm.providers import OwnProvider, Provider, ReplyRequest
 from src.swarm.providers.offline import OfflineProvider
-from src.swarm.shapes.models import Config
+from src.swarm.shapes.config import Config
 
 _FOUND = 256
 """Providers that are made by their names; a config may not name ever new ones."""

@@ -11,10 +11,10 @@ from typing import Any
 from src.state.errors import Refused
 from src.state.models import Meta
 from src.swarm.shapes import bounds, free_json
-from src.swarm.shapes.commands import Assignment, EditBlackboard, Increment
 from src.swarm.shapes.events import BlackboardChanged, Value
 from src.swarm.shapes.free_json import Json
 from src.swarm.shapes.models import BlackboardItem, ConversationState
+from src.swarm.shapes.work import Assignment, EditBlackboard, Increment
 
 _EXACT = 2**53
 """Up to here every whole number is a double, so that all clients read the same one."""

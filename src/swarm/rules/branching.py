@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from src.state.models import Context, Entry, Meta
 from src.swarm.rules.tool_calls import OPEN
 from src.swarm.shapes.commands import Branch
+from src.swarm.shapes.config import Parent
 from src.swarm.shapes.events import Branched, MessageAdded
-from src.swarm.shapes.models import ConversationState, Parent
+from src.swarm.shapes.models import ConversationState
 
 
 def branch_of(entry: Entry[ConversationState], id: str) -> Branch:

@@ -10,8 +10,9 @@ from src.state.errors import Refused
 from src.swarm.shapes import bounds, free_json
 from src.swarm.shapes.accepting import accepted_config
 from src.swarm.shapes.commands import PatchConfig
+from src.swarm.shapes.config import Config
 from src.swarm.shapes.events import ConfigChanged
-from src.swarm.shapes.models import Config, ConversationState
+from src.swarm.shapes.models import ConversationState
 
 _decoder = msgspec.json.Decoder(Config)
 

@@ -6,9 +6,9 @@ from src.state.errors import Refused
 from src.state.models import Context
 from src.swarm.rules.members import member
 from src.swarm.shapes import bounds
-from src.swarm.shapes.commands import DeleteSubtask, SetSubtask
 from src.swarm.shapes.events import SubtaskDeleted, SubtaskSet
 from src.swarm.shapes.models import ConversationState, Subtask
+from src.swarm.shapes.work import DeleteSubtask, SetSubtask
 
 
 def assign(

@@ -24,7 +24,6 @@ from src.swarm.rules.lifecycle import FINAL
 from src.swarm.rules.members import bot
 from src.swarm.rules.tools import BUILT_IN_NAMES
 from src.swarm.shapes import bounds, free_json
-from src.swarm.shapes.commands import DecideToolCall, FinishToolCall, RequestToolCall
 from src.swarm.shapes.events import (
     ToolCallDecided,
     ToolCallProgressed,
@@ -36,6 +35,7 @@ from src.swarm.shapes.models import (
     PendingToolCall,
     ToolCallStatus,
 )
+from src.swarm.shapes.work import DecideToolCall, FinishToolCall, RequestToolCall
 
 CLOCKS_AGREE_S = 5.0
 """How far the times of day of two servers may be apart. A server that goes on with a call of

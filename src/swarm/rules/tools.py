@@ -17,15 +17,9 @@ from src.state.errors import Refused
 from src.swarm.providers import ToolCall
 from src.swarm.shapes import free_json
 from src.swarm.shapes.bounds import Id, Note
-from src.swarm.shapes.commands import (
-    Assignment,
-    Command,
-    EditBlackboard,
-    Increment,
-    PassBaton,
-    SetSubtask,
-)
+from src.swarm.shapes.commands import Command, PassBaton
 from src.swarm.shapes.models import ConversationState, SubtaskPriority, SubtaskStatus, Tool
+from src.swarm.shapes.work import Assignment, EditBlackboard, Increment, SetSubtask
 
 
 class _Arguments(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):

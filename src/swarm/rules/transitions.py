@@ -38,21 +38,15 @@ from src.swarm.shapes.commands import (
     Command,
     CountUsage,
     Create,
-    DecideToolCall,
     Delete,
-    DeleteSubtask,
-    EditBlackboard,
-    FinishToolCall,
     PassBaton,
     PatchConfig,
     PostMessage,
     RemoveParticipant,
     ReportConfigVersion,
-    RequestToolCall,
     SaveSession,
     SaveTurn,
     SetParticipantState,
-    SetSubtask,
     SetTeam,
     SetTools,
     UpdateParticipant,
@@ -83,6 +77,14 @@ from src.swarm.shapes.events import (
     UsageCounted,
 )
 from src.swarm.shapes.models import ConversationState
+from src.swarm.shapes.work import (
+    DecideToolCall,
+    DeleteSubtask,
+    EditBlackboard,
+    FinishToolCall,
+    RequestToolCall,
+    SetSubtask,
+)
 
 _encode = msgspec.json.Encoder().encode
 

@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from src.state.errors import Refused
 from src.swarm.shapes import bounds, free_json, options, topics
-from src.swarm.shapes.commands import Assignment
+from src.swarm.shapes.config import MAPS, Config
 from src.swarm.shapes.events import Value
-from src.swarm.shapes.models import MAPS, Config, Tool
+from src.swarm.shapes.models import Tool
+from src.swarm.shapes.work import Assignment
 
 
 def accepted_config(config: Config, field: str) -> Config:

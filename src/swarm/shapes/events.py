@@ -16,11 +16,11 @@ from typing import ClassVar
 import msgspec
 from msgspec import Raw
 
+from src.swarm.shapes.config import Config
 from src.swarm.shapes.free_json import NULL
 from src.swarm.shapes.models import (
     Baton,
     BlackboardItem,
-    Config,
     Message,
     Participant,
     ParticipantState,

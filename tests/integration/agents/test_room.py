@@ -19,7 +19,8 @@ from src.swarm.providers.registry import Stage
 from src.swarm.rooms.protocols import AGENT
 from src.swarm.rooms.settings import LiveKitSettings
 from src.swarm.shapes.commands import AddParticipant, Create, NewParticipant, RemoveParticipant
-from src.swarm.shapes.models import Config, Message
+from src.swarm.shapes.config import Config
+from src.swarm.shapes.models import Message
 from tests.support.cluster_runtimes import Member, open_members
 from tests.support.cluster_settings import eventually
 from tests.support.livekit import needs_livekit

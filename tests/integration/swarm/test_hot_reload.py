@@ -11,7 +11,7 @@ from src.invalidation.publisher import Announcer
 from src.state.errors import SharedTierUnavailable
 from src.state.models import Announcement
 from src.swarm.shapes.commands import ChangeStatus, Create, NewParticipant
-from src.swarm.shapes.models import Config
+from src.swarm.shapes.config import Config
 from tests.support.cluster_runtimes import Member, open_members
 from tests.support.cluster_settings import eventually
 

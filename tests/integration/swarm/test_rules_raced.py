@@ -17,16 +17,10 @@ from src.state.models import Announcement
 from src.state.protocols import Pulled
 from src.state.tiers.postgres_ownership import PostgresRegistry
 from src.swarm.errors import RulesUnknown
-from src.swarm.shapes.commands import (
-    Create,
-    FinishToolCall,
-    NewParticipant,
-    PatchConfig,
-    PostMessage,
-    RequestToolCall,
-)
+from src.swarm.shapes.commands import Create, NewParticipant, PatchConfig, PostMessage
+from src.swarm.shapes.config import Config
 from src.swarm.shapes.free_json import write
-from src.swarm.shapes.models import Config
+from src.swarm.shapes.work import FinishToolCall, RequestToolCall
 from tests.support.cluster_runtimes import ADA, SHORT, Member, open_members
 
 PROMISED_S = SHORT["pull_deadline"] + 0.5

@@ -11,27 +11,19 @@ from msgspec import Raw
 
 from src.swarm.shapes.commands import (
     AddParticipant,
-    Assignment,
     ChangeStatus,
     Command,
     CountUsage,
-    DecideToolCall,
-    DeleteSubtask,
-    EditBlackboard,
-    FinishToolCall,
-    Increment,
     NewParticipant,
     PassBaton,
     PatchConfig,
     PostMessage,
     RemoveParticipant,
     ReportConfigVersion,
-    RequestToolCall,
     SavedMessage,
     SaveSession,
     SaveTurn,
     SetParticipantState,
-    SetSubtask,
     SetTeam,
     SetTools,
     Speaker,
@@ -39,6 +31,16 @@ from src.swarm.shapes.commands import (
 )
 from src.swarm.shapes.free_json import NULL
 from src.swarm.shapes.models import TeamRef, Tool, ToolUse
+from src.swarm.shapes.work import (
+    Assignment,
+    DecideToolCall,
+    DeleteSubtask,
+    EditBlackboard,
+    FinishToolCall,
+    Increment,
+    RequestToolCall,
+    SetSubtask,
+)
 
 PEOPLE = st.sampled_from(["ada", "ben", "guest"])
 BOTS = st.sampled_from(["scout", "tutor", "critic", "stranger"])

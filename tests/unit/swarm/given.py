@@ -11,8 +11,9 @@ from src.state.models import Context, Meta, Version, event_id
 from src.swarm.configs.inheritance import Inherited
 from src.swarm.rules.transitions import decide, fold
 from src.swarm.shapes.commands import Command, Create, NewParticipant, PostMessage, Speaker
+from src.swarm.shapes.config import Config
 from src.swarm.shapes.events import ConversationEvent
-from src.swarm.shapes.models import Config, ConversationState, Message
+from src.swarm.shapes.models import ConversationState, Message
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 

@@ -42,7 +42,8 @@ from src.swarm.forwarding import (
     raise_refusal,
 )
 from src.swarm.internal_tokens import InternalTokens
-from src.swarm.shapes.commands import Command, EditBlackboard, Increment, PostMessage, Speaker
+from src.swarm.shapes.commands import Command, PostMessage, Speaker
+from src.swarm.shapes.work import EditBlackboard, Increment
 from tests.support.cluster_settings import NOWHERE
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -22,11 +22,11 @@ from src.swarm.shapes.commands import (
     PatchConfig,
     PostMessage,
     RemoveParticipant,
-    RequestToolCall,
     SaveTurn,
     Speaker,
 )
-from src.swarm.shapes.models import Config
+from src.swarm.shapes.config import Config
+from src.swarm.shapes.work import RequestToolCall
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.rooms import ADA, SCOUT, TUTOR, Swarm, SwarmServer, Voice
 from tests.unit.swarm.given import raw

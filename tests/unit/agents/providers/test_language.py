@@ -14,10 +14,7 @@ from src.agents.settings import NamedProvider
 from src.swarm.configs.bots import BotConfig
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.rules.tools import BUILT_IN
-from src.swarm.shapes.models import (
-    Config,
-    LlmConfig,
-)
+from src.swarm.shapes.config import Config, LlmConfig
 from tests.support.anthropic_server import anthropic_server, text, use
 from tests.support.asking import HELLO, NAME, message, request
 from tests.support.openai_server import OpenAiServer, call, openai_server

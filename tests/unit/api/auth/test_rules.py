@@ -15,19 +15,17 @@ from src.swarm.shapes.commands import (
     ChangeStatus,
     Command,
     CountUsage,
-    DecideToolCall,
     Delete,
-    EditBlackboard,
     NewParticipant,
     PatchConfig,
     PostMessage,
     RemoveParticipant,
-    RequestToolCall,
     SaveTurn,
     SetTools,
     Speaker,
     UpdateParticipant,
 )
+from src.swarm.shapes.work import DecideToolCall, EditBlackboard, RequestToolCall
 from tests.unit.api.given import caller, conversation
 
 STATE = conversation()

@@ -11,24 +11,11 @@ from src.swarm.configs.bots import ProviderNames
 from src.swarm.configs.inheritance import EffectiveValue, Layer, Origin, effective, in_effect
 from src.swarm.dialogue import floor
 from src.swarm.dialogue.responder import who_answers
-from src.swarm.shapes.commands import (
-    Command,
-    CountUsage,
-    PostMessage,
-    RequestToolCall,
-    SaveTurn,
-    SetTeam,
-    Speaker,
-)
+from src.swarm.shapes.commands import Command, CountUsage, PostMessage, SaveTurn, SetTeam, Speaker
+from src.swarm.shapes.config import Config, LlmConfig, Policy, ResponderRules, Scheduling
 from src.swarm.shapes.limits import CAPS, Limits
-from src.swarm.shapes.models import (
-    Config,
-    LlmConfig,
-    Policy,
-    ResponderRules,
-    Scheduling,
-    TeamRef,
-)
+from src.swarm.shapes.models import TeamRef
+from src.swarm.shapes.work import RequestToolCall
 from tests.unit.swarm.given import Story, raw
 
 GLOBAL = Origin("global", "limits", 4)

@@ -9,9 +9,11 @@ import pytest
 
 from src.swarm.dialogue.approvals import ACTOR
 from src.swarm.rules.tool_calls import CLOCKS_AGREE_S
-from src.swarm.shapes.commands import ChangeStatus, DecideToolCall, RequestToolCall
+from src.swarm.shapes.commands import ChangeStatus
+from src.swarm.shapes.config import Config, Scheduling
 from src.swarm.shapes.events import BatonPassed, ToolCallDecided
-from src.swarm.shapes.models import Config, PendingToolCall, Scheduling
+from src.swarm.shapes.models import PendingToolCall
+from src.swarm.shapes.work import DecideToolCall, RequestToolCall
 from tests.support.clock import advance, virtual_time
 from tests.support.rooms import SCOUT, TUTOR, Swarm, SwarmServer
 from tests.unit.swarm.given import raw

@@ -16,7 +16,7 @@ from src.swarm.shapes.commands import (
     Speaker,
     UpdateParticipant,
 )
-from src.swarm.shapes.models import Config, ResponderRules
+from src.swarm.shapes.config import Config, ResponderRules
 from tests.unit.swarm.given import Story
 
 QUIET = Floor()

@@ -18,15 +18,16 @@ from src.swarm.shapes.commands import (
     Create,
     PassBaton,
     PatchConfig,
-    RequestToolCall,
     SavedMessage,
     SaveSession,
     SaveTurn,
     SetTeam,
 )
+from src.swarm.shapes.config import Config, Scheduling
 from src.swarm.shapes.events import BatonPassed, ConfigVersionReported, MessageAdded
 from src.swarm.shapes.limits import Limits
-from src.swarm.shapes.models import Config, Scheduling, TeamRef
+from src.swarm.shapes.models import TeamRef
+from src.swarm.shapes.work import RequestToolCall
 from tests.support.clock import advance, settle, virtual_time
 from tests.support.rooms import ADA, SCOUT, TUTOR, Swarm, Voice
 

@@ -18,7 +18,7 @@ from src.swarm.shapes.commands import (
     Speaker,
     UpdateParticipant,
 )
-from src.swarm.shapes.models import Config, ResponderRules
+from src.swarm.shapes.config import Config, ResponderRules
 from tests.unit.swarm.given import ADA, Story, raw
 
 ALL = ("scout", "tutor", "critic")

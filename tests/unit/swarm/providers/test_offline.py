@@ -7,7 +7,8 @@ import asyncio
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.providers.offline import OfflineProvider
-from src.swarm.shapes.models import Config, Tool
+from src.swarm.shapes.config import Config
+from src.swarm.shapes.models import Tool
 from tests.support.clock import virtual_time
 from tests.unit.swarm.given import Story, raw
 

@@ -9,7 +9,7 @@ from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.errors import UnknownProvider
 from src.swarm.providers.offline import OfflineProvider
 from src.swarm.providers.registry import Registry, Stage
-from src.swarm.shapes.models import Config, LlmConfig
+from src.swarm.shapes.config import Config, LlmConfig
 from tests.support.asking import HELLO, request
 
 

@@ -9,8 +9,8 @@ from msgspec import Raw
 
 from src.state.errors import Refused
 from src.swarm.shapes import bounds, free_json
-from src.swarm.shapes.commands import Assignment, EditBlackboard, Increment
 from src.swarm.shapes.events import BlackboardChanged, Value
+from src.swarm.shapes.work import Assignment, EditBlackboard, Increment
 from tests.unit.swarm.given import Story, raw
 
 

@@ -10,19 +10,22 @@ from src.state.models import Entry
 from src.swarm.rules.branching import branch_of
 from src.swarm.shapes.codec import decode_command, encode_command
 from src.swarm.shapes.commands import (
-    Assignment,
     Branch,
     ChangeStatus,
     CountUsage,
-    DecideToolCall,
-    EditBlackboard,
     PassBaton,
     PostMessage,
-    RequestToolCall,
-    SetSubtask,
     Speaker,
 )
-from src.swarm.shapes.models import Config, Parent, Scheduling, Stats
+from src.swarm.shapes.config import Config, Parent, Scheduling
+from src.swarm.shapes.models import Stats
+from src.swarm.shapes.work import (
+    Assignment,
+    DecideToolCall,
+    EditBlackboard,
+    RequestToolCall,
+    SetSubtask,
+)
 from tests.unit.swarm.given import Story, raw, rebuilt
 
 CAREFUL = Config(goal="Plan", scheduling=Scheduling(requires_approval="all"))

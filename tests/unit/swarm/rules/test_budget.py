@@ -10,9 +10,10 @@ from src.state.errors import Refused
 from src.swarm.dialogue import floor
 from src.swarm.dialogue.floor import Floor
 from src.swarm.rules.budget import used_up
-from src.swarm.shapes.commands import Command, CountUsage, PostMessage, RequestToolCall, Speaker
+from src.swarm.shapes.commands import Command, CountUsage, PostMessage, Speaker
+from src.swarm.shapes.config import Config
 from src.swarm.shapes.limits import Limits
-from src.swarm.shapes.models import Config
+from src.swarm.shapes.work import RequestToolCall
 from tests.unit.swarm.given import START, Story
 
 CALL = RequestToolCall("look", "scout")

@@ -10,9 +10,10 @@ from msgspec import Raw
 
 from src.state.errors import Refused
 from src.swarm.shapes.commands import Create, PatchConfig, SetTools
+from src.swarm.shapes.config import Config, LlmConfig, ResponderRules, Scheduling
 from src.swarm.shapes.events import ConfigChanged
 from src.swarm.shapes.limits import Limits
-from src.swarm.shapes.models import Config, LlmConfig, ResponderRules, Scheduling, Tool
+from src.swarm.shapes.models import Tool
 from tests.unit.swarm.given import Story, raw
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from src.state.errors import Refused
 from src.swarm.shapes import bounds
-from src.swarm.shapes.commands import Command, DeleteSubtask, RemoveParticipant, SetSubtask
+from src.swarm.shapes.commands import Command, RemoveParticipant
 from src.swarm.shapes.models import Subtask
+from src.swarm.shapes.work import DeleteSubtask, SetSubtask
 from tests.unit.swarm.given import START, Story
 
 

@@ -13,16 +13,11 @@ from src.state.models import Context
 from src.swarm.rules.tool_calls import CLOCKS_AGREE_S, awaited
 from src.swarm.rules.transitions import decide
 from src.swarm.shapes import bounds
-from src.swarm.shapes.commands import (
-    ChangeStatus,
-    Command,
-    DecideToolCall,
-    FinishToolCall,
-    RemoveParticipant,
-    RequestToolCall,
-)
+from src.swarm.shapes.commands import ChangeStatus, Command, RemoveParticipant
+from src.swarm.shapes.config import Config, Scheduling
 from src.swarm.shapes.limits import CAPS, Limits
-from src.swarm.shapes.models import Config, PendingToolCall, Scheduling
+from src.swarm.shapes.models import PendingToolCall
+from src.swarm.shapes.work import DecideToolCall, FinishToolCall, RequestToolCall
 from tests.unit.swarm.given import Story, raw
 
 CAREFUL = Config(scheduling=Scheduling(requires_approval=("pay",), approval_timeout_s=30))

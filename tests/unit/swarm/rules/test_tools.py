@@ -9,15 +9,9 @@ from src.state.errors import Refused
 from src.swarm.providers import ToolCall
 from src.swarm.rules.tools import BUILT_IN, command_for
 from src.swarm.shapes import free_json
-from src.swarm.shapes.commands import (
-    Assignment,
-    Command,
-    EditBlackboard,
-    Increment,
-    PassBaton,
-    SetSubtask,
-)
+from src.swarm.shapes.commands import Command, PassBaton
 from src.swarm.shapes.models import Tool
+from src.swarm.shapes.work import Assignment, EditBlackboard, Increment, SetSubtask
 from tests.unit.swarm.given import Story, raw
 
 

@@ -24,19 +24,19 @@ from src.swarm.shapes.codec import (
 )
 from src.swarm.shapes.commands import (
     AddParticipant,
-    Assignment,
     Command,
     Create,
     Delete,
     NewParticipant,
     PostMessage,
-    SetSubtask,
     SetTeam,
     SetTools,
     Speaker,
 )
+from src.swarm.shapes.config import Config
 from src.swarm.shapes.events import Deleted, StatusChanged, TeamChanged
-from src.swarm.shapes.models import Config, ConversationState, Participant, TeamRef, Tool
+from src.swarm.shapes.models import ConversationState, Participant, TeamRef, Tool
+from src.swarm.shapes.work import Assignment, SetSubtask
 from tests.unit.swarm.commanding import COMMANDS
 from tests.unit.swarm.given import ADA, SCOUT, START, Story, raw, rebuilt
 

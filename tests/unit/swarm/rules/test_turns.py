@@ -11,14 +11,8 @@ from msgspec import Raw
 from src.state.errors import Refused
 from src.swarm.shapes import bounds
 from src.swarm.shapes.commands import NewParticipant, PassBaton, PostMessage, SaveTurn, Speaker
-from src.swarm.shapes.models import (
-    Author,
-    BotStats,
-    Config,
-    Policy,
-    ResponderRules,
-    ToolUse,
-)
+from src.swarm.shapes.config import Config, Policy, ResponderRules
+from src.swarm.shapes.models import Author, BotStats, ToolUse
 from tests.unit.swarm.given import ADA, BEN, SCOUT, TUTOR, Story, raw
 
 FROM_ADA = Speaker("person", "ada")

@@ -27,19 +27,18 @@ from src.swarm.shapes.codec import (
 from src.swarm.shapes.commands import (
     Command,
     CountUsage,
-    EditBlackboard,
     PassBaton,
     PatchConfig,
     PostMessage,
-    RequestToolCall,
     SetParticipantState,
-    SetSubtask,
     SetTools,
     Speaker,
 )
+from src.swarm.shapes.config import Config
 from src.swarm.shapes.events import ConversationEvent, Created
 from src.swarm.shapes.limits import Limits
-from src.swarm.shapes.models import SCHEMA, Config, Tool, ToolUse
+from src.swarm.shapes.models import SCHEMA, Tool, ToolUse
+from src.swarm.shapes.work import EditBlackboard, RequestToolCall, SetSubtask
 from tests.unit.swarm.given import Story, raw
 
 FAST = settings(max_examples=100, deadline=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from src.swarm.configs.inheritance import EffectivePolicy, EffectiveScheduling
 from src.swarm.shapes import layers
-from src.swarm.shapes.models import Policy, Scheduling
+from src.swarm.shapes.config import Policy, Scheduling
 from tests.unit.swarm.given import raw
 
 

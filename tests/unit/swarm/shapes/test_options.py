@@ -9,7 +9,7 @@ from src.swarm.configs.settings import decode_setting
 from src.swarm.configs.teams import decode_team
 from src.swarm.shapes import options
 from src.swarm.shapes.accepting import accepted_config
-from src.swarm.shapes.models import Config, LlmConfig
+from src.swarm.shapes.config import Config, LlmConfig
 
 
 @pytest.mark.parametrize(
