@@ -15,7 +15,7 @@ from src.state.errors import NotFound, Refused, StateError
 from src.state.models import Event
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.dialogue.room import Room
-from src.swarm.dialogue.stage import Speech, Spoken, Stage
+from src.swarm.dialogue.stage import Heard, Speech, Spoken, Stage
 from src.swarm.opened import Runtime
 from src.swarm.providers import Sound
 from src.swarm.shapes.codec import decode_command, encode_command
@@ -88,8 +88,15 @@ class StageAbroad:
         self._stage, self._loop = stage, loop
 
     @asynccontextmanager
-    async def speech(self, bot_id: str, bot: BotConfig) -> AsyncIterator[SpeechAbroad]:
-        async with opened_in(self._loop, self._stage.speech(bot_id, bot)) as speech:
+    async def speech(
+        self, bot_id: str, bot: BotConfig, heard: Heard
+    ) -> AsyncIterator[SpeechAbroad]:
+        home = asyncio.get_running_loop()
+
+        def tell(text: str, characters: int) -> None:
+            home.call_soon_threadsafe(heard, text, characters)
+
+        async with opened_in(self._loop, self._stage.speech(bot_id, bot, tell)) as speech:
             yield SpeechAbroad(speech, self._loop)
 
 

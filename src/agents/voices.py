@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from livekit import rtc
 from livekit.agents import Agent, AgentSession
 from livekit.agents.voice import AgentStateChangedEvent, SpeechHandle
-from livekit.agents.voice.room_io import RoomOptions
+from livekit.agents.voice.io import TextOutput
+from livekit.agents.voice.room_io import RoomOptions, TextOutputOptions
 
 from src.agents.closing import Closing
 from src.agents.connections import Connect
@@ -23,7 +24,7 @@ from src.agents.errors import VoiceFailed
 from src.agents.providers import registry
 from src.agents.providers.plugins import Plugins
 from src.swarm.configs.bots import BotConfig, ProviderNames
-from src.swarm.dialogue.stage import Spoken
+from src.swarm.dialogue.stage import Heard, Spoken
 from src.swarm.providers import Sound
 from src.swarm.rooms.protocols import BOT_PREFIX
 from src.swarm.shapes import free_json
@@ -34,12 +35,8 @@ _PIECES = 32
 """Pieces of a speech that wait for its voice; who makes more has to wait."""
 _SILENCE_S = 5.0
 """How long a voice may take to fall silent."""
-_VOICE = RoomOptions(
-    audio_input=False,
-    text_input=False,
-    # A room lasts as long as LiveKit says, not as long as one person stays.
-    close_on_disconnect=False,
-)
+_ARRIVAL_S = 10.0
+"""How long the bots may take to enter a room that has just begun; turns wait so long."""
 
 
 class Voices:
@@ -49,6 +46,8 @@ class Voices:
         self._connect, self._plugins = connect, plugins
         self._voices: dict[str, Voice] = {}
         self._closing = Closing()
+        self._brought = asyncio.Event()
+        """Whether the bots were brought in, once at least."""
         self.on_lost: Callable[[], None] = lambda: None
         """Called when a voice that was in the room is not any more."""
 
@@ -71,6 +70,7 @@ class Voices:
                     self._voices[id] = await self._open(id, name)
                 except (rtc.ConnectError, TimeoutError, OSError) as error:
                     problems.append(VoiceFailed(id, repr(error)))
+        self._brought.set()
         return problems
 
     async def _open(self, id: str, name: str) -> Voice:
@@ -99,12 +99,16 @@ class Voices:
         await self._closing.done()
 
     @asynccontextmanager
-    async def speech(self, bot_id: str, bot: BotConfig) -> AsyncIterator[VoiceSpeech]:
+    async def speech(self, bot_id: str, bot: BotConfig, heard: Heard) -> AsyncIterator[VoiceSpeech]:
+        # Its conversation may be here, with turns to answer, before its bots are.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ARRIVAL_S):
+                await self._brought.wait()
         voice = self._voices.get(bot_id)
         if voice is None or voice.lost:
             raise VoiceFailed(bot_id, "it is not in the room")
         voice.use(bot)
-        speech = VoiceSpeech(voice)
+        speech = VoiceSpeech(voice, heard)
         try:
             yield speech
         finally:
@@ -140,6 +144,7 @@ class Voice:
         self.lost = False
         """It is not in the room, or cannot speak any more."""
         self._made_of: tuple[ProviderNames, str] | None = None
+        self.transcript = Transcript()
         self.session: AgentSession[None] = AgentSession(
             vad=None,
             turn_handling={"turn_detection": "manual", "preemptive_generation": {"enabled": False}},
@@ -153,7 +158,13 @@ class Voice:
         await self.session.start(
             Agent(instructions=""),
             room=self._room,
-            room_options=_VOICE,
+            room_options=RoomOptions(
+                audio_input=False,
+                text_input=False,
+                text_output=TextOutputOptions(next_in_chain=self.transcript),
+                # A room lasts as long as LiveKit says, not as long as one person stays.
+                close_on_disconnect=False,
+            ),
             record=False,
             session_host=False,
         )
@@ -180,11 +191,26 @@ class Voice:
         await self._room.disconnect()
 
 
+class Transcript(TextOutput):
+    """The words of a voice at about the time when they are heard, as LiveKit reckons it."""
+
+    def __init__(self) -> None:
+        super().__init__(label="swarmstate", next_in_chain=None)
+        self.on_words: Callable[[str], None] = lambda _: None
+
+    async def capture_text(self, text: str) -> None:
+        self.on_words(text)
+
+    def flush(self) -> None:
+        """End a segment: nothing here depends on it."""
+
+
 class VoiceSpeech:
     """`Speech` of a voice."""
 
-    def __init__(self, voice: Voice) -> None:
-        self._voice = voice
+    def __init__(self, voice: Voice, heard: Heard) -> None:
+        self._voice, self._on_heard = voice, heard
+        self._heard = 0
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue(_PIECES)
         self._sounds: asyncio.Queue[rtc.AudioFrame | None] = asyncio.Queue(_PIECES)
         self._given: list[str] = []
@@ -193,6 +219,7 @@ class VoiceSpeech:
         self._silent_s: float | None = None
         """How long until the first sound; None: there was none yet."""
         voice.session.on("agent_state_changed", self._on_state)
+        voice.transcript.on_words = self._on_words
 
     async def add(self, text: str) -> None:
         self._given.append(text)
@@ -235,10 +262,21 @@ class VoiceSpeech:
     def close(self) -> None:
         """Hear of the voice no more."""
         self._voice.session.off("agent_state_changed", self._on_state)
+        self._voice.transcript.on_words = lambda _: None
 
     def _on_state(self, event: AgentStateChangedEvent) -> None:
         if event.new_state == "speaking" and self._silent_s is None:
             self._silent_s = time.monotonic() - self._began
+            self._tell()
+
+    def _on_words(self, words: str) -> None:
+        self._heard += len(words)
+        if self._silent_s is not None:
+            self._tell()
+
+    def _tell(self) -> None:
+        given = "".join(self._given)
+        self._on_heard(given, min(self._heard, len(given)))
 
     def _spoken(self, handle: SpeechHandle) -> Spoken:
         if error := handle.exception():

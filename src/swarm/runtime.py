@@ -233,6 +233,7 @@ async def open_runtime(
         host = Host(
             outage,
             lambda *given: service.submit_of_room(*given),
+            lambda *given: service.submit_as_owner(*given),
             in_force,
             providing,
             settings.swarm.room_reply_timeout,
@@ -241,7 +242,7 @@ async def open_runtime(
         )
         approvals = Approvals(
             conversations.holdings.find,
-            lambda name, asked, key, by: service.submit_here(name, asked, key=key, actor=by),
+            lambda *given: service.submit_as_owner(*given),
             clock,
         )
         conversations.logged.append(approvals.logged)

@@ -240,6 +240,12 @@ class SwarmService:
         """Have the owner take a room host's own command, which may be `pending` of any kind."""
         return await self.submit(conversation_id, command, key=key, actor=actor, of_room=True)
 
+    async def submit_as_owner(
+        self, conversation_id: str, command: Command, key: str, actor: str
+    ) -> Receipt:
+        """Take a command that only the owner gives; raises NotOwner where it is another server."""
+        return await self.submit_here(conversation_id, command, key=key, actor=actor)
+
     async def submit_pending(
         self, conversation_id: str, command: Command, key: str, actor: str
     ) -> Receipt:

@@ -250,6 +250,7 @@ class SwarmServer:
         self.host = Host(
             self.outage,
             lambda *given: self.service.submit_of_room(*given),
+            lambda *given: self.service.submit_as_owner(*given),
             in_force,
             Registry(providers),
             swarm.reply_timeout,
@@ -258,7 +259,7 @@ class SwarmServer:
         )
         self.approvals = Approvals(
             conversations.holdings.find,
-            lambda name, asked, key, by: self.service.submit_here(name, asked, key=key, actor=by),
+            lambda *given: self.service.submit_as_owner(*given),
             state.clock,
         )
         handover = Handover(

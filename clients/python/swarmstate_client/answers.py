@@ -146,7 +146,26 @@ class Message:
     interrupted: bool = False
     spoken_until: int | None = None
     """Interrupted turns: how many characters of the text were spoken."""
+    cut_off: bool = False
+    """Interrupted turns: nobody ended it; more may have been spoken."""
     metrics: Json = field(default_factory=dict)
+    config_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speech:
+    """What a bot is saying aloud: a turn to be."""
+
+    id: str
+    """The id that its turn will have."""
+    bot: str
+    text: str
+    """What it was given to say, as far as was noted ..."""
+    heard: int
+    """... and how many characters of it were heard at the least."""
+    started_at: datetime
+    heard_at: datetime
+    reply_to: str | None = None
     config_version: int | None = None
 
 
@@ -252,6 +271,8 @@ class Conversation:
     team: Team | None = None
     messages: tuple[Message, ...] = ()
     """The newest turns, oldest first; `Conversations.messages` gives all."""
+    speech: Speech | None = None
+    """What is being said aloud in its room: no turn yet."""
     blackboard: tuple[BlackboardItem, ...] = ()
     subtasks: tuple[Subtask, ...] = ()
     pending_tool_calls: tuple[PendingToolCall, ...] = ()

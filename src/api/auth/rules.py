@@ -8,6 +8,7 @@ another id than one's subject given by the creator
 config, team, tools, deletion the creator
 files                         uploaded by those who speak, deleted by uploader or creator
 what bots and workers report  the roles admin and service, which may do all of the above too
+what a host reports           nobody: only the server does, of itself
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from src.api.auth.principals import Principal, Right
 from src.api.errors import Forbidden
 from src.swarm.rules.members import whose
 from src.swarm.shapes.commands import (
+    OF_HOSTS,
     AddParticipant,
     Command,
     CountUsage,
@@ -59,6 +61,8 @@ def check_right(caller: Principal, right: Right) -> None:
 
 def check_command(caller: Principal, state: ConversationState, command: Command) -> None:
     """Raises Forbidden unless the caller may submit this command to this conversation."""
+    if isinstance(command, OF_HOSTS):
+        raise Forbidden("only the server that hosts the conversation reports this")
     if caller.may(Right.WRITE_CONVERSATIONS):
         return
     check_right(caller, Right.TALK)

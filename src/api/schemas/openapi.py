@@ -25,12 +25,12 @@ from src.api.schemas import (
 from src.invalidation.changes import Reset
 from src.state.models import Change
 from src.swarm.configs import settings
-from src.swarm.shapes.commands import BEGINNINGS, Command
+from src.swarm.shapes.commands import BEGINNINGS, OF_HOSTS, Command
 from src.swarm.shapes.models import ConversationState
 
 Responses = dict[int | str, dict[str, Any]]
 
-_COMMANDS = tuple(kind for kind in get_args(Command) if kind not in BEGINNINGS)
+_COMMANDS = tuple(kind for kind in get_args(Command) if kind not in (*BEGINNINGS, *OF_HOSTS))
 
 _DOCUMENTED: tuple[type, ...] = (
     *_COMMANDS,

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
-from src.state.background import end
+from src.state.background import background, end
 from src.state.buffers import Buffer
 from src.state.errors import Refused, StateError
 from src.state.models import Entry, Event, Version
@@ -24,6 +24,7 @@ from src.state.protocols import Clock
 from src.swarm.configs.dependents import Dependents
 from src.swarm.configs.inheritance import in_effect
 from src.swarm.dialogue import floor
+from src.swarm.dialogue.progress import Progress
 from src.swarm.dialogue.replying import Replies
 from src.swarm.dialogue.reports import ConfigReports
 from src.swarm.dialogue.responder import who_answers
@@ -34,6 +35,7 @@ from src.swarm.in_force import InForce
 from src.swarm.outage import Outage, Submit
 from src.swarm.pending import PendingCommand
 from src.swarm.providers.registry import Registry
+from src.swarm.rules import speeches
 from src.swarm.rules.conversations import MESSAGE_ADDED
 from src.swarm.rules.turns import open_turns
 from src.swarm.shapes.limits import effective
@@ -41,14 +43,21 @@ from src.swarm.shapes.models import ConversationState, Message
 
 log = structlog.get_logger(__name__)
 
+_STAGE_S = 20.0
+"""How long a bot that was cut off waits to be heard again; then it answers in writing."""
+
 
 class Host:
-    """Rooms of the running conversations that this server owns."""
+    """Rooms of the running conversations that this server owns.
+
+    `submit` has a room's command taken, in an outage too; `note` only where the log answers.
+    """
 
     def __init__(
         self,
         outage: Outage,
         submit: Submit,
+        note: Submit,
         in_force: InForce,
         registry: Registry,
         reply_timeout: timedelta,
@@ -56,6 +65,7 @@ class Host:
         clock: Clock,
     ) -> None:
         self._outage, self._in_force, self._clock = outage, in_force, clock
+        self._note = note
         self._reports = ConfigReports(in_force, submit)
         self.replies = Replies(
             registry,
@@ -79,7 +89,8 @@ class Host:
 
     def hosts(self, conversation_id: str) -> bool:
         """Whether bots are answering in a conversation here."""
-        return conversation_id in self._rooms
+        room = self._rooms.get(conversation_id)
+        return room is not None and not room.waits(self._clock.monotonic())
 
     def buffers(self) -> dict[str, Buffer]:
         """Return what is bounded here: the oldest turn of a room goes when too many wait."""
@@ -95,17 +106,24 @@ class Host:
         if room is not None:
             room.away.clear()
             room.wake()
+        if entry.state.speech is not None:
+            room = self._open(entry.id)
+            room.speech = entry.state.speech
+            room.stage_until = self._clock.monotonic() + _STAGE_S
+            room.wake()
         if entry.state.status == "running":
             self._dependents.note(entry.state)
             self._consider(entry.id, open_turns(entry.state))
 
     def logged(self, entry: Entry[ConversationState], events: Sequence[Event]) -> None:
         """Consider the turns that were just logged."""
+        room = self._rooms.get(entry.id)
+        if room is not None:
+            room.speech = entry.state.speech
         if entry.state.status == "running":
             self._dependents.note(entry.state)
         else:
             self._dependents.forget(entry.id)
-            room = self._rooms.get(entry.id)
             if room is not None:
                 # Its reply under way ends by itself, and so does the room then.
                 room.turns.clear()
@@ -180,9 +198,11 @@ class Host:
         room = self._open(conversation_id)
         if room.stage is not None:
             raise Refused("staged", f"{conversation_id}: its bots are heard in another room here")
-        room.stage = stage
+        progress = Progress(conversation_id, self._note, self._clock)
+        room.set_stage(stage, progress)
         try:
-            yield room
+            async with background(progress.run()):
+                yield room
         finally:
             room.unstage()
 
@@ -190,7 +210,7 @@ class Host:
 
     async def _run(self, conversation_id: str, room: Room) -> None:
         try:
-            while room.stage is not None or room.turns or room.changed.is_set():
+            while room.stage or room.turns or room.changed.is_set() or room.speech:
                 try:
                     if not await self._step(conversation_id, room):
                         break
@@ -212,9 +232,13 @@ class Host:
         owned = self._outage.owns(conversation_id)
         if not owned and room.stage is None:
             return False
-        if owned and room.changed.is_set():
+        if owned and room.speech is not None:
+            await self._cut(conversation_id, room)
+        elif owned and room.changed.is_set():
             room.changed.clear()
             await self._apply(conversation_id)
+        elif room.waits(self._clock.monotonic()):
+            await self._wait_for_stage(room)
         elif owned and room.turns and not room.floor.people:
             rest_s = await self._answer(conversation_id, room, room.next_turn())
             if rest_s:
@@ -222,6 +246,18 @@ class Host:
         else:
             await room.woken()
         return True
+
+    async def _cut(self, conversation_id: str, room: Room) -> None:
+        """Make a turn of a speech that nobody ends: no reply is under way here now."""
+        room.speech = None
+        state = await self._outage.read(conversation_id)
+        if state is not None and state.speech is not None:
+            await self.replies.cut(state.id, state.speech)
+
+    async def _wait_for_stage(self, room: Room) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(room.stage_until - self._clock.monotonic()):
+                await room.woken()
 
     async def _answer(self, conversation_id: str, room: Room, turn: Message) -> float:
         """Let the bots answer that should; return how long all rest before the next turn."""
@@ -233,6 +269,8 @@ class Host:
         configs = {bot: record.body for bot, record in records.items() if record is not None}
         choice = who_answers(state, turn, configs=configs)
         for bot_id in choice.bots:
+            if room.speech is not None:
+                await self._cut(conversation_id, room)
             # Read anew for each: the bots hear each other.
             state = await self._state(conversation_id)
             if state is None:
@@ -241,12 +279,13 @@ class Host:
                 # Nobody may speak in its name and not know who it is.
                 continue
             verdict = floor.ask(room.floor, state, bot_id, configs.get(bot_id))
-            if not verdict.granted or _answered(state, turn, bot_id):
+            attempt = speeches.attempt(state, turn, bot_id)
+            if not verdict.granted or attempt is None:
                 log.debug("floor.refused", bot=bot_id, reason=verdict.reason)
                 continue
             room.floor = floor.grant(room.floor, bot_id)
             try:
-                await self.replies.reply(room, state, turn, bot_id, records.get(bot_id))
+                await self.replies.reply(room, state, turn, bot_id, attempt, records.get(bot_id))
                 rest_s = effective(state.config.limits).cycle_delay_s
             except Exception as error:
                 # Whatever a provider's library raises: that one bot says nothing, the others do.
@@ -295,9 +334,3 @@ class Host:
         except (StateError, SwarmError) as error:
             # The turns that wait are answered all the same, and each reply reports anew.
             log.warning("config.unreported", conversation_id=conversation_id, error=str(error))
-
-
-def _answered(state: ConversationState, turn: Message, bot_id: str) -> bool:
-    return any(
-        message.reply_to == turn.id and message.author.id == bot_id for message in state.messages
-    )

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from src.state.configs import Record
 from src.state.errors import Refused
+from src.state.models import command_key as key_of
+from src.state.models import event_id
 from src.state.protocols import Clock
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.dialogue.generating import generate
@@ -25,9 +27,10 @@ from src.swarm.providers.registry import Registry
 from src.swarm.rules.tool_calls import must_wait
 from src.swarm.rules.tools import BUILT_IN, command_for
 from src.swarm.shapes import layers
-from src.swarm.shapes.commands import PostMessage, Speaker
+from src.swarm.shapes.commands import CutSpeech, PostMessage, Speaker
 from src.swarm.shapes.limits import effective
 from src.swarm.shapes.models import ConversationState, Message
+from src.swarm.shapes.models import Speech as Noted
 from src.swarm.shapes.work import RequestToolCall
 
 log = structlog.get_logger(__name__)
@@ -38,7 +41,10 @@ StateNow = Callable[[str], Awaitable[ConversationState | None]]
 
 
 class Replies:
-    """Makes replies. A key is made of turn and bot, so a reply attempted twice is there once."""
+    """Makes replies. A key is made of turn and bot, so a reply attempted twice is there once.
+
+    One whose voice was cut off by the end of its host is another attempt than the next.
+    """
 
     def __init__(
         self,
@@ -64,9 +70,10 @@ class Replies:
         state: ConversationState,
         turn: Message,
         bot_id: str,
+        attempt: int,
         record: Record[BotConfig] | None,
     ) -> None:
-        """Reply to a turn; the bot has the floor.
+        """Reply to a turn; the bot has the floor, and was cut off so often before.
 
         Raises:
             TimeoutError: it took too long, or a person spoke first; nothing of it was heard.
@@ -79,8 +86,10 @@ class Replies:
         voiced = await self._voiced(room, state, bot)
         tools = (*BUILT_IN, *state.available_tools)
         request = ReplyRequest(bot_id, bot, state, turn, tools, voiced)
+        key = command_key(f"reply-{attempt}" if attempt else "reply", turn.id, bot_id)
+        version = None if record is None else record.version
         began = self._clock.monotonic()
-        async with self._speech(room, request) as speech:
+        async with self._speech(room, request, key, version) as speech:
             spoken, interrupted = await self._speak(room, speech, request)
         if not spoken.text:
             return
@@ -96,20 +105,30 @@ class Replies:
             interrupted=interrupted,
             spoken_until=spoken.spoken_until if interrupted else None,
             metrics=spoken.metrics,
-            config_version=None if record is None else record.version,
+            config_version=version,
         )
-        await self._submit(state.id, said, command_key("reply", turn.id, bot_id), bot_id)
+        await self._submit(state.id, said, key, bot_id)
         self.count += 1
+
+    async def cut(self, conversation_id: str, speech: Noted) -> None:
+        """Keep what is known of a speech that nobody ends, under the key that its reply had."""
+        key = key_of(speech.id)
+        await self._submit(conversation_id, CutSpeech(speech.id), key, speech.bot)
+        log.info("speech.cut", conversation_id=conversation_id, bot=speech.bot)
 
     async def _voiced(self, room: Room, state: ConversationState, bot: BotConfig) -> ProviderNames:
         if room.stage is None:
             return ProviderNames()
         return layers.overlay(await self._in_force.providers(state), bot.providers)
 
-    def _speech(self, room: Room, request: ReplyRequest) -> AbstractAsyncContextManager[Speech]:
-        if room.stage is None:
+    def _speech(
+        self, room: Room, request: ReplyRequest, key: str, version: int | None
+    ) -> AbstractAsyncContextManager[Speech]:
+        if room.stage is None or room.progress is None:
             return Writing()
-        return room.stage.speech(request.bot_id, replace(request.bot, providers=request.voiced))
+        bot = replace(request.bot, providers=request.voiced)
+        heard = room.progress.begin(event_id(key, 0), request.bot_id, request.turn.id, version)
+        return room.stage.speech(request.bot_id, bot, heard)
 
     async def _speak(
         self, room: Room, speech: Speech, request: ReplyRequest
@@ -151,6 +170,8 @@ class Replies:
             return spoken, True
         finally:
             room.reply = None
+            if room.progress is not None:
+                room.progress.end()
 
     async def _call(self, request: ReplyRequest, call: ToolCall, index: int) -> None:
         # As it is now: the reply may have begun a long time ago.

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from src.state.cutting import cut_short
 from src.swarm.dialogue import floor
 from src.swarm.dialogue.floor import Floor
+from src.swarm.dialogue.progress import Progress
 from src.swarm.dialogue.stage import Stage
-from src.swarm.shapes.models import Message
+from src.swarm.shapes.models import Message, Speech
 
 MAX_WAITING_TURNS = 100
 
@@ -18,13 +19,30 @@ MAX_WAITING_TURNS = 100
 class Room:
     """Memory of one server; without turns and without a stage it is gone."""
 
-    __slots__ = ("_woken", "away", "changed", "floor", "reply", "stage", "turns")
+    __slots__ = (
+        "_woken",
+        "away",
+        "changed",
+        "floor",
+        "progress",
+        "reply",
+        "speech",
+        "stage",
+        "stage_until",
+        "turns",
+    )
 
     def __init__(self) -> None:
         self.turns: deque[Message] = deque(maxlen=MAX_WAITING_TURNS)
         self.floor = Floor()
         self.stage: Stage | None = None
         """Where its bots are heard; None: a text room."""
+        self.progress: Progress | None = None
+        """What the log is told of who is heard there."""
+        self.speech: Speech | None = None
+        """What is being said aloud by the log. Between two replies it is nobody's: it was cut."""
+        self.stage_until = 0.0
+        """Until when a stage is waited for, by the clock of intervals: its bots were heard."""
         self.changed = asyncio.Event()
         """A config that it depends on has another version than the one it reported."""
         self.away = asyncio.Event()
@@ -63,6 +81,15 @@ class Room:
         if len(self.turns) < MAX_WAITING_TURNS:
             self.turns.appendleft(turn)
 
+    def waits(self, now: float) -> bool:
+        """Whether its bots say nothing yet, since they were heard and shall be again."""
+        return self.stage is None and now < self.stage_until
+
+    def set_stage(self, stage: Stage, progress: Progress) -> None:
+        """Have its bots heard from now on."""
+        self.stage, self.progress, self.stage_until = stage, progress, 0.0
+        self.wake()
+
     # -- the floor -------------------------------------------------------------------------------
 
     def person_starts(self, person_id: str) -> None:
@@ -78,7 +105,7 @@ class Room:
 
     def unstage(self) -> None:
         """Be a text room again: nobody is heard any more."""
-        self.stage, self.floor = None, Floor()
+        self.stage, self.progress, self.floor = None, None, Floor()
         if self.reply is not None:
             cut_short(self.reply)
         self.wake()

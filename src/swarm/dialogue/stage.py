@@ -6,6 +6,7 @@ and nothing before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -14,6 +15,10 @@ import msgspec
 from src.swarm.configs.bots import BotConfig
 from src.swarm.providers import Sound
 from src.swarm.shapes.free_json import EMPTY, Object
+
+Heard = Callable[[str, int], None]
+"""Told all that a speech was given so far, and how many characters of it were heard; 0: only the
+first sound was."""
 
 
 class Spoken(msgspec.Struct, frozen=True, gc=False):
@@ -63,8 +68,12 @@ class Speech(Protocol):
 class Stage(Protocol):
     """The bots' voices in one room. Whoever gives it to the host says when it is gone."""
 
-    def speech(self, bot_id: str, bot: BotConfig) -> AbstractAsyncContextManager[Speech]:
+    def speech(
+        self, bot_id: str, bot: BotConfig, heard: Heard
+    ) -> AbstractAsyncContextManager[Speech]:
         """Begin a speech; a block that is left early silences it.
+
+        `heard` is called in the caller's loop when the first sound is heard and as it goes on.
 
         Raises:
             VoiceFailed: this bot has no voice here.

@@ -39,8 +39,8 @@ def _summary(entry: Entry[ConversationState]) -> tuple[Any, ...]:
 
 
 def _awaits(state: ConversationState) -> bool:
-    """Whether the owner has to act on a tool call when its time is over."""
-    return bool(state.pending_tool_calls) and bool(awaited(state))
+    """Whether the owner has to act: on a tool call when its time is over, on a speech's end."""
+    return state.speech is not None or (bool(state.pending_tool_calls) and bool(awaited(state)))
 
 
 CONVERSATIONS: Kind[ConversationState, Command] = Kind(

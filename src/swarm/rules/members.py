@@ -154,8 +154,13 @@ def replaced(state: ConversationState, event: ParticipantUpdated) -> tuple[Parti
 
 
 def removed(state: ConversationState, event: ParticipantRemoved) -> dict[str, object]:
-    """Fold a removal; the bot's own statistics go with it, its share of the totals stays."""
+    """Fold a removal; the bot's own statistics go with it, its share of the totals stays.
+
+    What it was saying becomes no turn: it is nobody's.
+    """
+    speech = state.speech
     return {
+        "speech": None if speech is not None and speech.bot == event.id else speech,
         "participants": tuple(known for known in state.participants if known.id != event.id),
         "stats": replace(
             state.stats, bots=tuple(bot for bot in state.stats.bots if bot.bot != event.id)

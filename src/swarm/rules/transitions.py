@@ -24,6 +24,7 @@ from src.swarm.rules import (
     lifecycle,
     members,
     sessions,
+    speeches,
     subtasks,
     tool_calls,
     turns,
@@ -38,7 +39,9 @@ from src.swarm.shapes.commands import (
     Command,
     CountUsage,
     Create,
+    CutSpeech,
     Delete,
+    NoteSpeech,
     PassBaton,
     PatchConfig,
     PostMessage,
@@ -66,6 +69,7 @@ from src.swarm.shapes.events import (
     ParticipantStateChanged,
     ParticipantUpdated,
     SessionSaved,
+    SpeechHeard,
     StatusChanged,
     SubtaskDeleted,
     SubtaskSet,
@@ -100,10 +104,12 @@ _Growing = (
     | RequestToolCall
     | FinishToolCall
     | SaveSession
+    | NoteSpeech
 )
 """The commands that can make the state larger than a snapshot may be."""
 _Bounded = (
     SaveTurn
+    | CutSpeech
     | CountUsage
     | SetParticipantState
     | ReportConfigVersion
@@ -178,6 +184,8 @@ def _bounded(
     match command:
         case SaveTurn():
             return turns.save(state, command, context)
+        case CutSpeech():
+            return speeches.cut(state, command)
         case CountUsage():
             return usage.count(state, command)
         case SetParticipantState():
@@ -227,6 +235,8 @@ def _growing(
             return tool_calls.request(state, command, context)
         case SaveSession():
             return sessions.save(state, command, context)
+        case NoteSpeech():
+            return speeches.note(state, command)
         case FinishToolCall():
             return tool_calls.finish(state, command, context)
         case _:
@@ -238,6 +248,8 @@ def _changes(state: ConversationState, event: ConversationEvent, meta: Meta) -> 
     match event:
         case MessageAdded():
             return turns.added(state, event, meta)
+        case SpeechHeard():
+            return speeches.heard(state, event, meta)
         case UsageCounted():
             return {"stats": usage.counted(state, event, meta)}
         case ParticipantStateChanged(id=member, state=now):
@@ -250,6 +262,8 @@ def _changes(state: ConversationState, event: ConversationEvent, meta: Meta) -> 
             return {"started_seq": meta.version.seq}
         case StatusChanged(status="running"):
             return {"status": "running", "started_seq": meta.version.seq}
+        case StatusChanged(status=status) if status in lifecycle.FINAL:
+            return {"status": status, "speech": None}
         case StatusChanged(status=status):
             return {"status": status}
         case ConfigChanged(config=config):

@@ -42,10 +42,10 @@ def post(
     speaker = command.author
     _check_storable(speaker.id, "author.id")
     _check_storable(speaker.name, "author.name")
-    if command.id is not None and any(known.id == command.id for known in state.messages):
+    if command.id is not None and _is_known(state, command.id):
         raise Refused("exists", f"message {command.id} is already there", field="id")
-    author = _author(state, speaker, "author.id")
-    _check_text(command.text, "text")
+    author = author_of(state, speaker, "author.id")
+    check_text(command.text, "text")
     tool_calls = tuple(map(_tool_use, command.tool_calls)) if command.tool_calls else ()
     if tool_calls and len(_encode(tool_calls)) > bounds.TOOL_CALLS_BYTES:
         detail = f"tool_calls are over {bounds.TOOL_CALLS_BYTES} bytes; store their results"
@@ -107,6 +107,8 @@ def added(state: ConversationState, event: MessageAdded, meta: Meta) -> dict[str
         "window_bytes": size,
         "stats": _counted(state.stats, message),
     }
+    if state.speech is not None and state.speech.id == message.id:
+        changes["speech"] = None
     baton = state.baton
     if baton is not None and not baton.taken and baton.holder == message.author.id:
         changes["baton"] = replace(baton, taken=True)
@@ -196,7 +198,12 @@ def open_turns(state: ConversationState) -> list[Message]:
     return [turn for turn in state.messages[first:] if turn.seq > state.started_seq]
 
 
-def _author(state: ConversationState, speaker: Speaker, field: str) -> Author:
+def author_of(state: ConversationState, speaker: Speaker, field: str) -> Author:
+    """Return who it is that speaks, as it is called now.
+
+    Raises:
+        Refused: nobody who may speak here; names `field`.
+    """
     if speaker.kind == "system":
         return Author("system", speaker.id, speaker.name or speaker.id)
     member = state.participant(speaker.id)
@@ -214,6 +221,12 @@ def _author(state: ConversationState, speaker: Speaker, field: str) -> Author:
     return Author("person", speaker.id, speaker.name or speaker.id)
 
 
+def _is_known(state: ConversationState, id: str) -> bool:
+    if state.speech is not None and state.speech.id == id:
+        return True
+    return any(known.id == id for known in state.messages)
+
+
 def _exchange(
     state: ConversationState,
     speaker: Speaker,
@@ -224,8 +237,8 @@ def _exchange(
     name: str,
 ) -> MessageAdded:
     """One half of a saved exchange; `name` begins the names of its fields."""
-    author = _author(state, speaker, f"{'bot' if index else 'user'}_id")
-    _check_text(text, f"{name}_message")
+    author = author_of(state, speaker, f"{'bot' if index else 'user'}_id")
+    check_text(text, f"{name}_message")
     at = context.at
     return MessageAdded(Message(event_id(context.key, index), author, role, text, at, at))
 
@@ -259,7 +272,8 @@ def _tool_use(call: ToolUse) -> ToolUse:
     )
 
 
-def _check_text(text: str, field: str) -> None:
+def check_text(text: str, field: str) -> None:
+    """Raises Refused, naming `field`, unless this can be the text of a turn."""
     _check_storable(text, field)
     # At most six bytes of JSON per character, so that short texts need no measuring.
     if not text or (6 * len(text) > bounds.TEXT_BYTES and len(_encode(text)) > bounds.TEXT_BYTES):

@@ -116,6 +116,25 @@ class PostMessage(Asking, frozen=True, gc=False, tag="post_message"):
     tool_calls: Annotated[tuple[ToolUse, ...], Meta(max_length=bounds.TOOL_CALLS)] = ()
 
 
+class NoteSpeech(Asking, frozen=True, gc=False, tag="note_speech"):
+    """Say how far a bot was heard that is speaking; a host's own, see `speeches.py`."""
+
+    id: Id
+    bot: Id
+    text: Text
+    """All that it was given to say so far."""
+    heard: Count
+    started_at: Moment
+    reply_to: Id | None = None
+    config_version: Count | None = None
+
+
+class CutSpeech(Asking, frozen=True, gc=False, tag="cut_speech"):
+    """Make a turn of a speech that nobody ends any more; a host's own, under the turn's own key."""
+
+    id: Id
+
+
 class SaveTurn(Asking, frozen=True, gc=False, tag="save_turn"):
     """Add what a user said and what a bot answered, both or neither.
 
@@ -233,6 +252,8 @@ class CountUsage(Asking, frozen=True, gc=False, tag="count"):
 
 Command = (
     PostMessage
+    | NoteSpeech
+    | CutSpeech
     | SaveTurn
     | SaveSession
     | CountUsage
@@ -259,3 +280,5 @@ Command = (
 
 BEGINNINGS = (Create, Branch)
 """The commands that begin a conversation; all others need one."""
+OF_HOSTS = (NoteSpeech, CutSpeech)
+"""The commands that only a server gives, of what it hosts or goes on with."""

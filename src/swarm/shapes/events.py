@@ -91,6 +91,21 @@ class MessageAdded(_Event, frozen=True, gc=False, tag="message_added"):
     message: Message
 
 
+class SpeechHeard(_Event, frozen=True, gc=False, tag="speech_heard"):
+    """A bot is heard: the beginning of a turn to be, or more of it. `message_added` is its end."""
+
+    id: str
+    """The id that its turn will have."""
+    bot: str
+    text: str
+    """What it was given to say since the last such event."""
+    heard: int
+    """How many characters of all that it was given were heard."""
+    started_at: datetime
+    reply_to: str | None = None
+    config_version: int | None = None
+
+
 class SessionSaved(_Event, frozen=True, gc=False, tag="session_saved"):
     """A session is over and all of its turns are logged: none of them is anybody's to answer."""
 
@@ -185,6 +200,7 @@ class UsageCounted(_Event, frozen=True, gc=False, tag="usage_counted"):
 
 ConversationEvent = (
     MessageAdded
+    | SpeechHeard
     | UsageCounted
     | ParticipantStateChanged
     | Created

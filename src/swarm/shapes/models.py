@@ -20,7 +20,7 @@ from src.swarm.shapes.bounds import Count, Id, Label, Name, Note
 from src.swarm.shapes.config import Config
 from src.swarm.shapes.free_json import EMPTY, NULL, Object
 
-SCHEMA = 2
+SCHEMA = 3
 
 Status = Literal[
     "uninitialized",
@@ -125,7 +125,27 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     interrupted: bool = False
     spoken_until: int | None = None
     """Interrupted turns: how many characters of the text were spoken."""
+    cut_off: bool = False
+    """Interrupted turns: nobody ended it, since its host died, or its voice failed. More may have
+    been spoken than `spoken_until`, and meant than `text`: both are what the log was told last."""
     metrics: Object = EMPTY
+    config_version: int | None = None
+
+
+class Speech(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a bot is saying aloud: a turn to be. Of what is only written there is none."""
+
+    id: str
+    """The id that its turn will have."""
+    bot: str
+    text: str
+    """What it was given to say, as far as the log was told ..."""
+    heard: int
+    """... and how many characters of it were heard at the least."""
+    started_at: datetime
+    heard_at: datetime
+    """When the log was told last."""
+    reply_to: str | None = None
     config_version: int | None = None
 
 
@@ -226,6 +246,8 @@ class ConversationState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     team: TeamRef | None = None
     messages: tuple[Message, ...] = ()
     """The newest turns, oldest first: at most 50, and at most 128 KiB of JSON (but always one)."""
+    speech: Speech | None = None
+    """What is being said aloud: no turn yet, and none of `messages`."""
     blackboard: tuple[BlackboardItem, ...] = ()
     subtasks: tuple[Subtask, ...] = ()
     pending_tool_calls: tuple[PendingToolCall, ...] = ()

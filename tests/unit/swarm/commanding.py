@@ -14,7 +14,9 @@ from src.swarm.shapes.commands import (
     ChangeStatus,
     Command,
     CountUsage,
+    CutSpeech,
     NewParticipant,
+    NoteSpeech,
     PassBaton,
     PatchConfig,
     PostMessage,
@@ -94,6 +96,8 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
         started_at=st.none() | MOMENTS,
         tool_calls=_some(st.builds(ToolUse, THINGS, THINGS, OBJECTS, RAWS)),
     ),
+    st.builds(NoteSpeech, THINGS, BOTS, WORDS, st.integers(0, 40), MOMENTS, st.none() | THINGS),
+    st.builds(CutSpeech, THINGS),
     st.builds(SaveTurn, WORDS, WORDS, st.none() | PEOPLE, st.none() | BOTS),
     st.builds(
         SaveSession,

@@ -23,8 +23,10 @@ from src.swarm.shapes.commands import (
     SaveTurn,
     Speaker,
 )
+from src.swarm.shapes.events import SpeechHeard
 from tests.support.clock import BEGAN, advance, settle, virtual_time
 from tests.support.cluster_settings import settings
+from tests.support.loudspeaker import Loudspeaker
 from tests.support.rooms import SCOUT, TUTOR, Swarm, SwarmServer, Voice
 
 PENDING = Durability.PENDING
@@ -611,3 +613,58 @@ async def test_conversation_is_held_through_an_outage_longer_than_the_idle_relea
         assert (await a.say("hello")).durability is PENDING
         await give_back(swarm)
     assert swarm.turns()[0].ended_at > BEGAN + timedelta(seconds=3 * idle_s)
+
+
+# -- speeches ------------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_speech_that_an_outage_overtakes_is_one_pending_turn_and_then_one_logged() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", voice=Voice(Text("One. " * 20))) as [a]:
+        await a.begin(SCOUT)
+        async with a.host.staged("c", Loudspeaker()):
+            await a.say("hello")
+            await advance(1)
+            noted = [fact for fact in swarm.facts() if isinstance(fact, SpeechHeard)]
+            assert len(noted) == 3
+            await cut(swarm)
+            await advance(10)
+            assert a.outage.counts()["pending_turns"] == 2, "the turn, and a note under way"
+            state = await a.outage.read("c")
+            assert state is not None
+            assert state.speech is None
+            await give_back(swarm)
+            await until_logged(a.outage)
+            await advance(5)
+    assert len([fact for fact in swarm.facts() if isinstance(fact, SpeechHeard)]) == 4
+    assert [(turn.author.id, turn.cut_off) for turn in swarm.turns()] == [
+        ("ada", False),
+        ("scout", False),
+    ]
+
+
+@virtual_time
+async def test_host_that_comes_back_ends_no_speech_that_was_ended_in_its_stead() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", "b", voice=Voice(Text("One. " * 20))) as [a, b]:
+        await a.begin(SCOUT)
+        async with a.host.staged("c", Loudspeaker()):
+            await a.say("hello")
+            await advance(1)
+            a.freeze()
+            await advance(8)
+            # It speaks on, and what it says when it is heard again is the turn that is there.
+            await b.service.handover.fetch("c")
+            await b.say("never mind")
+            await advance(20)
+            a.thaw()
+            await advance(20)
+    assert [(turn.author.id, turn.cut_off) for turn in swarm.turns()] == [
+        ("ada", False),
+        ("scout", True),
+        ("ada", False),
+        ("scout", False),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -15,8 +16,10 @@ from src.swarm.shapes.commands import (
     ChangeStatus,
     Command,
     CountUsage,
+    CutSpeech,
     Delete,
     NewParticipant,
+    NoteSpeech,
     PatchConfig,
     PostMessage,
     RemoveParticipant,
@@ -76,6 +79,13 @@ def test_only_the_creator_configures_and_deletes(command: Command) -> None:
     check_command(caller("carl"), STATE, command)
     with pytest.raises(Forbidden, match="carl"):
         check_command(caller("zoe"), STATE, command)
+
+
+def test_what_a_host_reports_is_taken_from_nobody_else() -> None:
+    note = NoteSpeech("r:0", "p-2", "Well.", 0, datetime(2026, 1, 2, tzinfo=UTC))
+    for command in (note, CutSpeech("r:0")):
+        with pytest.raises(Forbidden, match="hosts"):
+            check_command(caller("worker", Role.SERVICE, Role.ADMIN), STATE, command)
 
 
 @pytest.mark.parametrize("command", [CountUsage(), RequestToolCall("search", "ada")])

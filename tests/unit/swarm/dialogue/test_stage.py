@@ -1,60 +1,18 @@
 """A conversation on a stage: bots are heard, people come first, and what was heard is kept."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from src.state.errors import Refused
-from src.swarm.configs.bots import BotConfig
-from src.swarm.dialogue.stage import Spoken
-from src.swarm.providers import Sound, Text
+from src.swarm.configs.settings import decode_setting
+from src.swarm.providers import Text
 from src.swarm.shapes.events import MessageAdded
 from src.swarm.shapes.models import Message
 from tests.support.clock import advance, virtual_time
-from tests.support.rooms import SCOUT, TUTOR, Swarm, Voice
-
-
-class Loudspeaker:
-    """A stage on which every character takes a tenth of a second."""
-
-    def __init__(self) -> None:
-        self.speaking: set[str] = set()
-        self.most = 0
-        self.broken: Exception | None = None
-
-    @asynccontextmanager
-    async def speech(self, bot_id: str, bot: BotConfig) -> AsyncIterator["_Speech"]:
-        if self.broken is not None:
-            raise self.broken
-        self.speaking.add(bot_id)
-        self.most = max(self.most, len(self.speaking))
-        try:
-            yield _Speech()
-        finally:
-            self.speaking.discard(bot_id)
-
-
-class _Speech:
-    def __init__(self) -> None:
-        self._text = ""
-        self._heard = 0
-
-    async def add(self, text: str) -> None:
-        self._text += text
-        for _ in text:
-            await asyncio.sleep(0.1)
-            self._heard += 1
-
-    async def play(self, sound: Sound) -> None:
-        raise AssertionError("these bots have no sound of their own")
-
-    async def finish(self) -> Spoken:
-        return Spoken(self._text)
-
-    async def interrupt(self) -> Spoken:
-        return Spoken(self._text if self._heard else "", self._heard)
+from tests.support.loudspeaker import Loudspeaker
+from tests.support.rooms import SCOUT, TUTOR, Swarm, SwarmServer, Voice
 
 
 def messages(swarm: Swarm) -> list[Message]:
@@ -220,3 +178,112 @@ async def test_stage_learns_that_its_conversation_went_to_another_server() -> No
             b.thaw()
             await advance(5)
             assert room.away.is_set()
+
+
+# -- hosts that die ------------------------------------------------------------------------------
+
+STORY = "One. Two. Three."
+
+
+@asynccontextmanager
+async def orphaned(swarm: Swarm, voice: Voice) -> AsyncIterator[SwarmServer]:
+    """Give a server beside one that fell silent when "One." of a story had just been heard."""
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", "b", voice=voice) as [a, b]:
+        await a.begin(SCOUT)
+        async with a.host.staged("c", Loudspeaker()):
+            await a.say("hello")
+            await advance(0.65)
+            a.freeze()
+            await advance(7)
+            yield b
+            a.thaw()
+            await advance(30)
+
+
+@virtual_time
+async def test_turn_that_was_cut_off_with_its_host_is_kept_once_and_answered_anew_aloud() -> None:
+    swarm = Swarm()
+    stage = Loudspeaker()
+    async with orphaned(swarm, Voice(Text(STORY))) as b, b.host.staged("c", stage):
+        await b.service.handover.fetch("c")
+        await advance(0.3)
+        assert stage.speaking == {"scout"}
+        await advance(5)
+        assert (await b.service.read("c")).entry.state.speech is None
+    question, cut, answer = swarm.turns()
+    assert (cut.text, cut.interrupted, cut.cut_off, cut.spoken_until) == (STORY, True, True, 4)
+    assert (answer.text, answer.interrupted, answer.cut_off) == (STORY, False, False)
+    assert cut.reply_to == answer.reply_to == question.id
+    assert cut.id != answer.id
+    # Since when it was heard, and when it was last known to be: not when that came to light.
+    assert (cut.ended_at - cut.started_at).total_seconds() == pytest.approx(0.4, abs=0.05)
+
+
+@virtual_time
+async def test_bot_that_was_heard_waits_for_a_stage_and_lets_its_conversation_go_to_one() -> None:
+    swarm = Swarm()
+    async with orphaned(swarm, Voice(Text(STORY))) as b:
+        await b.say("still there?")
+        await advance(10)
+        assert [who for who, _ in swarm.said()] == ["ada", "scout", "ada"]
+        assert not b.host.hosts("c")
+        stage = Loudspeaker()
+        async with b.host.staged("c", stage):
+            await advance(0.3)
+            assert stage.speaking == {"scout"}
+            await advance(5)
+    assert [who for who, _ in swarm.said()] == ["ada", "scout", "ada", "scout"]
+
+
+@virtual_time
+async def test_bot_that_waits_in_vain_for_a_stage_answers_in_writing() -> None:
+    swarm = Swarm()
+    async with orphaned(swarm, Voice(Text(STORY))) as b:
+        await b.service.handover.fetch("c")
+        await advance(15)
+        assert [turn.interrupted for turn in swarm.turns()] == [False, True]
+        await advance(10)
+        assert not b.host.hosts("c")
+    assert [turn.interrupted for turn in swarm.turns()] == [False, True, False]
+
+
+@virtual_time
+async def test_bot_that_was_cut_off_obeys_the_loop_cap() -> None:
+    swarm = Swarm()
+    swarm.save("setting", "responder", decode_setting("responder", b'{"value":{"loop_cap":1}}'))
+    async with orphaned(swarm, Voice(Text(STORY))) as b, b.host.staged("c", Loudspeaker()):
+        await b.service.handover.fetch("c")
+        await advance(10)
+    assert [turn.cut_off for turn in swarm.turns()] == [False, True]
+
+
+@virtual_time
+async def test_voice_that_fails_at_its_end_leaves_no_speech_open() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", voice=Voice(Text(STORY))) as [a]:
+        await a.begin(SCOUT)
+        stage = Loudspeaker()
+        stage.fails = RuntimeError("the voice is gone")
+        async with a.host.staged("c", stage):
+            await a.say("hello")
+            await advance(5)
+            assert (await a.service.read("c")).entry.state.speech is None
+    _, answer = swarm.turns()
+    assert (answer.text, answer.cut_off, answer.spoken_until) == (STORY, True, 9)
+
+
+@virtual_time
+async def test_speech_whose_stage_goes_ends_with_its_living_host() -> None:
+    swarm = Swarm()
+    swarm.edit("scout", "test/voice")
+    async with swarm.open("a", voice=Voice(Text(STORY))) as [a]:
+        await a.begin(SCOUT)
+        async with a.host.staged("c", Loudspeaker()):
+            await a.say("hello")
+            await advance(0.65)
+        await advance(5)
+        assert (await a.service.read("c")).entry.state.speech is None
+    _, answer = swarm.turns()
+    assert (answer.interrupted, answer.cut_off, answer.spoken_until) == (True, False, 6)

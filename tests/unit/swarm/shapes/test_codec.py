@@ -27,6 +27,7 @@ from src.swarm.shapes.codec import (
 from src.swarm.shapes.commands import (
     Command,
     CountUsage,
+    NoteSpeech,
     PassBaton,
     PatchConfig,
     PostMessage,
@@ -39,7 +40,7 @@ from src.swarm.shapes.events import ConversationEvent, Created
 from src.swarm.shapes.limits import Limits
 from src.swarm.shapes.models import SCHEMA, Tool, ToolUse
 from src.swarm.shapes.work import EditBlackboard, RequestToolCall, SetSubtask
-from tests.unit.swarm.given import Story, raw
+from tests.unit.swarm.given import START, Story, raw
 
 FAST = settings(max_examples=100, deadline=None)
 
@@ -62,6 +63,7 @@ def busy() -> Story:
     story.tell(SetTools((Tool("look", "Looks.", raw({"type": "object"})),)))
     story.tell(RequestToolCall("look", "scout", raw({"at": "sea"})))
     story.tell(PassBaton("tutor"))
+    story.tell(NoteSpeech("s:0", "scout", "Well. Now", 5, START, story.state.messages[0].id, 2))
     return story
 
 
@@ -97,6 +99,7 @@ def test_a_state_shows_every_part_of_the_design_under_its_wire_name() -> None:
         "available_tools",
         "team",
         "messages",
+        "speech",
         "blackboard",
         "subtasks",
         "pending_tool_calls",
@@ -190,6 +193,16 @@ def test_a_state_of_an_older_release_is_one_of_this_release_when_it_is_written_b
     assert decode_state(msgspec.json.encode(older)).schema == SCHEMA
 
 
+def test_a_state_that_was_written_before_speeches_were_noted_has_none() -> None:
+    older = msgspec.json.decode(encode_state(busy().state)) | {"schema": 2}
+    del older["speech"]
+
+    state = decode_state(msgspec.json.encode(older))
+
+    assert (state.schema, state.speech) == (SCHEMA, None)
+    assert [turn.cut_off for turn in state.messages] == [False] * 3
+
+
 @pytest.mark.parametrize(
     ("event_type", "schema", "body"),
     [
@@ -210,11 +223,11 @@ def test_an_event_that_this_release_cannot_read_is_undecodable(
 
 def test_a_state_of_a_newer_release_is_undecodable_and_says_so() -> None:
     newer = msgspec.json.decode(encode_state(Story().state))
-    newer |= {"schema": 3}
+    newer |= {"schema": SCHEMA + 1}
 
-    with pytest.raises(Undecodable, match="schema 3"):
+    with pytest.raises(Undecodable, match=f"schema {SCHEMA + 1}"):
         decode_state(msgspec.json.encode(newer))
-    with pytest.raises(Undecodable, match="schema 3"):
+    with pytest.raises(Undecodable, match=f"schema {SCHEMA + 1}"):
         decode_state(msgspec.json.encode(newer | {"participants": "moved elsewhere"}))
 
 
