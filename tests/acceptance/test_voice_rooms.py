@@ -22,10 +22,13 @@ from tests.support.stage import Tell
 pytestmark = needs_livekit
 
 HELLO_HZ = 700.0
+LONG_HZ = 900.0
+STORY = "This is a long story. " * 20
 
 
 def bot(name: str, says: str, hz: float) -> dict[str, Any]:
-    options = {"llm": {"default": says}, "tts": {"hz": hz}}
+    script = {"rules": [{"when": "story", "say": STORY}], "default": says}
+    options = {"llm": script, "tts": {"hz": hz}}
     return {"id": name.lower(), "name": name, "providers": {"options": options}}
 
 
@@ -60,11 +63,18 @@ async def turns(session: aiohttp.ClientSession, url: str, id: str) -> list[dict[
         return list(reversed((await response.json())["messages"]))
 
 
+async def heard_of_story(session: aiohttp.ClientSession, url: str, id: str) -> int:
+    """How many characters a server says were heard of what is being said."""
+    async with session.get(f"{url}/api/v1/conversations/{id}") as response:
+        speech = (await response.json()).get("speech") if response.status == 200 else None
+        return 0 if speech is None else int(speech["heard"])
+
+
 async def test_room_is_one_conversation_on_all_servers_and_outlives_its_host(
     cluster: Cluster, tell: Tell
 ) -> None:
     one, _ = cluster.urls
-    hearing = {"stt": {"phrases": {"700": "Hello there"}}}
+    hearing = {"stt": {"phrases": {"700": "Hello there", "900": "Tell me a story"}}}
     async with open_session(cluster.token) as session:
         await post(session, f"{one}/api/v1/bots", bot("Scout", "I am Scout, your guide.", 400.0))
         team = {
@@ -78,7 +88,7 @@ async def test_room_is_one_conversation_on_all_servers_and_outlives_its_host(
             session, f"{one}/api/v1/agent/voice/automatic", {"team": "crew", "user": "zoe"}
         )
         id = begun["conversation_id"]
-        async with asyncio.timeout(90), joined_by(begun["room_url"], begun["token"]) as zoe:
+        async with asyncio.timeout(150), joined_by(begun["room_url"], begun["token"]) as zoe:
             there = await eventually(
                 lambda: "bot-scout" in zoe.room.remote_participants, within_s=20, what="the bot"
             )
@@ -98,18 +108,33 @@ async def test_room_is_one_conversation_on_all_servers_and_outlives_its_host(
             host = await cluster.busiest()
             assert host is not None
             [other] = [url for url in cluster.urls if url != host.url]
+            await zoe.say(LONG_HZ)
+
+            async def in_the_story() -> bool:
+                return await heard_of_story(session, other, id) > 0
+
+            await eventually(in_the_story, 30, what="a sentence that is heard, on the other server")
             heard = zoe.seconds_of("bot-scout")
             host.kill()
             killed = time.monotonic()
-            while zoe.seconds_of("bot-scout") < heard + 1.0:
-                # Until the next host hears her, nobody does.
-                await zoe.say(HELLO_HZ)
-                assert time.monotonic() < killed + 60, "nobody answered any more"
-            silent_s = zoe.heard["bot-scout"].first_after(killed) - killed
+            # Nobody says anything: the bot that was cut off begins anew by itself.
+            await eventually(
+                lambda: zoe.seconds_of("bot-scout") > heard + 1.0, 60, what="the story anew"
+            )
+            silent_s = zoe.heard["bot-scout"].first_after(killed + 0.5) - killed
 
             async def is_whole() -> bool:
+                # Until the next host hears her, nobody does.
+                await zoe.say(HELLO_HZ)
                 shown = await turns(session, other, id)
                 return [turn["text"] for turn in shown].count("I am Scout, your guide.") >= 2
 
-            await eventually(is_whole, what="the later turns beside the earlier ones")
+            await eventually(is_whole, 60, what="the later turns beside the earlier ones")
+            shown = await turns(session, other, id)
+            asked = next(turn for turn in shown if turn["text"] == "Tell me a story")
+            told = [turn for turn in shown if turn.get("reply_to") == asked["id"]]
+            assert [turn.get("cut_off", False) for turn in told] == [True, False]
+            assert told[0]["interrupted"]
+            assert told[0]["text"] == STORY
+            assert 0 < told[0]["spoken_until"] < len(STORY)
     tell(f"the bot was there after {there:.1f} s; heard again {silent_s:.1f} s after the kill")
