@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from src.state.tiers.migrations import alone
-from src.state.tiers.tables import metadata
+from src.state.tiers.room_tables import metadata
 from src.state.tiers.urls import SQLALCHEMY
 
 _LIMITS = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from livekit import rtc
@@ -33,6 +34,9 @@ _LAST_WORDS_S = 10.0
 """How long the turns that wait when a room ends may take to be logged."""
 
 
+_ROOM_IS_OVER = (rtc.DisconnectReason.ROOM_DELETED, rtc.DisconnectReason.ROOM_CLOSED)
+
+
 class RoomHost:
     """One LiveKit room with its conversation."""
 
@@ -45,14 +49,14 @@ class RoomHost:
         self._reading: set[asyncio.Task[None]] = set()
         self.left_out = 0
 
-    async def run(self) -> None:
-        """Host until LiveKit closes the room.
+    async def run(self) -> bool:
+        """Host until LiveKit closes the room, and say whether it did: or else only this connection.
 
         Raises:
             NotFound: there is no such conversation.
         """
-        closed = asyncio.Event()
-        self._room.on("disconnected", lambda *_: closed.set())
+        closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._room.on("disconnected", partial(_note, closed))
         self._room.register_text_stream_handler("lk.chat", self._chatted)
         await self._start()
         async with AsyncExitStack() as stack:
@@ -65,8 +69,9 @@ class RoomHost:
             stack.push_async_callback(ears.aclose)
             attendance = Attendance(self._room, self._conversation, ears, voices)
             await stack.enter_async_context(attendance.kept())
-            await closed.wait()
+            reason = await closed
             await end(self._reading)
+        return reason in _ROOM_IS_OVER
 
     async def _start(self) -> None:
         """Let bots answer, unless somebody has paused the conversation."""
@@ -129,3 +134,8 @@ class RoomHost:
                 await self._said.join()
         except TimeoutError:
             log.error("turns.lost", room=self._room.name, waiting=self._said.qsize())
+
+
+def _note(closed: asyncio.Future[int], reason: int) -> None:
+    if not closed.done():
+        closed.set_result(reason)

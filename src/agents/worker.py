@@ -114,12 +114,14 @@ class Worker:
         connect = Connections(self._url, self._key, self._secret, job.room.name)
         conversation = LocalConversation(self._runtime, self._home, id)
         host = RoomHost(job.room, conversation, connect, self._plugins)
-        if self._runtime.rooms is not None:
+        rooms, room = self._runtime.rooms, None
+        if rooms is not None:
             identity = job.room.local_participant.identity
-            await in_loop(self._home, self._runtime.rooms.hosted(job.room.name, identity))
+            room = await in_loop(self._home, rooms.hosted(job.room.name, identity))
         log.info("room.hosted", room=job.room.name, conversation_id=id)
         try:
-            await host.run()
+            if await host.run() and rooms is not None and room is not None:
+                await in_loop(self._home, rooms.over(room))
         finally:
             log.info("room.left", room=job.room.name, conversation_id=id)
             job.shutdown("the room is over")

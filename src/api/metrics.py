@@ -68,6 +68,7 @@ SERVER = (
     Named("pending_refused", "pending_refused", "Pending turns refused on its return"),
     Named("room_tokens", "room_tokens", "Tokens made for rooms on LiveKit"),
     Named("swarms_sent", "swarms_sent", "Swarms sent to rooms"),
+    Named("sessions_finalised", "sessions_finalised", "Lives of rooms that were summarised"),
     Named("livekit_messages", "livekit_messages", "LiveKit's webhooks of our rooms acted on"),
     Named("pending_turned_away", "pending_turned_away", "Turns that the bounds had no room for"),
 )

@@ -22,6 +22,12 @@ SELECT seq, body FROM events
 WHERE conversation_id = :id AND type = :type AND seq < :before ORDER BY seq DESC LIMIT :limit
 """)
 
+_SESSIONS = text("""
+SELECT events.seq, events.body FROM finalised
+JOIN events ON events.conversation_id = finalised.conversation_id AND events.seq = finalised.seq
+WHERE finalised.conversation_id = :id AND finalised.seq < :before
+ORDER BY finalised.seq DESC LIMIT :limit
+""")
 
 _NOW = (
     text(
@@ -48,6 +54,12 @@ class ConversationLists:
             _MESSAGES.bindparams(id=id, before=before, type=self._message_type, limit=limit),
             self._way,
         )
+        return [(row["seq"], row["body"]) for row in rows]
+
+    async def sessions(self, id: str, before: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Return (seq, event body) of summaries of sessions with seq < `before`, newest first."""
+        query = _SESSIONS.bindparams(id=id, before=before, limit=limit)
+        rows = await fetch(self._engine, query, self._way)
         return [(row["seq"], row["body"]) for row in rows]
 
     async def summaries(

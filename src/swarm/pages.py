@@ -13,8 +13,9 @@ from src.state.errors import Refused
 from src.state.models import Version
 from src.swarm.rules.conversations import MESSAGE_ADDED
 from src.swarm.shapes.codec import decode_event
-from src.swarm.shapes.events import MessageAdded
+from src.swarm.shapes.events import MessageAdded, SessionSummarised
 from src.swarm.shapes.models import Message
+from src.swarm.shapes.sessions import SessionSummary
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -25,6 +26,13 @@ class MessagePage(msgspec.Struct, frozen=True, gc=False):
     messages: tuple[Message, ...]
     next_cursor: str | None
     as_of: Version
+
+
+class SessionPage(msgspec.Struct, frozen=True, gc=False):
+    """Sessions newest first; `next_cursor` is the seq to go on below, None at the beginning."""
+
+    sessions: tuple[SessionSummary, ...]
+    next_cursor: str | None
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):
@@ -70,6 +78,13 @@ def summaries(as_of: datetime, rows: Sequence[Any], limit: int) -> SummaryPage:
     last = page[-1] if len(page) == limit else None
     following = cursor(last.created_at, last.id) if last else None
     return SummaryPage(page, following, as_of)
+
+
+def session(body: bytes) -> SessionSummary:
+    """Return the session in the body of its event."""
+    fact = decode_event("session_summarised", 1, body)
+    assert isinstance(fact, SessionSummarised)
+    return fact.session
 
 
 def message(seq: int, body: bytes) -> Message:

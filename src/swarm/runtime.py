@@ -45,7 +45,6 @@ from src.state.records.files import Files
 from src.state.records.first_answers import FirstAnswers
 from src.state.records.outbox import Outbox
 from src.state.records.people import People
-from src.state.records.rooms import Rooms
 from src.state.records.webhooks import Webhooks as WebhookRecords
 from src.state.tiers.connections import open_connections
 from src.state.tiers.incarnations import Incarnations
@@ -311,7 +310,8 @@ async def open_runtime(
                 WebhookRecords(pool), outbox, leader, settings.swarm, state, clock, status.counted
             )
         )
-        looking = open_rooms(Rooms(pool), media, leader, membership.on_death, status.counted, clock)
+        to_rooms = (pool, media, service, in_force, providing, leader, clock)
+        looking = open_rooms(*to_rooms, membership.on_death, status.counted)
         rooms = await stack.enter_async_context(looking)
         status.counted += [leader.counts, changes.counts]
         status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]

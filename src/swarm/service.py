@@ -130,6 +130,14 @@ class SwarmService:
         more = str(rows[-1][0]) if len(rows) == limit else None
         return pages.MessagePage(messages, more, read.entry.version)
 
+    async def sessions(
+        self, conversation_id: str, *, before: int | None, limit: int
+    ) -> pages.SessionPage:
+        """Return a page of what sessions in the conversation's rooms were, newest first."""
+        rows = await self._lists.sessions(conversation_id, before or 1 << 62, limit)
+        more = str(rows[-1][0]) if len(rows) == limit else None
+        return pages.SessionPage(tuple(pages.session(body) for _, body in rows), more)
+
     async def events(self, conversation_id: str, *, after: int, limit: int) -> Sequence[Event]:
         """Return logged events with seq > `after`, in order; those that pass 1 MiB are the last.
 

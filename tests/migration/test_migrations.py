@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from src.embedded import Servers
 from src.state.tiers import migrations
 from src.state.tiers.migrations import HeldUp, migrate
-from src.state.tiers.tables import EVENT_PARTITIONS, metadata
+from src.state.tiers.room_tables import metadata
+from src.state.tiers.tables import EVENT_PARTITIONS
 from src.state.tiers.urls import SQLALCHEMY
 from tests.support.embedding import query
 from tests.support.services import Databases, in_thread

@@ -41,9 +41,10 @@ def bearer(subject: str, *roles: Role) -> dict[str, str]:
 class RunningServer:
     """A server that listens; `as_` gives a client with a token."""
 
-    def __init__(self, app: Api, url: str) -> None:
+    def __init__(self, app: Api, url: str, runtime: Runtime) -> None:
         self.app = app
         self.url = url
+        self.runtime = runtime
 
     @asynccontextmanager
     async def as_(self, subject: str, *roles: Role) -> AsyncIterator[httpx.AsyncClient]:
@@ -77,12 +78,15 @@ async def running_server(
         livekit,
     )
 
+    runtimes: list[Runtime] = []
+
     @asynccontextmanager
     async def opened() -> AsyncIterator[Runtime]:
         async with (
             open_media(runtime.livekit) as real,
             open_runtime(runtime, media=media or real) as one,
         ):
+            runtimes.append(one)
             yield one
 
     app = create_app(ApiSettings(jwt_secret=SecretStr(SECRET), **settings), opened, runtime.livekit)
@@ -102,7 +106,7 @@ async def running_server(
                 serving.result()
                 raise RuntimeError("the server did not start")
             await asyncio.sleep(0.01)
-        yield RunningServer(app, url)
+        yield RunningServer(app, url, runtimes[-1])
     finally:
         app.drain.begin()
         server.should_exit = True

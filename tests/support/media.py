@@ -37,6 +37,10 @@ class MemoryMedia:
         """(room, conversation) of every dispatch that was made."""
         self._numbers = count(1)
 
+    def begin(self, live: LiveRoom, conversation_id: str) -> None:
+        """Have a room live that somebody else has begun."""
+        self.lives[live.id] = _Life(live, conversation_id)
+
     async def open(self, room_id: str, conversation_id: str) -> LiveRoom:
         self._answer()
         if room_id not in self.lives:

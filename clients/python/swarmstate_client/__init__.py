@@ -40,6 +40,7 @@ from swarmstate_client.errors import (
 )
 from swarmstate_client.files import FileHead, FileInfo
 from swarmstate_client.patience import Patience
+from swarmstate_client.sessions import Session, Talk
 
 __all__ = [
     "BranchBegun",
@@ -70,9 +71,11 @@ __all__ = [
     "ProblemError",
     "Reset",
     "Saved",
+    "Session",
     "SessionKept",
     "Summary",
     "SwarmstateError",
+    "Talk",
     "ToolUse",
     "Unauthorized",
     "Unavailable",

@@ -24,6 +24,7 @@ from swarmstate_client.decoding import parse, read
 from swarmstate_client.errors import Conflict
 from swarmstate_client.exports import export
 from swarmstate_client.pages import pages
+from swarmstate_client.sessions import Session
 from swarmstate_client.streams import Frame, follow
 from swarmstate_client.transport import Transport
 
@@ -237,6 +238,12 @@ class Conversations:
         path = at("/conversations/{}/messages", id)
         ask = Ask(method="GET", path=path, query=query(limit=page), of=_thing(id))
         return pages(self._transport, ask, "messages", Message)
+
+    def sessions(self, id: str, *, page: int = 50) -> AsyncIterator[Session]:
+        """Give what the sessions in the conversation's room were, newest first."""
+        path = at("/conversations/{}/sessions", id)
+        ask = Ask(method="GET", path=path, query=query(limit=page), of=_thing(id))
+        return pages(self._transport, ask, "sessions", Session)
 
     def events(self, id: str, *, after: int = 0, page: int = 100) -> AsyncIterator[Event]:
         """Give what is logged now, in order, behind the sequence number `after`."""

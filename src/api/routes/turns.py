@@ -24,7 +24,7 @@ from src.api.dependencies import (
     Wish,
     WriteWish,
 )
-from src.api.schemas.answers import MessageList, Posted, Saved, json_response
+from src.api.schemas.answers import MessageList, Posted, Saved, SessionList, json_response
 from src.api.schemas.openapi import answer, body, problems
 from src.api.writing import save_turn, say
 from src.state.errors import Refused
@@ -76,6 +76,31 @@ async def messages(
         MessageList(conversation_id, page.messages, page.next_cursor, page.as_of.token),
         headers={"X-Swarm-Version": page.as_of.token},
     )
+
+
+@router.get(
+    "/{conversation_id}/sessions",
+    summary="Read sessions",
+    responses=answer(SessionList, "A page, newest first") | problems(404),
+)
+async def sessions(
+    conversation_id: ConversationId,
+    service: Service,
+    caller: Caller,
+    cursor: Annotated[
+        str | None,
+        Query(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before"),
+    ] = None,
+    limit: Limit = 50,
+) -> Response:
+    """Read what each life of the conversation's room was, once it is over: who spoke, how long, and
+    what about.
+    """
+    found = await service.read(conversation_id)
+    check_read(caller, found.entry.state)
+    before = None if cursor is None else int(cursor)
+    page = await service.sessions(conversation_id, before=before, limit=limit)
+    return json_response(SessionList(conversation_id, page.sessions, page.next_cursor))
 
 
 @router.post(

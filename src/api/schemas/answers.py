@@ -15,6 +15,7 @@ from src.state.records.files import File
 from src.swarm.pages import Summary
 from src.swarm.shapes.config import Parent
 from src.swarm.shapes.models import Message
+from src.swarm.shapes.sessions import SessionSummary
 
 _encode = msgspec.json.Encoder().encode
 
@@ -67,6 +68,17 @@ class SessionKept(msgspec.Struct, frozen=True, gc=False):
     version: str
     durability: Durability
     repeated: bool = False
+
+
+class SessionList(msgspec.Struct, frozen=True, gc=False):
+    """What sessions in the conversation's rooms were, newest first.
+
+    Go on with `next_cursor` until it is None.
+    """
+
+    conversation_id: str
+    sessions: tuple[SessionSummary, ...]
+    next_cursor: str | None
 
 
 class MessageList(msgspec.Struct, frozen=True, gc=False):

@@ -47,6 +47,7 @@ _DOCUMENTED: tuple[type, ...] = (
     answers.BranchBegun,
     answers.SessionKept,
     answers.MessageList,
+    answers.SessionList,
     answers.EventItem,
     answers.PendingItem,
     Change,

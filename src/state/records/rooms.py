@@ -52,7 +52,17 @@ _DELETE = """
 UPDATE rooms SET deleted_at = now(), version = version + 1
 WHERE id = $1 AND deleted_at IS NULL AND ($2::bigint IS NULL OR version = $2) RETURNING id
 """
+_AFTERWARDS = timedelta(seconds=20)
+"""What was said last may still be on its way to the log when a life is heard to be over."""
 _SEE = f"""
+WITH ended AS (
+    INSERT INTO finalised (room_id, began, conversation_id, due_at)
+    SELECT id, life, conversation_id, now() + $5::interval
+    FROM rooms, LATERAL (VALUES
+        (rooms.began, NOT over AND rooms.began BETWEEN 1 AND $3::bigint - 1),
+        ($3, $4::boolean)) AS lives(life, is_over)
+    WHERE id = $1 AND is_over ON CONFLICT DO NOTHING
+)
 UPDATE rooms SET sid = $2, began = $3, over = $4,
     agent = CASE WHEN $3 = began AND NOT $4 THEN agent ELSE '' END
 WHERE id = $1 AND ($3 > began OR ($3 = began AND $4 AND NOT over)) RETURNING {_COLUMNS}
@@ -158,8 +168,11 @@ class Rooms:
         return await self._pool.fetchrow(_DELETE, id, version) is not None
 
     async def see(self, id: str, sid: str, began: int, *, over: bool) -> Room | None:
-        """Note what was seen of a life; None if that is nothing new."""
-        return await self._one(_SEE, id, sid, began, over)
+        """Note what was seen of a life; None if that is nothing new.
+
+        One that is over, or that another one has followed, is there to be finalised from now on.
+        """
+        return await self._one(_SEE, id, sid, began, over, _AFTERWARDS)
 
     async def agent_joined(self, id: str, began: int, identity: str) -> None:
         """Note who of the swarm is in this life."""

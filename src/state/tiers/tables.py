@@ -30,7 +30,7 @@ metadata = MetaData()
 EVENT_PARTITIONS = 8
 
 
-def _time(name: str, *, default: bool = False) -> Column[object]:
+def moment(name: str, *, default: bool = False) -> Column[object]:
     return Column(
         name,
         DateTime(timezone=True),
@@ -50,7 +50,7 @@ servers = Table(
     Column("beat", BigInteger, nullable=False, server_default=text("0")),
     Column("announces", Boolean, nullable=False, server_default=text("true")),
     Column("dead_at", DateTime(timezone=True)),
-    _time("started_at", default=True),
+    moment("started_at", default=True),
     # The beat is rewritten every 2 s for ever: room on the page keeps those updates in place.
     postgresql_with={"fillfactor": "50"},
 )
@@ -62,7 +62,7 @@ conversations = Table(
     Column("owner_id", Text),
     Column("epoch", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
-    _time("created_at", default=True),
+    moment("created_at", default=True),
     Index("conversations_owner", "owner_id"),
     postgresql_with={"fillfactor": "50"},
 )
@@ -78,7 +78,7 @@ events = Table(
     Column("schema", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("actor", Text, nullable=False),
-    _time("occurred_at"),
+    moment("occurred_at"),
     PrimaryKeyConstraint("conversation_id", "seq", name="events_pkey"),
     UniqueConstraint("conversation_id", "event_id", name="events_event_id"),
     postgresql_partition_by="HASH (conversation_id)",
@@ -105,8 +105,8 @@ conversation_summaries = Table(
     Column("members", ARRAY(Text), nullable=False),
     Column("turns", BigInteger, nullable=False),
     Column("last_text", Text, nullable=False),
-    _time("created_at"),
-    _time("updated_at"),
+    moment("created_at"),
+    moment("updated_at"),
     Column("live", Boolean, nullable=False, server_default=text("false")),
     Column("live_seq", BigInteger),
     Index("conversation_summaries_members", "members", postgresql_using="gin"),
@@ -124,8 +124,8 @@ configs = Table(
     Column("deleted", Boolean, nullable=False, server_default=text("false")),
     Column("grouping", Text),
     Column("updated_by", Text, nullable=False),
-    _time("created_at", default=True),
-    _time("updated_at", default=True),
+    moment("created_at", default=True),
+    moment("updated_at", default=True),
     PrimaryKeyConstraint("kind", "id", name="configs_pkey"),
     Index("configs_grouping", "kind", "grouping", "id"),
 )
@@ -140,7 +140,7 @@ config_history = Table(
     Column("body", LargeBinary, nullable=False),
     Column("deleted", Boolean, nullable=False),
     Column("actor", Text, nullable=False),
-    _time("at", default=True),
+    moment("at", default=True),
     PrimaryKeyConstraint("kind", "id", "version", name="config_history_pkey"),
 )
 
@@ -151,7 +151,7 @@ outbox = Table(
     Column("kind", Text, nullable=False),
     Column("id", Text, nullable=False),
     Column("version", BigInteger, nullable=False),
-    _time("at", default=True),
+    moment("at", default=True),
 )
 
 quarantine = Table(
@@ -164,7 +164,7 @@ quarantine = Table(
     Column("type", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("why", Text, nullable=False),
-    _time("at", default=True),
+    moment("at", default=True),
 )
 
 first_answers = Table(
@@ -173,7 +173,7 @@ first_answers = Table(
     Column("key", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("answer", LargeBinary),
-    _time("at", default=True),
+    moment("at", default=True),
     Index("first_answers_at", "at"),
 )
 
@@ -195,7 +195,7 @@ files = Table(
     Column("bytes", BigInteger, nullable=False, server_default=text("0")),
     Column("sha256", Text, nullable=False, server_default=text("''")),
     Column("created_by", Text, nullable=False),
-    _time("created_at", default=True),
+    moment("created_at", default=True),
     Column("state", Text, nullable=False, server_default=text("'uploading'")),
     Column("upload_key", Text),
     UniqueConstraint("upload_key", name="files_upload_key"),
@@ -222,8 +222,8 @@ webhooks = Table(
     Column("reason", Text, nullable=False, server_default=text("''")),
     Column("version", BigInteger, nullable=False),
     Column("created_by", Text, nullable=False),
-    _time("created_at", default=True),
-    _time("updated_at", default=True),
+    moment("created_at", default=True),
+    moment("updated_at", default=True),
     # The place moves with every message.
     postgresql_with={"fillfactor": "50"},
 )
@@ -241,7 +241,7 @@ webhook_deliveries = Table(
     Column("http_status", Integer),
     Column("error", Text, nullable=False),
     Column("next_try", DateTime(timezone=True)),
-    _time("at", default=True),
+    moment("at", default=True),
     Index("webhook_deliveries_of", "webhook_id", "number"),
     Index("webhook_deliveries_at", "at"),
 )
@@ -258,8 +258,8 @@ users = Table(
     Column("profile", LargeBinary, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("not_before", BigInteger, nullable=False, server_default=text("0")),
-    _time("created_at", default=True),
-    _time("updated_at", default=True),
+    moment("created_at", default=True),
+    moment("updated_at", default=True),
     Index("users_not_before", "not_before"),
 )
 
@@ -269,7 +269,7 @@ refresh_tokens = Table(
     Column("hash", LargeBinary, primary_key=True),
     Column("session_id", Text, nullable=False),
     Column("user_id", Text, nullable=False),
-    _time("expires_at"),
+    moment("expires_at"),
     Column("replaced_at", DateTime(timezone=True)),
     Index("refresh_tokens_session", "session_id"),
     Index("refresh_tokens_user", "user_id"),
@@ -293,48 +293,6 @@ api_keys = Table(
     Column("name", Text, nullable=False),
     Column("roles", ARRAY(Text), nullable=False),
     Column("created_by", Text, nullable=False),
-    _time("created_at", default=True),
+    moment("created_at", default=True),
     Column("expires_at", DateTime(timezone=True)),
-)
-
-rooms = Table(
-    "rooms",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("conversation_id", Text, nullable=False),
-    Column("open", Boolean, nullable=False),
-    Column("version", BigInteger, nullable=False, server_default=text("1")),
-    Column("created_by", Text, nullable=False),
-    _time("created_at", default=True),
-    _time("updated_at", default=True),
-    Column("deleted_at", DateTime(timezone=True)),
-    Column("sid", Text, nullable=False, server_default=text("''")),
-    Column("began", BigInteger, nullable=False, server_default=text("0")),
-    Column("over", Boolean, nullable=False, server_default=text("true")),
-    Column("agent", Text, nullable=False, server_default=text("''")),
-    Index(
-        "rooms_conversation",
-        "conversation_id",
-        unique=True,
-        postgresql_where=text("deleted_at IS NULL"),
-    ),
-    Index("rooms_live", "id", postgresql_where=text("NOT over")),
-)
-
-room_swarms = Table(
-    "room_swarms",
-    metadata,
-    Column("room_id", Text, primary_key=True),
-    Column("began", BigInteger, nullable=False),
-    Column("dispatch_id", Text),
-    _time("claimed_at", default=True),
-)
-
-livekit_events = Table(
-    "livekit_events",
-    metadata,
-    Column("id", Text, primary_key=True),
-    _time("at", default=True),
-    Index("livekit_events_at", "at"),
 )

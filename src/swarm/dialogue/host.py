@@ -47,6 +47,10 @@ _STAGE_S = 20.0
 """How long a bot that was cut off waits to be heard again; then it answers in writing."""
 
 
+_LAST_WORD_S = 3.0
+"""How long the turn of who was heard when its stage went may take to be logged."""
+
+
 class Host:
     """Rooms of the running conversations that this server owns.
 
@@ -190,7 +194,8 @@ class Host:
     async def staged(self, conversation_id: str, stage: Stage) -> AsyncIterator[Room]:
         """Have the bots of a conversation heard on a stage for the length of the block.
 
-        The room is there from the beginning, also before this server owns the conversation.
+        The room is there from the beginning, also before this server owns the conversation. At its
+        end whoever was heard is interrupted, and that turn logged.
 
         Raises:
             Refused: it has a stage on this server already.
@@ -205,6 +210,9 @@ class Host:
                 yield room
         finally:
             room.unstage()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORD_S):
+                    await room.at_rest.wait()
 
     # -- one room --------------------------------------------------------------------------------
 
@@ -240,7 +248,11 @@ class Host:
         elif room.waits(self._clock.monotonic()):
             await self._wait_for_stage(room)
         elif owned and room.turns and not room.floor.people:
-            rest_s = await self._answer(conversation_id, room, room.next_turn())
+            room.at_rest.clear()
+            try:
+                rest_s = await self._answer(conversation_id, room, room.next_turn())
+            finally:
+                room.at_rest.set()
             if rest_s:
                 await self._rest(conversation_id, room, rest_s)
         else:

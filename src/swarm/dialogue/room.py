@@ -21,6 +21,7 @@ class Room:
 
     __slots__ = (
         "_woken",
+        "at_rest",
         "away",
         "changed",
         "floor",
@@ -47,6 +48,9 @@ class Room:
         """A config that it depends on has another version than the one it reported."""
         self.away = asyncio.Event()
         """This server has lost the conversation: whoever staged it has to fetch it again."""
+        self.at_rest = asyncio.Event()
+        """No bot is at its answer: what was said last is logged."""
+        self.at_rest.set()
         self.reply: asyncio.Timeout | None = None
         """Ends the reply under way."""
         self._woken = asyncio.Event()

@@ -9,22 +9,32 @@ from datetime import timedelta
 from src.state.background import background
 from src.state.ownership.leader import Duty, Leader
 from src.state.protocols import Clock
+from src.state.records.finalised import Finalised
 from src.state.records.rooms import Rooms
+from src.state.tiers.postgres import Pool
+from src.swarm.in_force import InForce
+from src.swarm.providers.registry import Registry
+from src.swarm.rooms.finalising import Finaliser
 from src.swarm.rooms.protocols import Media
 from src.swarm.rooms.reviving import Reviver
 from src.swarm.rooms.service import RoomService
+from src.swarm.service import SwarmService
 
 _LOOK = timedelta(seconds=30)
+_FINALISE = timedelta(seconds=5)
 
 
 @asynccontextmanager
 async def open_rooms(
-    records: Rooms,
+    pool: Pool,
     media: Media | None,
+    service: SwarmService,
+    in_force: InForce,
+    registry: Registry,
     leader: Leader,
+    clock: Clock,
     on_death: list[Callable[[str], None]],
     counted: list[Callable[[], Mapping[str, float]]],
-    clock: Clock,
 ) -> AsyncIterator[RoomService | None]:
     """Give the service, and have rooms looked after for the block; None without a LiveKit.
 
@@ -33,10 +43,12 @@ async def open_rooms(
     if media is None:
         yield None
         return
-    rooms = RoomService(records, media)
+    finaliser = Finaliser(Finalised(pool), service, in_force, registry)
+    rooms = RoomService(Rooms(pool), media, finaliser.over)
     reviver = Reviver(rooms, clock)
     on_death.append(reviver.died)
     leader.add(Duty("rooms", _LOOK, rooms.reconcile_as_duty))
-    counted.append(rooms.counts)
+    leader.add(Duty("sessions", _FINALISE, finaliser.finalise_as_duty))
+    counted += [rooms.counts, finaliser.counts]
     async with background(reviver.run()):
         yield rooms

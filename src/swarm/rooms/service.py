@@ -8,7 +8,7 @@ that is asked for, LiveKit's webhook, and a look at all of its rooms every half 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -27,12 +27,17 @@ _KEEP_HEARD = timedelta(days=1)
 _ORPHANS_AT_ONCE = 100
 
 
+Finalise = Callable[[str, int], Awaitable[None]]
+"""Has a life that is over finalised: (room, when it began)."""
+
+
 class RoomService:
     """The rooms that are ours on one LiveKit."""
 
-    def __init__(self, records: Rooms, media: Media) -> None:
+    def __init__(self, records: Rooms, media: Media, finalise: Finalise) -> None:
         self._records = records
         self._media = media
+        self._finalise = finalise
         self.tokens_made = 0
         self._swarms_sent = self._messages_heard = 0
 
@@ -115,6 +120,7 @@ class RoomService:
         if version not in (None, room.version):
             raise VersionConflict(room.id, version or 0, room.version)
         await self._media.close(room.id)
+        await self._records.see(room.id, room.sid, room.began, over=True)
         # Somebody's token may begin it anew: the row stays, and by it that life is ended too.
         if not await self._records.delete(room.id, version) and version is not None:
             raise VersionConflict(room.id, version, (await self.get(room.id)).version)
@@ -135,11 +141,21 @@ class RoomService:
         """Note that the swarm's agent is there."""
         await self._records.agent_joined(room.id, room.began, identity)
 
-    async def hosted(self, room_id: str, identity: str) -> None:
-        """Note that an agent of this server hosts a room; others' rooms are passed over."""
+    async def hosted(self, room_id: str, identity: str) -> Room | None:
+        """Note that an agent of this server hosts a room, and return it; None: it is not ours."""
         room = await self._records.find(room_id)
         if room is not None:
             await self._records.agent_joined(room.id, room.began, identity)
+        return room
+
+    async def over(self, room: Room) -> None:
+        """Note that LiveKit has ended a life whose host has logged all that was said in it.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL did not answer; others will notice the end.
+        """
+        await self._records.see(room.id, room.sid, room.began, over=True)
+        await self._finalise(room.id, room.began)
 
     async def revive(self, server_id: str) -> int:
         """Send the swarm anew to each room that a server hosted which is dead.

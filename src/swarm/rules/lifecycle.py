@@ -14,12 +14,20 @@ import msgspec
 
 from src.state.errors import NotFound, Refused
 from src.state.models import Meta
-from src.swarm.shapes.commands import BEGINNINGS, ChangeStatus, Command, CountUsage, Delete
+from src.swarm.shapes.commands import (
+    BEGINNINGS,
+    ChangeStatus,
+    Command,
+    CountUsage,
+    Delete,
+    SummariseSession,
+)
 from src.swarm.shapes.events import Deleted, StatusChanged
 from src.swarm.shapes.models import ConversationState, Status
 
 FINAL: frozenset[Status] = frozenset(("completed", "failed", "cancelled"))
 _LIVE: frozenset[Status] = frozenset(("ready", "running", "paused", "suspended"))
+_LAST = (Delete, CountUsage, SummariseSession)
 _AWAKE: frozenset[Status] = frozenset(("ready", "running"))
 
 _ACTIONS: dict[str, tuple[frozenset[Status], Status]] = {
@@ -37,13 +45,14 @@ _ACTIONS: dict[str, tuple[frozenset[Status], Status]] = {
 def admit(state: ConversationState, command: Command) -> None:
     """Let a command through to its own rules, unless the conversation is over.
 
-    A finished conversation still takes its deletion and the bill of its last turn.
+    A finished conversation still takes its deletion, the bill of its last turn, and what its room
+    was.
 
     Raises:
         NotFound: deleted.
         Refused: finished.
     """
-    if state.status in _LIVE or (is_over(state) and isinstance(command, Delete | CountUsage)):
+    if state.status in _LIVE or (is_over(state) and isinstance(command, _LAST)):
         return
     if state.status == "deleted" and isinstance(command, BEGINNINGS):
         detail = f"conversation {state.id} was deleted, and ids are not used again; take another"

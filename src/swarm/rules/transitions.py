@@ -52,6 +52,7 @@ from src.swarm.shapes.commands import (
     SetParticipantState,
     SetTeam,
     SetTools,
+    SummariseSession,
     UpdateParticipant,
 )
 from src.swarm.shapes.events import (
@@ -69,6 +70,7 @@ from src.swarm.shapes.events import (
     ParticipantStateChanged,
     ParticipantUpdated,
     SessionSaved,
+    SessionSummarised,
     SpeechHeard,
     StatusChanged,
     SubtaskDeleted,
@@ -109,6 +111,7 @@ _Growing = (
 """The commands that can make the state larger than a snapshot may be."""
 _Bounded = (
     SaveTurn
+    | SummariseSession
     | CutSpeech
     | CountUsage
     | SetParticipantState
@@ -186,6 +189,8 @@ def _bounded(
             return turns.save(state, command, context)
         case CutSpeech():
             return speeches.cut(state, command)
+        case SummariseSession():
+            return (SessionSummarised(command.session),)
         case CountUsage():
             return usage.count(state, command)
         case SetParticipantState():
@@ -293,7 +298,7 @@ def _changes(state: ConversationState, event: ConversationEvent, meta: Meta) -> 
             return {"pending_tool_calls": tool_calls.progressed(state, event)}
         case Deleted():
             return lifecycle.deleted()
-        case Created() | Branched():
+        case Created() | Branched() | SessionSummarised():
             return {}
         case _:
             assert_never(event)

@@ -28,6 +28,7 @@ from src.swarm.shapes.models import (
     Tool,
     ToolUse,
 )
+from src.swarm.shapes.sessions import SessionSummary
 from src.swarm.shapes.work import (
     Assignment,
     DecideToolCall,
@@ -236,6 +237,12 @@ class PassBaton(Asking, frozen=True, gc=False, tag="pass_baton"):
     to: Id | None
 
 
+class SummariseSession(Asking, frozen=True, gc=False, tag="summarise_session"):
+    """Keep what a session was; a server's own, when a room is over."""
+
+    session: SessionSummary
+
+
 class CountUsage(Asking, frozen=True, gc=False, tag="count"):
     """Add to the statistics; for a bot's use also to its own.
 
@@ -256,6 +263,7 @@ Command = (
     | CutSpeech
     | SaveTurn
     | SaveSession
+    | SummariseSession
     | CountUsage
     | SetParticipantState
     | Create
@@ -280,5 +288,5 @@ Command = (
 
 BEGINNINGS = (Create, Branch)
 """The commands that begin a conversation; all others need one."""
-OF_HOSTS = (NoteSpeech, CutSpeech)
+OF_HOSTS = (NoteSpeech, CutSpeech, SummariseSession)
 """The commands that only a server gives, of what it hosts or goes on with."""

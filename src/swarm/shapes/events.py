@@ -31,6 +31,7 @@ from src.swarm.shapes.models import (
     Tool,
     ToolCallStatus,
 )
+from src.swarm.shapes.sessions import SessionSummary
 
 
 class _Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type"):
@@ -113,6 +114,12 @@ class SessionSaved(_Event, frozen=True, gc=False, tag="session_saved"):
     duration_s: float
     added: int
     """How many of its turns had not been logged before."""
+
+
+class SessionSummarised(_Event, frozen=True, gc=False, tag="session_summarised"):
+    """A room is over. It changes nothing of the state."""
+
+    session: SessionSummary
 
 
 class ConfigChanged(_Event, frozen=True, gc=False, tag="config_changed"):
@@ -208,6 +215,7 @@ ConversationEvent = (
     | StatusChanged
     | Deleted
     | SessionSaved
+    | SessionSummarised
     | ConfigChanged
     | TeamChanged
     | ToolsChanged

@@ -75,7 +75,7 @@ async def server(
     async with running_server(database_url, redis_url, **given) as two:
         ports = [urlsplit(server.url).port or 0 for server in (alone, two)]
         with in_front_of(tmp_path, *ports) as url:
-            yield RunningServer(alone.app, url)
+            yield RunningServer(alone.app, url, alone.runtime)
 
 
 @pytest.fixture

@@ -37,8 +37,12 @@ class House:
         self.pool = pool
         self.records = Rooms(pool)
         self.media = MemoryMedia()
-        self.service = RoomService(self.records, self.media)
+        self.over: list[tuple[str, int]] = []
+        self.service = RoomService(self.records, self.media, self.finalise)
         self._ids = (f"EV_{number}" for number in count(1))
+
+    async def finalise(self, room_id: str, began: int) -> None:
+        self.over.append((room_id, began))
 
     async def make(self, id: str = "r-1") -> Room:
         live = await self.service.prepare(id, f"c-{id}")
@@ -149,7 +153,7 @@ async def test_a_message_whose_work_failed_is_taken_when_it_comes_again(house: H
 
 async def test_servers_that_are_asked_at_once_send_one_swarm(house: House, pool: Pool) -> None:
     room = await house.make()
-    servers = [RoomService(Rooms(pool), house.media) for _ in range(6)]
+    servers = [RoomService(Rooms(pool), house.media, house.finalise) for _ in range(6)]
     house.media.gate.clear()
     async with asyncio.TaskGroup() as tasks:
         asked = [tasks.create_task(one.send_swarm(room)) for one in servers]

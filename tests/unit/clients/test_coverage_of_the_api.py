@@ -91,6 +91,7 @@ CALLS: list[Call] = [
     lambda swarm: swarm.conversations.command("c", "set_subtask", id="s", description="rest"),
     lambda swarm: swarm.conversations.branch("c", seq=1, time=NOW, new_id="d", key="k"),
     lambda swarm: swarm.conversations.messages("c"),
+    lambda swarm: swarm.conversations.sessions("c"),
     lambda swarm: swarm.conversations.events("c", after=1),
     lambda swarm: swarm.conversations.stream("c"),
     lambda swarm: swarm.conversations.export("c"),
