@@ -141,7 +141,8 @@ async def test_all_who_notice_the_end_at_once_on_two_servers_leave_one_summary(
         a.finaliser.finalise_as_duty(TERM),
         b.finaliser.finalise_as_duty(TERM),
     )
-    await asyncio.gather(*(house.finish(database) for house in houses))
+    for house in houses:
+        await house.finish(database)
 
     assert await rows(database) == (1, 1)
     assert await database.value(_LOGGED) == 1
