@@ -63,6 +63,12 @@ async def turns(session: aiohttp.ClientSession, url: str, id: str) -> list[dict[
         return list(reversed((await response.json())["messages"]))
 
 
+async def sessions(session: aiohttp.ClientSession, url: str, id: str) -> list[dict[str, Any]]:
+    """What a server says the sessions in a conversation's room were."""
+    async with session.get(f"{url}/api/v1/conversations/{id}/sessions") as response:
+        return list((await response.json())["sessions"]) if response.status == 200 else []
+
+
 async def heard_of_story(session: aiohttp.ClientSession, url: str, id: str) -> int:
     """How many characters a server says were heard of what is being said."""
     async with session.get(f"{url}/api/v1/conversations/{id}") as response:
@@ -137,4 +143,16 @@ async def test_room_is_one_conversation_on_all_servers_and_outlives_its_host(
             assert told[0]["interrupted"]
             assert told[0]["text"] == STORY
             assert 0 < told[0]["spoken_until"] < len(STORY)
+            room = f"{other}/api/v1/rooms/{begun['session_id']}"
+            async with session.delete(room) as response:
+                assert response.status == 204, await response.text()
+
+            async def is_kept() -> bool:
+                return len(await sessions(session, other, id)) == 1
+
+            await eventually(is_kept, 60, what="what the session was, though its host had changed")
+            [kept] = await sessions(session, other, id)
+            shown = await turns(session, other, id)
+            assert kept["turns"] == len(shown)
+            assert {talk["id"] for talk in kept["speakers"]} == {"zoe", "scout"}
     tell(f"the bot was there after {there:.1f} s; heard again {silent_s:.1f} s after the kill")
