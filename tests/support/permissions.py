@@ -122,6 +122,7 @@ RULES: dict[str, Rule] = {
     f"PATCH {_ROOM}/config": Rule(OWNERS, {"goal": "Ship it"}),
     f"POST {_ROOM}/commands": Rule(OWNERS, {"type": "pass_baton", "to": None}),
     f"GET {_ROOM}/messages": Rule(OWN_READERS),
+    f"GET {_ROOM}/sessions": Rule(OWN_READERS),
     f"POST {_ROOM}/messages": Rule(OWNERS, {"text": "hello"}),
     "POST /api/v1/conversations/save-turn": Rule(
         OWNERS, {"conversation_id": OWN_ROOM, "user_message": "a", "assistant_message": "b"}
