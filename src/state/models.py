@@ -177,6 +177,19 @@ class Term(msgspec.Struct, frozen=True, gc=False):
     epoch: int
 
 
+class Places(msgspec.Struct, frozen=True, gc=False):
+    """Voice rooms that a server can host at once, and how many it hosts.
+
+    A capacity of 0: it takes none, or none any more.
+    """
+
+    capacity: int = 0
+    load: int = 0
+
+
+NO_PLACES = Places()
+
+
 class Peer(msgspec.Struct, frozen=True, gc=False):
     """A server as its row in L3 describes it."""
 
@@ -185,6 +198,7 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
     beat: int
     announces: bool
     dead: bool
+    places: Places = NO_PLACES
 
 
 class Announcement(msgspec.Struct, frozen=True, gc=False):

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from src.state.models import (
+    NO_PLACES,
     Announcement,
     Change,
     Claim,
@@ -26,6 +27,7 @@ from src.state.models import (
     Meta,
     OwnedBy,
     Peer,
+    Places,
     Version,
 )
 
@@ -309,8 +311,11 @@ class Registry(Protocol):
     async def register(self, server_id: str, url: str) -> None:
         """Add this process."""
 
-    async def beat(self, server_id: str) -> bool:
-        """Raise our beat by one; False when somebody declared us dead (or the row is gone)."""
+    async def beat(self, server_id: str, places: Places = NO_PLACES) -> bool:
+        """Raise our beat by one and say what places we have.
+
+        False when somebody declared us dead (or the row is gone).
+        """
 
     async def declare_dead(self, server_id: str, beat: int) -> bool:
         """Declare a server dead if its beat is still this one; False when it moved."""

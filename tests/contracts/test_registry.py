@@ -4,7 +4,7 @@ import pytest
 
 from src.state.errors import DurableTierUnavailable
 from src.state.guards import Guards
-from src.state.models import Announcement, Peer, Version
+from src.state.models import Announcement, Peer, Places, Version
 from src.state.protocols import PULLED, Registry
 from tests.contracts.conftest import Durable
 
@@ -26,6 +26,18 @@ async def test_beat_counts(durable: Durable) -> None:
     await registry.register(A, "http://a")
     assert [await registry.beat(A) for _ in range(3)] == [True] * 3
     assert (await peer(registry, A)).beat == 3
+
+
+async def test_beat_says_what_places_a_server_has(durable: Durable) -> None:
+    registry = durable.registry()
+    await registry.register(A, "http://a")
+    before = (await peer(registry, A)).places
+    await registry.beat(A, Places(10, 3))
+    during = (await peer(registry, A)).places
+    await registry.beat(A)
+    after = (await peer(registry, A)).places
+
+    assert [before, during, after] == [Places(0, 0), Places(10, 3), Places(0, 0)]
 
 
 async def test_unknown_server_cannot_beat(durable: Durable) -> None:

@@ -6,16 +6,19 @@ dead; both sides count on their own clock only, so no two clocks are ever compar
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import msgspec
 import structlog
 
 from src.state.errors import DurableTierUnavailable
 from src.state.guards import ALL_ON, Guards
 from src.state.ladder.ladder import Ladder
-from src.state.models import Peer
+from src.state.models import Peer, Places
 from src.state.protocols import Clock, Pulled, Registry
 from src.state.settings import StateSettings
 from src.state.tiers.memory import Lease
@@ -63,6 +66,8 @@ class Membership:
         self.id = new_id()
         self.lease = lease
         self.peers: dict[str, Peer] = {}
+        self.places: Callable[[], Places] = Places
+        """What each beat says of this server's places for voice rooms."""
         self.on_deposed: Callable[[], Awaitable[None]] | None = None
         self.on_branch: Callable[[], Awaitable[None]] | None = None
         """Awaited when L3 is on another timeline: what is known may be of a lost branch."""
@@ -71,6 +76,7 @@ class Membership:
         self._watched: dict[str, tuple[int, float]] = {}
         self._last_poll = float("-inf")
         self._left = False
+        self._beating = asyncio.Lock()
         self.leaving = False
         """This server was told to stop: what it owns goes to the others while it still answers."""
         self.timeline = 0
@@ -101,11 +107,23 @@ class Membership:
                 if self._breaker.failed(_PROBE, sent):
                     log.warning("beat.unanswered", server=self.id, error=str(error))
 
+    async def tell(self) -> None:
+        """Beat now: the others are to see at once what places this server has.
+
+        Without an answer of PostgreSQL they see it with the next beat.
+        """
+        if self._left:
+            return
+        with contextlib.suppress(DurableTierUnavailable):
+            await self._beat(self._clock.monotonic())
+
     async def _beat(self, sent: float) -> None:
-        if await self._registry.beat(self.id):
-            self._renew(sent)
-        else:
-            await self._begin_again()
+        # One at a time: two that find us dead must not make two servers of us.
+        async with self._beating:
+            if await self._registry.beat(self.id, self.places()):
+                self._renew(sent)
+            else:
+                await self._begin_again()
 
     def _renew(self, sent: float) -> None:
         if not self._guards.sent:
@@ -157,12 +175,17 @@ class Membership:
         ):
             log.warning("server.declared_dead", server=peer.id, silent_s=round(now - since, 1))
             self._watched.pop(peer.id, None)
-            self.peers[peer.id] = Peer(peer.id, peer.url, peer.beat, peer.announces, True)
+            self.peers[peer.id] = msgspec.structs.replace(peer, dead=True)
             self._announce_death(peer.id)
 
     def _announce_death(self, server_id: str) -> None:
         for callback in self.on_death:
             callback(server_id)
+
+    def silent_s(self, peer: Peer) -> float:
+        """Seconds since this server saw the beat of a living one move; 0 for its own."""
+        _, since = self._watched.get(peer.id, (0, self._clock.monotonic()))
+        return self._clock.monotonic() - since
 
     def others(self) -> tuple[str, ...]:
         """Return the living servers beside this one."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from src.state.errors import DurableTierUnavailable
-from src.state.models import Announcement, Event
+from src.state.models import NO_PLACES, Announcement, Event, Places
 from src.state.protocols import Snapshot
 
 
@@ -35,6 +35,7 @@ class ServerRow:
     beat: int = 0
     announces: bool = True
     dead: bool = False
+    places: Places = NO_PLACES
 
 
 @dataclass(slots=True)

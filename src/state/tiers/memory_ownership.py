@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from src.state.guards import ALL_ON, Guards
-from src.state.models import Change, Held, OwnedBy, Peer
+from src.state.models import NO_PLACES, Change, Held, OwnedBy, Peer, Places
 from src.state.protocols import PULLED, Kind, Pulled, Trip
 from src.state.tiers.memory_database import Head, MemoryDatabase, ServerRow
 
@@ -106,11 +106,12 @@ class MemoryRegistry:
         async with self._trip():
             self._servers[server_id] = ServerRow(url)
 
-    async def beat(self, server_id: str) -> bool:
+    async def beat(self, server_id: str, places: Places = NO_PLACES) -> bool:
         async with self._trip():
             lives = self._database.lives(server_id)
             if lives:
                 self._servers[server_id].beat += 1
+                self._servers[server_id].places = places
         return lives
 
     async def declare_dead(self, server_id: str, beat: int) -> bool:
@@ -136,7 +137,7 @@ class MemoryRegistry:
                 for position, one in enumerate(committed, outbox_after + 1)
             )
             peers = tuple(
-                Peer(id, row.url, row.beat, row.announces, row.dead)
+                Peer(id, row.url, row.beat, row.announces, row.dead, row.places)
                 for id, row in self._servers.items()
             )
             timeline = self._database.timeline

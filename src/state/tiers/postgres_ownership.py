@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from src.state.guards import ALL_ON, Guards
-from src.state.models import Change, Held, OwnedBy, Peer
+from src.state.models import NO_PLACES, Change, Held, OwnedBy, Peer, Places
 from src.state.protocols import PULLED, Kind, Pulled
 from src.state.tiers.postgres import TIMELINE, Line, Pool
 
@@ -149,12 +149,14 @@ class PostgresRegistry:
                 "INSERT INTO servers (id, url) VALUES ($1, $2)", server_id, url
             )
 
-    async def beat(self, server_id: str) -> bool:
+    async def beat(self, server_id: str, places: Places = NO_PLACES) -> bool:
         async with self._beat_line.use() as connection:
             beat = await connection.fetchval(
-                "UPDATE servers SET beat = beat + 1 WHERE id = $1 AND dead_at IS NULL "
-                "RETURNING beat",
+                "UPDATE servers SET beat = beat + 1, capacity = $2, load = $3 "
+                "WHERE id = $1 AND dead_at IS NULL RETURNING beat",
                 server_id,
+                places.capacity,
+                places.load,
             )
         return beat is not None
 
@@ -180,7 +182,8 @@ class PostgresRegistry:
         async with self._pull_line.use() as connection:
             # Dead servers stay in view while conversations point at them (records/departed.py).
             peers = await connection.fetch(
-                "SELECT id, url, beat, announces, dead_at IS NOT NULL AS dead FROM servers"
+                "SELECT id, url, beat, announces, dead_at IS NOT NULL AS dead, capacity, load "
+                "FROM servers"
             )
             changes = await connection.fetch(_CHANGES, outbox_after, PULLED)
             ends = await connection.fetch(
@@ -188,7 +191,7 @@ class PostgresRegistry:
             )
             end, timeline = ends[0]
         return Pulled(
-            tuple(Peer(*row) for row in peers),
+            tuple(Peer(*row[:5], Places(*row[5:])) for row in peers),
             tuple(Change(*row) for row in changes),
             changes[-1][0] if changes else min(outbox_after, end),
             timeline,

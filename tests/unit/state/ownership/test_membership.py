@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from src.state.guards import Guards
-from src.state.models import Peer
+from src.state.models import Peer, Places
 from src.state.ownership.membership import Membership
 from src.state.protocols import Pulled
 from tests.support.clock import advance, jump, virtual_time
@@ -147,6 +147,65 @@ async def test_beat_under_way_while_a_server_leaves_does_not_bring_it_back() -> 
         await leaving
         await advance(5)
         assert (membership.id, list(cluster.database.servers)) == (before, [before])
+
+
+# -- places --------------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_places_are_told_with_each_beat_and_at_once_when_they_change() -> None:
+    cluster = Cluster()
+    server = cluster.server()
+    async with beating(server) as membership:
+        row = cluster.database.servers[membership.id]
+        membership.places = lambda: Places(10, 1)
+        await advance(2.1)
+        with_the_beat = row.places
+        membership.places = lambda: Places(10, 2)
+        await membership.tell()
+        at_once = row.places
+
+    assert (with_the_beat, at_once) == (Places(10, 1), Places(10, 2))
+
+
+@virtual_time
+async def test_places_that_cannot_be_told_now_are_told_with_the_next_beat() -> None:
+    cluster = Cluster()
+    server = cluster.server()
+    async with beating(server) as membership:
+        row = cluster.database.servers[membership.id]
+        membership.places = lambda: Places(10, 2)
+        server.beat_link.up = False
+        await membership.tell()
+        unheard = row.places
+        server.beat_link.up = True
+        await advance(2.1)
+
+    assert (unheard, row.places) == (Places(), Places(10, 2))
+
+
+@virtual_time
+async def test_server_that_tells_its_places_while_it_beats_is_deposed_once() -> None:
+    cluster = Cluster()
+    server = cluster.server()
+    async with beating(server) as membership:
+        cluster.database.servers[membership.id].dead = True
+        server.beat_link.delay_s = 0.1
+        await asyncio.gather(membership.tell(), membership.tell())
+
+    assert len(cluster.database.servers) == 2
+
+
+@virtual_time
+async def test_silence_of_a_server_is_counted_from_its_last_beat() -> None:
+    async with Watch() as it:
+        await it.pull(3.0)
+        [other] = [one for one in it.membership.peers.values() if one.id == "other"]
+        silent = it.membership.silent_s(other)
+        await it.server.registry.beat("other")
+        await it.pull(0.5)
+
+    assert (silent, it.membership.silent_s(other)) == (2.5, 0.0)
 
 
 # -- watching ------------------------------------------------------------------------------------
