@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,6 +19,7 @@ from src.agents.providers.plugins import Plugins
 from src.agents.settings import RoomsSettings
 from src.agents.threads import in_loop
 from src.state.background import background
+from src.state.models import Places
 from src.swarm.opened import Runtime
 from src.swarm.rooms.protocols import AGENT, agent_of
 from src.swarm.rooms.settings import LiveKitSettings
@@ -26,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 _ID = "conversation_id"
 _REGISTER_S = 5.0
+_SAMPLE_S, _SAMPLES = 0.5, 6
+"""LiveKit is told of a place that came free within two and a half seconds."""
 _FOR_EVER = 1_000_000_000
 """Tries to reach LiveKit, ten seconds apart."""
 
@@ -43,6 +47,8 @@ class Worker:
         self._runtime, self._settings, self._plugins = runtime, settings, plugins
         self._url, self._key, self._secret = livekit.account
         self._home = asyncio.get_running_loop()
+        self._stopping = False
+        self._lately = deque([0], _SAMPLES)
         self._server = AgentServer(
             # A thread, since the conversation is in this process's memory.
             job_executor_type=JobExecutorType.THREAD,
@@ -66,6 +72,15 @@ class Worker:
         """Return which part of its places is taken, 0.0 to 1.0."""
         return min(1.0, self.sessions / self._settings.sessions)
 
+    def places(self) -> Places:
+        """Return what the others may count on.
+
+        A room that ended counts for as long as LiveKit may not have heard that it did: whoever is
+        sent here meanwhile would be taken by nobody.
+        """
+        capacity = 0 if self._stopping else self._settings.sessions
+        return Places(capacity, max(self.sessions, *self._lately))
+
     @property
     def sessions(self) -> int:
         """Rooms that are hosted here now."""
@@ -81,7 +96,10 @@ class Worker:
         async with background(self._server.run()):
             try:
                 await self._registered()
-                yield
+                self._runtime.workers.offer(self.places)
+                await self._runtime.workers.tell_free()
+                async with background(self._watch_places()):
+                    yield
             finally:
                 await self.stop()
 
@@ -94,6 +112,8 @@ class Worker:
 
     async def stop(self) -> None:
         """Take no more jobs; rooms may go on for a bounded time, and are cut then."""
+        self._stopping = True
+        await self._runtime.workers.tell()
         # Whole seconds; none would be no bound at all.
         timeout = max(1, round(self._settings.drain_timeout.total_seconds()))
         try:
@@ -101,6 +121,14 @@ class Worker:
         except TimeoutError:
             log.warning("rooms.cut", sessions=self.sessions)
         await self._server.aclose()
+
+    async def _watch_places(self) -> None:
+        told = self.places()
+        while True:
+            await asyncio.sleep(_SAMPLE_S)
+            self._lately.append(self.sessions)
+            if told != (told := self.places()):
+                await self._runtime.workers.tell_free()
 
     async def _accept(self, request: JobRequest) -> None:
         # By it the others know whose rooms to look after when this server dies.
@@ -114,6 +142,8 @@ class Worker:
         connect = Connections(self._url, self._key, self._secret, job.room.name)
         conversation = LocalConversation(self._runtime, self._home, id)
         host = RoomHost(job.room, conversation, connect, self._plugins)
+        # In this order: who is on the way to a place is counted until it is there.
+        await in_loop(self._home, self._runtime.workers.tell())
         rooms, room = self._runtime.rooms, None
         if rooms is not None:
             identity = job.room.local_participant.identity

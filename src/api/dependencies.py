@@ -27,6 +27,7 @@ from src.swarm.erasing import Erasing
 from src.swarm.files import FileService
 from src.swarm.rooms.service import RoomService
 from src.swarm.rooms.settings import LiveKitSettings
+from src.swarm.rooms.workers import Workers
 from src.swarm.service import SwarmService
 from src.swarm.status import Status
 from src.swarm.webhooks.service import WebhookService
@@ -72,6 +73,10 @@ async def _rooms(connection: HTTPConnection) -> RoomService:
     if rooms is None:
         raise _no_livekit()
     return rooms
+
+
+async def _workers(connection: HTTPConnection) -> Workers:
+    return cast("Workers", connection.state.workers)
 
 
 async def _livekit_keys(connection: HTTPConnection) -> Keys:
@@ -150,6 +155,7 @@ async def _body(request: Request) -> Body:
 
 Service = Annotated[SwarmService, Depends(_service)]
 RoomsOf = Annotated[RoomService, Depends(_rooms)]
+WorkersOf = Annotated[Workers, Depends(_workers)]
 LiveKitKeysOf = Annotated[Keys, Depends(_livekit_keys)]
 LiveKitOf = Annotated[LiveKitSettings, Depends(_livekit)]
 Eraser = Annotated[Erasing, Depends(_erasing)]

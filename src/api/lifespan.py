@@ -30,6 +30,7 @@ from src.swarm.internal_tokens import InternalTokens
 from src.swarm.opened import Runtime
 from src.swarm.rooms.service import RoomService
 from src.swarm.rooms.settings import LiveKitSettings
+from src.swarm.rooms.workers import Workers
 from src.swarm.runtime import open_runtime
 from src.swarm.service import SwarmService
 from src.swarm.settings import RuntimeSettings, SwarmSettings
@@ -53,6 +54,7 @@ class Opened(Protocol):
     erasing: Erasing
     downloads: Transfers
     rooms: RoomService | None
+    workers: Workers
 
 
 OpenRuntime = Callable[[], AbstractAsyncContextManager[Opened]]
@@ -109,6 +111,7 @@ class State(TypedDict):
     downloads: Transfers
     keys: ServiceKeys
     rooms: RoomService | None
+    workers: Workers
     livekit_keys: Keys | None
     livekit: LiveKitSettings
 
@@ -174,6 +177,7 @@ def lifespan(
                     "accounts": Accounts(people, passwords, settings),
                     "keys": keys,
                     "rooms": runtime.rooms,
+                    "workers": runtime.workers,
                     "livekit_keys": keys_of(livekit),
                     "livekit": livekit,
                 }

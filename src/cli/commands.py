@@ -19,7 +19,7 @@ from src.api.auth.tokens import issue_token
 from src.api.logs import configure_logs
 from src.api.settings import ApiSettings
 from src.cli import dev as development
-from src.cli import erasing, quarantine, user
+from src.cli import erasing, quarantine, queue, user
 from src.cli.database import DEFAULT_DATA_DIR
 from src.cli.doctor import examine, healthy, show
 from src.cli.failures import FAILED, check_settings, explained, fail, reaching
@@ -63,6 +63,7 @@ app = typer.Typer(
 )
 
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(queue.app, name="queue")
 app.add_typer(user.app, name="user")
 app.command(epilog=erasing.SWEEP_EXAMPLE)(erasing.sweep)
 app.command(epilog=erasing.ERASE_EXAMPLE)(erasing.erase)

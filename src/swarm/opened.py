@@ -13,6 +13,7 @@ from src.swarm.erasing import Erasing
 from src.swarm.files import FileService
 from src.swarm.internal_tokens import InternalTokens
 from src.swarm.rooms.service import RoomService
+from src.swarm.rooms.workers import Workers
 from src.swarm.service import SwarmService
 from src.swarm.status import Status
 from src.swarm.transfers import Transfers
@@ -39,3 +40,4 @@ class Runtime:
     """Of files and of whole conversations together."""
     rooms: RoomService | None
     """None without a LiveKit."""
+    workers: Workers

@@ -310,9 +310,9 @@ async def open_runtime(
                 WebhookRecords(pool), outbox, leader, settings.swarm, state, clock, status.counted
             )
         )
-        to_rooms = (pool, media, service, in_force, providing, leader, clock)
-        looking = open_rooms(*to_rooms, membership.on_death, status.counted)
-        rooms = await stack.enter_async_context(looking)
+        to_rooms = (pool, media, settings.livekit, service, in_force, providing)
+        looking = open_rooms(*to_rooms, leader, membership, status.counted, clock)
+        rooms, workers = await stack.enter_async_context(looking)
         status.counted += [leader.counts, changes.counts]
         status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]
         status.bounded += [history.buffers, edits.buffers, seen.buffers, downloads.buffers]
@@ -345,4 +345,4 @@ async def open_runtime(
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
         parts = (service, host, status, tokens, first_answers, rates, changes, files, webhooks)
-        yield Runtime(*parts, people, erasing, downloads, rooms)
+        yield Runtime(*parts, people, erasing, downloads, rooms, workers)

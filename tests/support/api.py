@@ -19,6 +19,7 @@ from src.api.auth.tokens import issue_token
 from src.api.lifespan import internal_secret
 from src.api.livekit.opening import open_media
 from src.api.settings import ApiSettings
+from src.state.models import Places
 from src.state.settings import StateSettings
 from src.swarm.opened import Runtime
 from src.swarm.rooms.protocols import Media
@@ -62,11 +63,13 @@ async def running_server(
     state: Mapping[str, Any] = NOTHING,
     livekit: LiveKitSettings | None = None,
     media: Media | None = None,
+    places: int = 100,
     **settings: Any,
 ) -> AsyncIterator[RunningServer]:
     """Serve until the end of the block; `state` and the rest are settings of those rooms.
 
-    With `livekit` it has rooms there, or with `media` rooms as that says.
+    With `livekit` it has rooms there, or with `media` rooms as that says, and then says that it has
+    so many places for them.
     """
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -87,6 +90,9 @@ async def running_server(
             open_runtime(runtime, media=media or real) as one,
         ):
             runtimes.append(one)
+            if media is not None or livekit is not None:
+                one.workers.offer(lambda: Places(places))
+                await one.workers.tell()
             yield one
 
     app = create_app(ApiSettings(jwt_secret=SecretStr(SECRET), **settings), opened, runtime.livekit)

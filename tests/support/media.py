@@ -63,6 +63,10 @@ class MemoryMedia:
         life = self.lives[room_id]
         life.live = replace(life.live, people=life.live.people + 1)
 
+    async def dispatched(self, room_id: str, *, anew: bool) -> str | None:
+        self._answer()
+        return next(iter(self.lives[room_id].dispatches), None)
+
     async def dispatch(
         self, room_id: str, conversation_id: str, *, anew: bool, lost: str = ""
     ) -> str:

@@ -165,6 +165,7 @@ RULES: dict[str, Rule] = {
     f"PATCH {_CALL}": Rule(OWNERS, {"open": True}),
     f"DELETE {_CALL}": Rule(OWNERS),
     f"POST {_CALL}/swarm": Rule(OWNERS),
+    f"GET {_CALL}/swarm": Rule(OWN_READERS, also=(404,)),
     f"POST {_CALL}/agent-joined": Rule(FULL, {"agent_identity": "agent-1"}),
     "POST /api/getToken": Rule(MEMBERS, {}),
     "GET /api/token": Rule(OWN_READERS, query={"room": CALL}),
@@ -189,6 +190,7 @@ RULES: dict[str, Rule] = {
     "GET /health/live": Rule(ANYBODY),
     "GET /health/ready": Rule(ANYBODY),
     "GET /status": Rule(READERS),
+    "GET /status/workers": Rule(READERS),
     "GET /metrics": Rule(READERS),
     "GET /api/metrics": Rule(READERS),
     # the contract, and its pages in development

@@ -45,6 +45,24 @@ class RoomToken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoomSwarm:
+    """How the swarm comes to a room: it waits in line while no server has a free place."""
+
+    room_id: str
+    conversation_id: str
+    dispatch_id: str | None
+    state: str
+    """`waiting`, `placed`, `expired` (no place came free in time) or `dead` (for the operator)."""
+    position: int | None
+    """Its place in line, 1 for the next; None when it does not wait."""
+    enqueued_at: datetime
+    deadline: datetime
+    attempts: int
+    why: str
+    agent_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoomSession:
     """All that is needed to talk; `session_id` is the room's id."""
 
@@ -52,6 +70,7 @@ class RoomSession:
     token: str = field(repr=False)
     session_id: str
     conversation_id: str
+    swarm: RoomSwarm
 
 
 class Rooms:
@@ -115,9 +134,18 @@ class Rooms:
         headers = conditional(if_match)
         await self._transport.send(Ask(method="DELETE", path=at("/rooms/{}", id), headers=headers))
 
-    async def send_swarm(self, id: str) -> None:
-        """Have the conversation's bots in the room, now and in each later life of it."""
-        await self._transport.send(Ask(method="POST", path=at("/rooms/{}/swarm", id)))
+    async def send_swarm(self, id: str) -> RoomSwarm:
+        """Have the conversation's bots in the room, now and in each later life of it.
+
+        Refused when it was tried too often, and waits for an operator.
+        """
+        ask = Ask(method="POST", path=at("/rooms/{}/swarm", id))
+        return read(RoomSwarm, (await self._transport.send(ask)).body)
+
+    async def swarm(self, id: str) -> RoomSwarm:
+        """Return how the swarm comes; NotFound when nobody asked for one."""
+        ask = Ask(method="GET", path=at("/rooms/{}/swarm", id))
+        return read(RoomSwarm, (await self._transport.send(ask)).body)
 
     async def agent_joined(self, id: str, identity: str, *, bot_id: str | None = None) -> None:
         """Say that an agent of one's own worker is in the room, and for which bot it speaks."""

@@ -19,7 +19,7 @@ from livekit.protocol.room import UpdateRoomMetadataRequest
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from src.swarm.errors import MediaUnavailable
-from src.swarm.rooms.protocols import AGENT, LiveRoom
+from src.swarm.rooms.protocols import AGENT, PATIENCE, LiveRoom
 from src.swarm.rooms.settings import LiveKitSettings
 
 log = structlog.get_logger(__name__)
@@ -29,8 +29,6 @@ T = TypeVar("T")
 _TRIES_IN_TIME = 3
 """One try that hangs must leave time for others."""
 _NOT_FOUND = 404
-_PATIENCE_S = 15.0
-"""A swarm that no worker has taken on for so long is sent again: LiveKit offers it but once."""
 _AT_WORK = (JobStatus.JS_PENDING, JobStatus.JS_RUNNING)
 
 
@@ -75,13 +73,24 @@ class LiveKit:
         found = await self._insist(lambda: self._api.room.list_rooms(api.ListRoomsRequest()))
         return [_live(room) for room in found.rooms]
 
+    async def dispatched(self, room_id: str, *, anew: bool) -> str | None:
+        kept = [
+            one
+            for one in await self._insist(lambda: self._ways(room_id))
+            if _counts(one, anew=anew, lost="")
+        ]
+        return kept[0].id if kept else None
+
+    async def _ways(self, room_id: str) -> Sequence[AgentDispatch]:
+        found = await self._api.agent_dispatch.list_dispatch(room_id)
+        return [one for one in found if one.agent_name == AGENT]
+
     async def dispatch(
         self, room_id: str, conversation_id: str, *, anew: bool, lost: str = ""
     ) -> str:
         async def look_and_send() -> str:
             # Looked at in every try: one whose answer was lost may have been made.
-            ways = self._api.agent_dispatch
-            found = [one for one in await ways.list_dispatch(room_id) if one.agent_name == AGENT]
+            ways, found = self._api.agent_dispatch, await self._ways(room_id)
             kept = [one for one in found if _counts(one, anew=anew, lost=lost)]
             for one in found:
                 if one is not next(iter(kept), None):
@@ -140,7 +149,7 @@ def _counts(way: AgentDispatch, *, anew: bool, lost: str) -> bool:
         others = {job.state.status for job in state.jobs if not lost.endswith(job.id)}
         return not others.isdisjoint(_AT_WORK)
     if not state.jobs:
-        return time.time() - state.created_at / 1e9 < _PATIENCE_S
+        return time.time() - state.created_at / 1e9 < PATIENCE.total_seconds()
     statuses = {job.state.status for job in state.jobs}
     return not statuses.isdisjoint(_AT_WORK) or (not anew and JobStatus.JS_SUCCESS in statuses)
 

@@ -9,16 +9,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.responses import PlainTextResponse, Response
 
 from src.api.auth.principals import Right
-from src.api.dependencies import ServerStatus, needs
+from src.api.dependencies import ServerStatus, WorkersOf, needs
 from src.api.lifespan import Drain
 from src.api.schemas.answers import Alive, Ready, json_response
 from src.api.schemas.openapi import Responses, answer, problems
 from src.api.schemas.status import ServerReport
+from src.swarm.rooms.workers import WorkersReport
 
 router = APIRouter(tags=["operations"])
 
 _UNREADY: Responses = {503: answer(Ready, "Take this server out of rotation", status=503)[503]}
 _STATUS = answer(ServerReport, "Who it is, its peers, its tiers, what it owns and what waits")
+_WORKERS = answer(WorkersReport, "Each of them, and the sums")
 _METRICS: Responses = {
     200: {
         "description": "Metrics in Prometheus' text format",
@@ -57,6 +59,20 @@ async def ready(request: Request, status: ServerStatus) -> Response:
 async def read_status(status: ServerStatus) -> Response:
     """Say what this server is, sees and holds."""
     return json_response(status.summary())
+
+
+@router.get(
+    "/status/workers",
+    summary="The servers that host rooms",
+    dependencies=[needs(Right.READ_OPERATIONS)],
+    responses=_WORKERS | problems(),
+)
+async def read_workers(workers: WorkersOf) -> Response:
+    """Say which servers host rooms, how full they are, who waits, and how many are wanted.
+
+    Any server answers for all, from what it saw last: two seconds old at most.
+    """
+    return json_response(workers.report())
 
 
 async def metrics(request: Request) -> Response:

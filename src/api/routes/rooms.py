@@ -38,8 +38,10 @@ from src.api.schemas.rooms import (
     RoomList,
     SwarmSent,
     item,
+    sent,
 )
 from src.api.schemas.structs import patch_schema
+from src.state.errors import Refused
 from src.state.records.rooms import Room
 from src.swarm.rooms.service import RoomService
 from src.swarm.service import SwarmService
@@ -65,12 +67,19 @@ _ROOM = {
     "created_at": "2026-01-02T03:04:05Z",
     "updated_at": "2026-01-02T03:04:05Z",
 }
-_SENT = {
+SENT = {
     "room_id": _ROOM["room_id"],
     "conversation_id": _ROOM["room_id"],
     "dispatch_id": "AD_yGyuqiU3QsDe",
+    "state": "placed",
+    "position": None,
+    "enqueued_at": "2026-01-02T03:04:05Z",
+    "deadline": "2026-01-02T03:06:05Z",
+    "attempts": 1,
+    "why": "",
     "agent_name": "swarmstate",
 }
+WAITING = {**SENT, "dispatch_id": None, "state": "waiting", "position": 3, "attempts": 0}
 
 RoomKey = Annotated[
     str | None,
@@ -187,17 +196,39 @@ async def delete(
 @router.post(
     "/{room_id}/swarm",
     summary="Send the swarm",
-    responses=answer(SwarmSent, "On its way, or there", example=_SENT) | problems(404, 409),
+    responses=answer(SwarmSent, "On its way, or there", example=SENT)
+    | answer(SwarmSent, "In line: no server has a free place", status=202, example=WAITING)
+    | problems(404, 409),
 )
 async def send_swarm(room_id: RoomId, caller: Caller, rooms: RoomsOf, service: Service) -> Response:
     """Have the conversation's bots come into the room, once, however often this is asked.
 
-    They come again by themselves when people return to a room that was empty.
+    They come again by themselves when people return to a room that was empty. While no server has
+    a free place they wait in line, at most until `deadline`; asking again shows where, and puts a
+    swarm that has waited in vain at the end of the line.
     """
     room, state = await _room(rooms, service, room_id)
     check_send(caller, state)
-    sent = await rooms.send_swarm(room)
-    return json_response(SwarmSent(sent.id, sent.conversation_id, sent.dispatch_id))
+    queued = await rooms.send_swarm(room)
+    if queued.state == "dead":
+        detail = f"it was tried {queued.attempts} times ({queued.why}), and waits for an operator: "
+        raise Refused("swarm_dead", f"{detail}`swarmstate queue requeue {room.id}`")
+    return json_response(sent(queued), 202 if queued.state == "waiting" else 200)
+
+
+@router.get(
+    "/{room_id}/swarm",
+    summary="Read how the swarm comes",
+    responses=answer(SwarmSent, "Where it stands", example=SENT) | problems(404),
+)
+async def read_swarm(room_id: RoomId, caller: Caller, rooms: RoomsOf, service: Service) -> Response:
+    """Say where the swarm of a room stands: in line, on its way or there, or given up.
+
+    404 when nobody asked for one since the room was last empty.
+    """
+    room, state = await _room(rooms, service, room_id)
+    check_read(caller, state)
+    return json_response(sent(await rooms.swarm_of(room)))
 
 
 @router.post(

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from src.state.records.rooms import Room
+from src.state.records.swarm_queue import Queued, Standing
 from src.swarm.rooms.protocols import AGENT
 from src.swarm.shapes import bounds
 from src.swarm.shapes.bounds import Id, Name
@@ -122,11 +123,24 @@ class RoomList(msgspec.Struct, frozen=True, gc=False):
 
 
 class SwarmSent(msgspec.Struct, frozen=True, gc=False):
-    """The way of a swarm to a room; `dispatch_id` is null while another request makes it."""
+    """The way of a swarm to a room, which begins when a server has a free place for it."""
 
     room_id: str
     conversation_id: str
     dispatch_id: str | None
+    """LiveKit's name of its way; null while it waits."""
+    state: Standing
+    """`waiting` in line; `placed`: on its way, or there; `expired`: no place came free in time;
+    `dead`: sending it failed too often, and an operator has to look at it."""
+    position: int | None
+    """Its place in line, 1 for the next; null when it does not wait."""
+    enqueued_at: datetime
+    deadline: datetime
+    """When it stops waiting."""
+    attempts: int
+    """How often it was sent, or was to be sent."""
+    why: str
+    """What was in the way last; empty when nothing was."""
     agent_name: str = AGENT
 
 
@@ -144,6 +158,22 @@ class SessionBegun(msgspec.Struct, frozen=True, gc=False):
     token: str
     session_id: str
     conversation_id: str
+    swarm: SwarmSent
+
+
+def sent(queued: Queued) -> SwarmSent:
+    """Return the answer for a swarm's way."""
+    return SwarmSent(
+        queued.room_id,
+        queued.conversation_id,
+        queued.dispatch_id,
+        queued.state,
+        queued.position or None,
+        queued.enqueued_at,
+        queued.deadline,
+        queued.attempts,
+        queued.why,
+    )
 
 
 def item(room: Room) -> RoomItem:

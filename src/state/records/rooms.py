@@ -15,8 +15,6 @@ import msgspec
 from src.state.errors import DuplicateEvent
 from src.state.tiers.postgres import Pool
 
-_GIVEN_UP_AFTER = timedelta(seconds=30)
-"""A server that died while it sent a swarm leaves its claim; sending takes less than this."""
 _FORGOTTEN_AT_ONCE = 5_000
 
 _COLUMNS = """
@@ -68,24 +66,10 @@ UPDATE rooms SET sid = $2, began = $3, over = $4,
 WHERE id = $1 AND ($3 > began OR ($3 = began AND $4 AND NOT over)) RETURNING {_COLUMNS}
 """
 _JOIN = "UPDATE rooms SET agent = $3 WHERE id = $1 AND began = $2 AND NOT over"
-_LEAVE = "UPDATE rooms SET agent = '' WHERE id = $1 AND began = $2 AND agent = $3 RETURNING id"
+_LEAVE = "UPDATE rooms SET agent = '' WHERE id = $1 AND began = $2 AND agent = $3"
 _HOSTED = f"""
 SELECT {_COLUMNS} FROM rooms
 WHERE NOT over AND deleted_at IS NULL AND starts_with(agent, $1) ORDER BY id LIMIT $2
-"""
-
-_CLAIM = """
-INSERT INTO room_swarms AS known (room_id, began) VALUES ($1, $2)
-ON CONFLICT (room_id) DO UPDATE SET began = excluded.began, dispatch_id = NULL, claimed_at = now()
-WHERE known.began < excluded.began
-   OR (known.began = excluded.began AND known.dispatch_id IS NOT NULL AND $3)
-   OR (known.dispatch_id IS NULL AND known.claimed_at < now() - $4::interval)
-RETURNING room_id
-"""
-_SENT = "UPDATE room_swarms SET dispatch_id = $3 WHERE room_id = $1 AND began = $2"
-_RELEASE = """
-UPDATE room_swarms SET claimed_at = '-infinity'
-WHERE room_id = $1 AND began = $2 AND dispatch_id IS NULL
 """
 
 _HEARD = "SELECT FROM livekit_events WHERE id = $1"
@@ -178,27 +162,13 @@ class Rooms:
         """Note who of the swarm is in this life."""
         await self._pool.execute(_JOIN, id, began, identity)
 
-    async def agent_left(self, id: str, began: int, identity: str) -> bool:
-        """Note that it is gone, if nobody has come in its place; say whether that was news."""
-        return await self._pool.fetchrow(_LEAVE, id, began, identity) is not None
+    async def agent_left(self, id: str, began: int, identity: str) -> None:
+        """Note that it is gone, if nobody has come in its place."""
+        await self._pool.execute(_LEAVE, id, began, identity)
 
     async def hosted(self, agent: str, limit: int) -> Sequence[Room]:
         """Return rooms that live and have an agent whose identity begins so."""
         return await self._many(_HOSTED, agent, limit)
-
-    async def claim(self, id: str, began: int, *, again: bool) -> bool:
-        """Say whether it is on the caller to send the swarm to this life; `again`: also when it
-        was sent before. Whoever may, says `sent` or `release` afterwards."""
-        given = (id, began, again, _GIVEN_UP_AFTER)
-        return await self._pool.fetchrow(_CLAIM, *given) is not None
-
-    async def sent(self, id: str, began: int, dispatch_id: str) -> None:
-        """Note that the swarm is on its way."""
-        await self._pool.execute(_SENT, id, began, dispatch_id)
-
-    async def release(self, id: str, began: int) -> None:
-        """Give a claim back: sending failed, and anybody may try."""
-        await self._pool.execute(_RELEASE, id, began)
 
     async def heard(self, event_id: str) -> bool:
         """Say whether this message of LiveKit was heard before."""

@@ -191,7 +191,10 @@ class PostgresRegistry:
             )
             end, timeline = ends[0]
         return Pulled(
-            tuple(Peer(*row[:5], Places(*row[5:])) for row in peers),
+            tuple(
+                Peer(id, url, beat, announces, dead, Places(capacity, load))
+                for id, url, beat, announces, dead, capacity, load in peers
+            ),
             tuple(Change(*row) for row in changes),
             changes[-1][0] if changes else min(outbox_after, end),
             timeline,

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Double,
+    Identity,
     Index,
     Integer,
     PrimaryKeyConstraint,
@@ -52,6 +53,14 @@ room_swarms = Table(
     Column("began", BigInteger, nullable=False),
     Column("dispatch_id", Text),
     moment("claimed_at", default=True),
+    Column("ticket", BigInteger, Identity(always=False), nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'placed'")),
+    *(moment(name, default=True) for name in ("enqueued_at", "deadline", "next_try")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    *(Column(name, Text, nullable=False, server_default=text("''")) for name in ("why", "lost")),
+    Column("anew", Boolean, nullable=False, server_default=text("false")),
+    Index("room_swarms_queue", "state", "ticket", postgresql_where=text("state <> 'placed'")),
+    Index("room_swarms_claimed", "claimed_at"),
 )
 
 livekit_events = Table(

@@ -1,4 +1,4 @@
-"""Rooms on a server: the service for its edges, and the duty that looks after them."""
+"""Rooms on a server: the service for its edges, and what looks after them and their line."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from datetime import timedelta
 
 from src.state.background import background
 from src.state.ownership.leader import Duty, Leader
+from src.state.ownership.membership import Membership
 from src.state.protocols import Clock
 from src.state.records.finalised import Finalised
 from src.state.records.rooms import Rooms
+from src.state.records.swarm_queue import SwarmQueue
 from src.state.tiers.postgres import Pool
 from src.swarm.in_force import InForce
 from src.swarm.providers.registry import Registry
 from src.swarm.rooms.finalising import Finaliser
 from src.swarm.rooms.protocols import Media
+from src.swarm.rooms.queue import Queue
 from src.swarm.rooms.reviving import Reviver
 from src.swarm.rooms.service import RoomService
+from src.swarm.rooms.settings import LiveKitSettings
+from src.swarm.rooms.workers import Workers
 from src.swarm.service import SwarmService
 
 _LOOK = timedelta(seconds=30)
@@ -28,27 +33,32 @@ _FINALISE = timedelta(seconds=5)
 async def open_rooms(
     pool: Pool,
     media: Media | None,
+    settings: LiveKitSettings,
     service: SwarmService,
     in_force: InForce,
     registry: Registry,
     leader: Leader,
-    clock: Clock,
-    on_death: list[Callable[[str], None]],
+    membership: Membership,
     counted: list[Callable[[], Mapping[str, float]]],
-) -> AsyncIterator[RoomService | None]:
-    """Give the service, and have rooms looked after for the block; None without a LiveKit.
+    clock: Clock,
+) -> AsyncIterator[tuple[RoomService | None, Workers]]:
+    """Give the service and who hosts rooms, and have rooms looked after for the block.
 
-    Who dies is told to `on_death`; what the service counts goes to `counted`.
+    Without a LiveKit there is no service. What both count goes to `counted`.
     """
     if media is None:
-        yield None
+        workers = Workers(membership, None)
+        counted.append(workers.counts)
+        yield None, workers
         return
     finaliser = Finaliser(Finalised(pool), service, in_force, registry)
-    rooms = RoomService(Rooms(pool), media, finaliser.over)
+    queue = Queue(SwarmQueue(pool), media, settings)
+    rooms = RoomService(Rooms(pool), media, queue, finaliser.over)
     reviver = Reviver(rooms, clock)
-    on_death.append(reviver.died)
+    workers = Workers(membership, queue)
+    membership.on_death.append(reviver.died)
     leader.add(Duty("rooms", _LOOK, rooms.reconcile_as_duty))
     leader.add(Duty("sessions", _FINALISE, finaliser.finalise_as_duty))
-    counted += [rooms.counts, finaliser.counts]
-    async with background(reviver.run()):
-        yield rooms
+    counted += [rooms.counts, workers.counts, finaliser.counts]
+    async with background(reviver.run(), queue.run(clock)):
+        yield rooms, workers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Literal, Protocol
 
 import msgspec
@@ -13,6 +14,10 @@ AGENT_PREFIX = "swarm-"
 """How the identity of each swarm's agent begins."""
 BOT_PREFIX = "bot-"
 """How the identity of each bot in a room begins; nobody else gets such a one."""
+
+
+PATIENCE = timedelta(seconds=15)
+"""A swarm that no worker has taken on for so long is sent again: LiveKit offers it but once."""
 
 
 def agent_of(server_id: str) -> str:
@@ -59,6 +64,9 @@ class Media(Protocol):
 
     async def list(self) -> Sequence[LiveRoom]:
         """Return every room that lives, others' too."""
+
+    async def dispatched(self, room_id: str, *, anew: bool) -> str | None:
+        """Return the id of the way that `dispatch` would find; None: it would send one."""
 
     async def dispatch(
         self, room_id: str, conversation_id: str, *, anew: bool, lost: str = ""

@@ -12,7 +12,6 @@ import structlog
 
 from src.state.errors import TierUnavailable
 from src.state.protocols import Clock
-from src.swarm.errors import MediaUnavailable
 from src.swarm.rooms.service import RoomService
 
 log = structlog.get_logger(__name__)
@@ -49,7 +48,7 @@ class Reviver:
         self._dead[server_id] += 1
         try:
             revived = await self._rooms.revive(server_id)
-        except (MediaUnavailable, TierUnavailable) as error:
+        except TierUnavailable as error:
             log.warning("rooms.not_revived", server=server_id, error=str(error))
             if self._dead[server_id] < _TRIES:
                 return False

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
-import msgspec
 import structlog
 
 from src.state.errors import NotFound, Refused, VersionConflict
 from src.state.models import Term
 from src.state.records.rooms import Room, Rooms
+from src.state.records.swarm_queue import Queued
 from src.swarm.errors import MediaUnavailable
 from src.swarm.rooms.protocols import BOT_PREFIX, Heard, LiveRoom, Media, agent_of
+from src.swarm.rooms.queue import Queue
 
 log = structlog.get_logger(__name__)
 
@@ -34,19 +35,20 @@ Finalise = Callable[[str, int], Awaitable[None]]
 class RoomService:
     """The rooms that are ours on one LiveKit."""
 
-    def __init__(self, records: Rooms, media: Media, finalise: Finalise) -> None:
+    def __init__(self, records: Rooms, media: Media, queue: Queue, finalise: Finalise) -> None:
         self._records = records
         self._media = media
         self._finalise = finalise
+        self.queue = queue
         self.tokens_made = 0
-        self._swarms_sent = self._messages_heard = 0
+        self._messages_heard = 0
 
     def counts(self) -> Mapping[str, float]:
         """Return the counters of this server, for metrics."""
         return {
             "room_tokens": self.tokens_made,
-            "swarms_sent": self._swarms_sent,
             "livekit_messages": self._messages_heard,
+            **self.queue.counts(),
         }
 
     async def find(self, id: str) -> Room | None:
@@ -129,13 +131,32 @@ class RoomService:
         """Have a room live on LiveKit, its swarm sent if one was asked for."""
         live = await self._media.open(room.id, room.conversation_id)
         room = await self._records.see(room.id, live.sid, live.began, over=False) or room
-        return await self._send(room) if room.swarm else room
+        if room.swarm:
+            await self.queue.enter(room)
+        return room
 
-    async def send_swarm(self, room: Room) -> Room:
-        """Have one swarm in a room, in its present life and in each later one."""
+    async def send_swarm(self, room: Room) -> Queued:
+        """Have one swarm in a room, in its present life and in each later one.
+
+        It waits in line while no server has a free place; one that is dead stays so.
+
+        Raises:
+            MediaUnavailable: LiveKit does not answer; if it was in line, it still is.
+        """
         live = await self._media.open(room.id, room.conversation_id)
         room = await self._records.see(room.id, live.sid, live.began, over=False) or room
-        return await self._send(room, again=True, anew=True)
+        return await self.queue.ask(room)
+
+    async def swarm_of(self, room: Room) -> Queued:
+        """Return how the swarm comes to a room.
+
+        Raises:
+            NotFound: none was asked for, in this life.
+        """
+        found = await self.queue.find(room)
+        if found is None:
+            raise NotFound("swarm of room", room.id)
+        return found
 
     async def agent_joined(self, room: Room, identity: str) -> None:
         """Note that the swarm's agent is there."""
@@ -164,19 +185,13 @@ class RoomService:
         were this one's.
 
         Raises:
-            MediaUnavailable, DurableTierUnavailable: no answer; what was done so far is right.
+            DurableTierUnavailable: no answer; what was done so far is right.
         """
         revived = 0
         while rooms := await self._records.hosted(agent_of(server_id), _ORPHANS_AT_ONCE):
             for room in rooms:
-                if await self._records.agent_left(room.id, room.began, room.agent):
-                    try:
-                        await self._send(room, again=True, anew=True, lost=room.agent)
-                    except MediaUnavailable:
-                        # Else nobody would find it again.
-                        await self._records.agent_joined(room.id, room.began, room.agent)
-                        raise
-                    revived += 1
+                revived += await self.queue.revive(room)
+        await self.queue.serve()
         return revived
 
     async def hear(self, heard: Heard) -> None:
@@ -208,23 +223,7 @@ class RoomService:
         elif heard.is_agent:
             await records.agent_left(room.id, room.began, heard.identity)
         elif heard.what == "joined" and room.swarm:
-            await self._send(room)
-
-    async def _send(
-        self, room: Room, *, again: bool = False, anew: bool = False, lost: str = ""
-    ) -> Room:
-        if not await self._records.claim(room.id, room.began, again=again):
-            # It was sent, or somebody is at it.
-            return await self.get(room.id)
-        try:
-            sent = await self._media.dispatch(room.id, room.conversation_id, anew=anew, lost=lost)
-        except BaseException:
-            await self._records.release(room.id, room.began)
-            raise
-        await self._records.sent(room.id, room.began, sent)
-        self._swarms_sent += 1
-        log.info("swarm.sent", room=room.id, dispatch=sent)
-        return msgspec.structs.replace(room, swarm=True, dispatch_id=sent)
+            await self.queue.enter(room)
 
     async def reconcile_as_duty(self, _: Term) -> None:
         """`reconcile` as the run of a duty: without LiveKit there is nothing to set right by."""
@@ -251,6 +250,7 @@ class RoomService:
         for room in await self._records.orphaned(_ORPHANS_AT_ONCE):
             await self.delete(room, None)
         await self._records.forget(_KEEP_HEARD)
+        await self.queue.serve()
 
     async def _set_right(self, room: Room, found: LiveRoom) -> None:
         if room.deleted:
@@ -259,10 +259,10 @@ class RoomService:
         room = await self._records.see(room.id, found.sid, found.began, over=False) or room
         if room.swarm and not room.agent and found.people and room.began == found.began:
             try:
-                await self._send(room, again=True)
+                await self.queue.miss(room)
             except MediaUnavailable as error:
                 # It may have ended since it was listed; the others' turn must come all the same.
-                log.warning("swarm.not_sent", room=room.id, error=str(error))
+                log.warning("swarm.not_looked_for", room=room.id, error=str(error))
 
 
 def taken(id: str) -> Refused:

@@ -35,6 +35,10 @@ class LiveKitSettings(BaseSettings):
     """How long a room waits for the first to come ..."""
     departure_timeout: Duration = Field(default=timedelta(minutes=1), ge=timedelta(seconds=1))
     """... and, after the last has left, for somebody to come back; the swarm stays for so long."""
+    queue_timeout: Duration = Field(default=timedelta(minutes=2), gt=timedelta(0))
+    """How long a swarm waits for a server with a free place; then it is told that none came."""
+    queue_attempts: int = Field(default=5, ge=1, le=100)
+    """How often LiveKit is asked for one swarm; then it waits for the operator."""
 
     @property
     def configured(self) -> bool:

@@ -172,14 +172,11 @@ async def test_however_often_it_is_asked_for_one_swarm_comes(stage: Stage) -> No
         (swarm,) = await stage.swarms()
         room = await shown(zoe)
 
-    assert {one.status_code for one in answers} == {200}
+    # Who asks while it is being sent sees it in line yet.
+    assert {one.status_code for one in answers} <= {200, 202}
     assert {one.json()["dispatch_id"] for one in answers} <= {swarm.id, None}
-    assert last.json() == {
-        "room_id": "r-1",
-        "conversation_id": "r-1",
-        "dispatch_id": swarm.id,
-        "agent_name": AGENT,
-    }
+    told = last.json()
+    assert (told["dispatch_id"], told["state"], told["agent_name"]) == (swarm.id, "placed", AGENT)
     assert swarm.metadata == '{"conversation_id":"r-1"}'
     assert (room["swarm"], room["dispatch_id"]) == (True, swarm.id)
 

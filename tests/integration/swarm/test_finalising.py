@@ -12,11 +12,14 @@ import pytest
 from src.state.models import Term
 from src.state.records.finalised import Finalised
 from src.state.records.rooms import Rooms
+from src.state.records.swarm_queue import SwarmQueue
 from src.state.tiers.postgres import Pool, open_pool
 from src.swarm.providers.registry import Registry
 from src.swarm.rooms.finalising import Finaliser
 from src.swarm.rooms.protocols import Heard, LiveRoom
+from src.swarm.rooms.queue import Queue
 from src.swarm.rooms.service import RoomService
+from src.swarm.rooms.settings import LiveKitSettings
 from src.swarm.shapes.commands import ChangeStatus, Create, Delete, NewParticipant
 from src.swarm.shapes.config import Config, LlmConfig
 from src.swarm.shapes.sessions import SessionSummary
@@ -40,7 +43,8 @@ class House:
         service = member.service
         registry = Registry({"test/voice": voice})
         self.finaliser = Finaliser(self.records, service, service.in_force, registry)
-        self.rooms = RoomService(Rooms(pool), media, self.finaliser.over)
+        queue = Queue(SwarmQueue(pool), media, LiveKitSettings())
+        self.rooms = RoomService(Rooms(pool), media, queue, self.finaliser.over)
 
     async def begin(self, *, model: str = "") -> LiveRoom:
         """Have the conversation "c" with a room, and two turns in it."""

@@ -10,16 +10,20 @@ import pytest
 
 from src.state.background import background
 from src.state.clock import SystemClock
-from src.state.errors import NotFound, Refused, VersionConflict
+from src.state.errors import DurableTierUnavailable, NotFound, Refused, VersionConflict
 from src.state.models import Term
 from src.state.records.rooms import Room, Rooms
+from src.state.records.swarm_queue import SwarmQueue
 from src.state.tiers.postgres import Pool, open_pool
 from src.swarm.errors import MediaUnavailable
 from src.swarm.rooms.protocols import Heard, LiveRoom
+from src.swarm.rooms.queue import Queue
 from src.swarm.rooms.reviving import Reviver
-from src.swarm.rooms.service import RoomService
+from src.swarm.rooms.service import Finalise, RoomService
+from src.swarm.rooms.settings import LiveKitSettings
 from tests.support.cluster_settings import eventually, settings
 from tests.support.media import MemoryMedia
+from tests.support.places import offer
 
 TERM = Term("rooms", "s-1", 1)
 
@@ -27,7 +31,13 @@ TERM = Term("rooms", "s-1", 1)
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[Pool]:
     async with open_pool(settings(database_url)) as opened:
+        await offer(opened, 100)
         yield opened
+
+
+def service_on(pool: Pool, media: MemoryMedia, finalise: Finalise) -> RoomService:
+    queue = Queue(SwarmQueue(pool), media, LiveKitSettings())
+    return RoomService(Rooms(pool), media, queue, finalise)
 
 
 class House:
@@ -38,7 +48,7 @@ class House:
         self.records = Rooms(pool)
         self.media = MemoryMedia()
         self.over: list[tuple[str, int]] = []
-        self.service = RoomService(self.records, self.media, self.finalise)
+        self.service = service_on(pool, self.media, self.finalise)
         self._ids = (f"EV_{number}" for number in count(1))
 
     async def finalise(self, room_id: str, began: int) -> None:
@@ -59,6 +69,19 @@ class House:
         found = await self.service.find(id)
         assert found is not None
         return found
+
+
+class BrokenOnce(RoomService):
+    """A service whose PostgreSQL does not answer the first time."""
+
+    def __init__(self, service: RoomService) -> None:
+        self._service, self.refused = service, 0
+
+    async def revive(self, server_id: str) -> int:
+        if not self.refused:
+            self.refused += 1
+            raise DurableTierUnavailable("it does not answer")
+        return await self._service.revive(server_id)
 
 
 @pytest.fixture
@@ -136,16 +159,16 @@ async def test_messages_of_rooms_that_are_not_ours_are_passed_over(house: House)
 
 async def test_a_message_whose_work_failed_is_taken_when_it_comes_again(house: House) -> None:
     await house.make()
-    await house.service.send_swarm(await house.room())
-    _, second = await reborn(house)
-    heard = Heard("EV_x", "joined", "r-1", second.sid, second.began, "zoe")
+    await house.service.delete(await house.room(), None)
+    again = await house.media.open("r-1", "c-r-1")
+    heard = Heard("EV_x", "joined", "r-1", again.sid, again.began, "zoe")
     house.media.away = True
     with pytest.raises(MediaUnavailable):
         await house.service.hear(heard)
     house.media.away = False
     await house.service.hear(heard)
 
-    assert house.media.sent == [("r-1", "c-r-1")] * 2
+    assert house.media.lives == {}
 
 
 # -- the swarm -------------------------------------------------------------------------------------
@@ -153,7 +176,7 @@ async def test_a_message_whose_work_failed_is_taken_when_it_comes_again(house: H
 
 async def test_servers_that_are_asked_at_once_send_one_swarm(house: House, pool: Pool) -> None:
     room = await house.make()
-    servers = [RoomService(Rooms(pool), house.media, house.finalise) for _ in range(6)]
+    servers = [service_on(pool, house.media, house.finalise) for _ in range(6)]
     house.media.gate.clear()
     async with asyncio.TaskGroup() as tasks:
         asked = [tasks.create_task(one.send_swarm(room)) for one in servers]
@@ -195,35 +218,6 @@ async def test_the_swarm_comes_to_each_new_life_by_token_message_or_look(house: 
     assert [second.began, third.began, fourth.began] == sorted(
         {second.began, third.began, fourth.began}
     )
-
-
-async def test_a_server_that_died_while_it_sent_the_swarm_is_stood_in_for(house: House) -> None:
-    room = await house.make()
-    assert await house.records.claim("r-1", room.began, again=False)
-    waiting = await house.service.send_swarm(room)
-    await house.pool.execute("UPDATE room_swarms SET claimed_at = now() - interval '31 seconds'")
-    sent = await house.service.send_swarm(room)
-
-    assert waiting.dispatch_id is None
-    assert sent.dispatch_id is not None
-    assert len(house.media.sent) == 1
-
-
-async def test_sending_that_failed_may_be_tried_again_at_once(house: House) -> None:
-    room = await house.make()
-    house.media.refuses_dispatch = True
-    with pytest.raises(MediaUnavailable):
-        await house.service.send_swarm(room)
-    house.media.refuses_dispatch = False
-
-    assert (await house.service.send_swarm(room)).dispatch_id is not None
-
-
-async def test_a_late_server_does_not_take_the_swarm_from_a_newer_life(house: House) -> None:
-    room = await house.make()
-    assert await house.records.claim("r-1", room.began + 1, again=False)
-
-    assert not await house.records.claim("r-1", room.began, again=True)
 
 
 # -- what no message told --------------------------------------------------------------------------
@@ -349,7 +343,7 @@ async def test_a_room_that_is_not_there_is_named(house: House) -> None:
 
 async def test_room_of_a_dead_server_gets_its_swarm_anew_once(house: House) -> None:
     room = await house.service.send_swarm(await house.make())
-    await house.service.hosted(room.id, "swarm-s-1-AJ_1")
+    await house.service.hosted(room.room_id, "swarm-s-1-AJ_1")
     assert len(house.media.sent) == 1
     revived = await asyncio.gather(*(house.service.revive("s-1") for _ in range(5)))
     assert sorted(revived) == [0, 0, 0, 0, 1]
@@ -359,28 +353,28 @@ async def test_room_of_a_dead_server_gets_its_swarm_anew_once(house: House) -> N
 
 async def test_room_of_a_living_server_is_left_alone(house: House) -> None:
     room = await house.service.send_swarm(await house.make())
-    await house.service.hosted(room.id, "swarm-s-2-AJ_1")
+    await house.service.hosted(room.room_id, "swarm-s-2-AJ_1")
     assert await house.service.revive("s-1") == 0
     assert len(house.media.sent) == 1
 
 
 async def test_voice_of_a_bot_is_not_taken_for_the_host(house: House) -> None:
     room = await house.service.send_swarm(await house.make())
-    await house.service.hosted(room.id, "swarm-s-1-AJ_1")
+    await house.service.hosted(room.room_id, "swarm-s-1-AJ_1")
     [live] = await house.media.list()
     await house.tell("joined", live, identity="bot-scout", is_agent=True)
     await house.tell("left", live, identity="bot-scout", is_agent=True)
     assert (await house.room()).agent == "swarm-s-1-AJ_1"
 
 
-async def test_rooms_are_revived_when_livekit_answers_again(house: House) -> None:
+async def test_rooms_are_revived_when_postgresql_answers_again(house: House) -> None:
     room = await house.service.send_swarm(await house.make())
-    await house.service.hosted(room.id, "swarm-s-1-AJ_1")
-    reviver = Reviver(house.service, SystemClock())
-    house.media.away = True
+    await house.service.hosted(room.room_id, "swarm-s-1-AJ_1")
+    broken = BrokenOnce(house.service)
+    reviver = Reviver(broken, SystemClock())
     async with background(reviver.run()):
         reviver.died("s-1")
 
-        await eventually(lambda: house.media.refused > 0, what="a first try")
-        house.media.away = False
         await eventually(lambda: len(house.media.sent) == 2, what="the swarm, sent anew")
+
+    assert broken.refused == 1

@@ -12,7 +12,7 @@ from src.api.auth.tokens import Tokens
 from src.cli.commands import app
 
 SECRET = "s" * 40
-COMMANDS = ("dev", "serve", "migrate", "token", "user", "doctor", "quarantine", "demo")
+COMMANDS = ("dev", "serve", "migrate", "token", "user", "doctor", "quarantine", "queue", "demo")
 
 
 def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
