@@ -73,6 +73,10 @@ class Client:
         """Return what one server is, sees and holds."""
         return await self._object("/status")
 
+    async def workers(self) -> Json:
+        """Return which servers host rooms, how full they are, and who waits for a place."""
+        return await self._object("/status/workers")
+
     async def ready(self) -> Json:
         """Return `status` and `tiers` of a server that takes requests.
 

@@ -59,7 +59,7 @@ class RoomSwarm:
     deadline: datetime
     attempts: int
     why: str
-    agent_name: str
+    agent_name: str = "swarmstate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from src.api.schemas import (
 from src.invalidation.changes import Reset
 from src.state.models import Change
 from src.swarm.configs import settings
+from src.swarm.rooms.workers import WorkersReport
 from src.swarm.shapes.commands import BEGINNINGS, OF_HOSTS, Command
 from src.swarm.shapes.models import ConversationState
 
@@ -74,6 +75,7 @@ _DOCUMENTED: tuple[type, ...] = (
     answers.Alive,
     answers.Ready,
     status.ServerReport,
+    WorkersReport,
 )
 _REASONS = {
     401: "No token, or one that is not valid",
