@@ -23,6 +23,7 @@ from src.cli import erasing, quarantine, queue, user
 from src.cli.database import DEFAULT_DATA_DIR
 from src.cli.doctor import examine, healthy, show
 from src.cli.failures import FAILED, check_settings, explained, fail, reaching
+from src.cli.supervise import supervise
 from src.demo.cluster import (
     DATABASE_URL,
     JWT_SECRET,
@@ -114,6 +115,7 @@ def dev(
         f"{_SETTINGS_HELP}\n\n[bold]Examples[/bold]\n\n"
         "swarmstate serve\n\n"
         "swarmstate serve --host 0.0.0.0 --port 8081\n\n"
+        "swarmstate serve --rooms --servers 2:6     two to six, on 8080 to 8085\n\n"
         "SWARMSTATE_LIVEKIT_URL=wss://... swarmstate serve --rooms     host swarms in rooms too\n\n"
         "SIGTERM drains: requests under way are answered, what is dirty is flushed, and what this "
         "server owned is given to the others."
@@ -127,11 +129,21 @@ def serve(
     rooms: Annotated[
         bool, typer.Option("--rooms", help="Host LiveKit rooms too; loads LiveKit's libraries.")
     ] = False,
+    servers: Annotated[
+        str | None,
+        typer.Option(metavar="N|MIN:MAX", help="So many, on this port and the next ones."),
+    ] = None,
 ) -> None:
-    """Run one server on the PostgreSQL and Redis that the settings name."""
+    """Run a server on the PostgreSQL and Redis that the settings name, or several with --servers.
+
+    With --servers whatever dies is started anew, and SIGTERM drains all. MIN:MAX servers follow
+    the rooms that there are and that wait; one that hosts a room is not stopped for being too many.
+    """
     configure_logs()
     with explained():
         check_settings()
+        if servers is not None:
+            supervise(servers, ApiSettings(**_given(host=host, port=port)), rooms=rooms)
         hosted = _rooms() if rooms else None
         api = ApiSettings(**_given(host=host, port=port))
         listener = serving.listen(api.host, api.port)

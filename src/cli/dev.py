@@ -15,15 +15,13 @@ from rich.text import Text
 
 from src.api.auth.principals import Role
 from src.api.auth.tokens import issue_token
+from src.cli.keeping import keep
 from src.demo.cluster import Stores, open_cluster, write_private
 from src.demo.errors import ServerEnded
 from src.demo.processes import ServerProcess
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
 _TOKEN_LIFETIME = timedelta(hours=12)
-_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
-_LIVED_S = 30.0
-"""A server that lived this long is restarted without a pause that has grown."""
 
 
 async def keep_running(stores: Stores, ports: Sequence[int], console: Console) -> None:
@@ -42,7 +40,7 @@ async def keep_running(stores: Stores, ports: Sequence[int], console: Console) -
             console.print(_panel(stores, servers))
             _show_request(stores, servers[0], console)
         async with asyncio.TaskGroup() as tasks:
-            keepers = [tasks.create_task(_keep(server, console)) for server in servers]
+            keepers = [tasks.create_task(keep(server, _Screen(console))) for server in servers]
             await stop.wait()
             for keeper in keepers:
                 keeper.cancel()
@@ -50,24 +48,21 @@ async def keep_running(stores: Stores, ports: Sequence[int], console: Console) -
     console.print("drained; every acknowledged turn is in the database", style="green")
 
 
-async def _keep(server: ServerProcess, console: Console) -> None:
-    """Start the server anew whenever it ends, less eagerly if it ends at once."""
-    loop = asyncio.get_running_loop()
-    pause_s, started = _PAUSE_S, loop.time()
-    while True:
-        code = await server.ended()
-        lived_s = loop.time() - started
-        pause_s = _PAUSE_S if lived_s > _LIVED_S else min(2 * pause_s, _LONGEST_PAUSE_S)
+class _Screen:
+    """Says on the terminal what becomes of servers."""
+
+    def __init__(self, console: Console) -> None:
+        self._print = console.print
+
+    def died(self, server: ServerProcess, code: int) -> None:
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        console.print(f"server {server.name} ended {how}; restarting it", style="yellow")
-        await asyncio.sleep(pause_s)
-        started = loop.time()
-        try:
-            await server.start()
-        except ServerEnded as error:
-            console.print(str(error), style="red", markup=False)
-        else:
-            console.print(f"server {server.name} answers again at {server.url}", style="green")
+        self._print(f"server {server.name} ended {how}; restarting it", style="yellow")
+
+    def failed(self, server: ServerProcess, error: ServerEnded) -> None:
+        self._print(str(error), style="red", markup=False)
+
+    def returned(self, server: ServerProcess) -> None:
+        self._print(f"server {server.name} answers again at {server.url}", style="green")
 
 
 def _panel(stores: Stores, servers: Sequence[ServerProcess]) -> Panel:

@@ -23,9 +23,12 @@ class PortTaken(ClusterError):
 
 
 class ServerEnded(ClusterError):
-    """A server did not come up; the message ends with the last lines of its log."""
+    """A server did not come up; the message ends with the last lines of its log, if it has one."""
 
-    def __init__(self, name: str, why: str, log: Path) -> None:
+    def __init__(self, name: str, why: str, log: Path | None) -> None:
+        if log is None:
+            super().__init__(f"server {name} {why}; what it said itself is above")
+            return
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         tail = "\n".join(f"  {line[:500]}" for line in lines[-_LAST_LINES:]) or "  (nothing)"
         super().__init__(f"server {name} {why}. Its log, {log}, ends with:\n{tail}")

@@ -41,8 +41,10 @@ class ServerProcess:
         self.name, self.port, self.log = name, port, log
         self.url = f"http://127.0.0.1:{port}"
         self._environment = environment
-        self._arguments = ["--without", *without, *(["--rooms"] if rooms else [])]
+        hosting = ["--rooms"] if rooms else []
+        self.command = [sys.executable, "-m", "src.demo.server", "--without", *without, *hosting]
         self._process: asyncio.subprocess.Process | None = None
+        self.stop_within_s = _STOP_WITHIN_S
 
     @property
     def pid(self) -> int | None:
@@ -59,7 +61,6 @@ class ServerProcess:
         Raises:
             ServerEnded: it ended, or did not answer in time.
         """
-        command = [sys.executable, "-m", "src.demo.server", *self._arguments]
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -72,7 +73,7 @@ class ServerProcess:
         }
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *command,
+                *self.command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -89,12 +90,15 @@ class ServerProcess:
         async with aiohttp.ClientSession() as session:
             while True:
                 if not self.alive:
-                    raise ServerEnded(self.name, "ended while it was started", self.log)
+                    raise self._failed("ended while it was started")
                 if await _answers(session, f"{self.url}/health/ready"):
                     return
                 if loop.time() > deadline:
-                    raise ServerEnded(self.name, f"is silent for {_READY_WITHIN_S:.0f} s", self.log)
+                    raise self._failed(f"is silent for {_READY_WITHIN_S:.0f} s")
                 await asyncio.sleep(_POLL_S)
+
+    def _failed(self, why: str) -> ServerEnded:
+        return ServerEnded(self.name, why, self.log)
 
     def kill(self) -> None:
         """End it at once (SIGKILL)."""
@@ -117,17 +121,18 @@ class ServerProcess:
         assert self._process is not None, "started before it is waited for"
         return await self._process.wait()
 
-    async def stop(self) -> None:
-        """Have it drain and end; nothing is left on return."""
+    async def stop(self) -> bool:
+        """Have it drain and end; nothing is left on return. Say whether it ended by itself."""
         if self._process is None:
-            return
+            return True
         self.resume()
         self._signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._process.wait(), _STOP_WITHIN_S)
+            return await asyncio.wait_for(self._process.wait(), self.stop_within_s) == 0
         except TimeoutError:
             self.kill()
             await self._process.wait()
+            return False
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> bool:

@@ -1,4 +1,4 @@
-"""One server of a cluster on this machine: `python -m src.demo.server --without [GUARD ...]`.
+"""One server of several on this machine: `python -m src.demo.server --without [GUARD ...]`.
 
 With `--rooms` it hosts LiveKit rooms too, as `swarmstate serve --rooms` does.
 

@@ -201,6 +201,52 @@ def test_sigterm_drains_a_server(tmp_path: Path, database_url: str, redis_url: s
     assert query(database_url, "SELECT count(*) FROM servers WHERE dead_at IS NULL") == 0
 
 
+def test_several_servers_are_kept_running_and_sigterm_drains_all(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    port = pair_of_ports()
+    settings = settings_of(database_url, redis_url)
+    urls = [f"http://127.0.0.1:{port + place}" for place in range(2)]
+    command = ("serve", "--servers", "2", "--port", str(port))
+    with running(tmp_path, *command, **settings) as supervisor:
+        supervisor.says("serve.ready")
+        assert all(answers(url) for url in urls)
+        servers = descendants(supervisor.process.pid)
+        assert len(servers) == 2
+        os.kill(min(servers), signal.SIGKILL)
+        supervisor.says("server.restarted")
+        assert all(answers(url) for url in urls)
+        assert len(descendants(supervisor.process.pid)) == 2
+        token = run("token", "--role", "admin", **settings).stdout.strip()
+        people = [{"id": "zoe", "kind": "person", "name": "Zoe"}]
+        begun = {"id": "c", "participants": people}
+        request("POST", f"{urls[0]}/api/v1/conversations", token, begun)
+        assert supervisor.stop(signal.SIGTERM) == 0
+    assert '"cut": 0' in supervisor.output
+    assert query(database_url, "SELECT count(*) FROM conversations WHERE owner_id <> ''") == 0
+    assert not any(answers(url) for url in urls)
+
+
+def test_several_servers_end_with_who_started_them(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    command = ("serve", "--servers", "1", "--port", str(free_ports(1)[0]))
+    settings = settings_of(database_url, redis_url)
+    with running(tmp_path, *command, **settings) as supervisor:
+        supervisor.says("serve.ready")
+        servers = descendants(supervisor.process.pid)
+        supervisor.stop(signal.SIGKILL)
+    until(lambda: not any(alive(pid) for pid in servers), "no server is left")
+
+
+@pytest.mark.parametrize("servers", ["0", "6:2", "many"])
+def test_number_of_servers_that_is_none_is_named(servers: str) -> None:
+    settings = settings_of(f"postgresql://u:p@{AWAY}/x", f"redis://{AWAY}")
+    ran = run("serve", "--servers", servers, **settings)
+    assert ran.returncode == 2
+    assert "--servers" in ran.stderr
+
+
 def test_migrate_may_be_repeated(database_url: str, redis_url: str) -> None:
     ran = run("migrate", **settings_of(database_url, redis_url))
     assert (ran.returncode, ran.stdout.strip()) == (0, "the database is up to date")

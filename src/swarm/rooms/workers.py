@@ -117,9 +117,14 @@ def describe(peers: Sequence[tuple[Peer, float]], line: Line) -> WorkersReport:
         line.waiting,
         round(line.oldest_s, 3),
         line.dead,
-        math.ceil((sessions + line.waiting) / (each * _FILL)),
+        wanted(sessions + line.waiting, each),
         tuple(sorted(items, key=lambda one: one.server_id)),
     )
+
+
+def wanted(sessions: int, each: int) -> int:
+    """Return how many servers of `each` places so many rooms want, some places free."""
+    return math.ceil(sessions / (each * _FILL))
 
 
 def _item(peer: Peer, silent_s: float) -> WorkerItem:
