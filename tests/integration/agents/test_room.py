@@ -220,3 +220,16 @@ async def test_person_is_a_member_while_in_the_room(member: Member, zoe: Person)
     await eventually(lambda: state_is("ready"), what="zoe as a member")
     await zoe.leave()
     await eventually(lambda: state_is("left"), what="zoe gone")
+
+
+async def test_room_that_is_hosted_is_one_of_the_servers_places(
+    member: Member, zoe: Person, livekit: LiveKitSettings
+) -> None:
+    def told() -> list[tuple[str, int, int]]:
+        report = member.runtime.workers.report()
+        return [(one.state, one.capacity, one.sessions) for one in report.workers]
+
+    await eventually(lambda: told() == [("ready", 10, 1)], within_s=20, what="a place taken")
+    async with api.LiveKitAPI(*livekit.account) as lk:
+        await lk.room.delete_room(api.DeleteRoomRequest(room=ROOM))
+    await eventually(lambda: told() == [("ready", 10, 0)], within_s=20, what="the place, free")
