@@ -15,11 +15,15 @@ class Closing:
 
     async def close(self, *work: Coroutine[Any, Any, None]) -> None:
         """Close these side by side, and wait for it."""
+        await asyncio.shield(self.begin(*work))
+
+    def begin(self, *work: Coroutine[Any, Any, None]) -> asyncio.Future[list[None]]:
+        """Close these side by side; whoever wants to may wait for it."""
         tasks = [asyncio.create_task(one) for one in work]
         self._tasks.update(tasks)
         for task in tasks:
             task.add_done_callback(self._tasks.discard)
-        await asyncio.shield(asyncio.gather(*tasks))
+        return asyncio.gather(*tasks)
 
     async def done(self) -> None:
         """Wait until all of it is closed."""

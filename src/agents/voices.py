@@ -74,13 +74,7 @@ class Voices:
         return problems
 
     async def _open(self, id: str, name: str) -> Voice:
-        connecting = asyncio.create_task(self._connect(BOT_PREFIX + id, name))
-        try:
-            room = await asyncio.shield(connecting)
-        except asyncio.CancelledError:
-            # Given up half-way it would make LiveKit's native library end the process.
-            await self._closing.close(_left(connecting))
-            raise
+        room = await self._connect(BOT_PREFIX + id, name)
         voice = Voice(id, room, self._plugins, self._lost)
         try:
             await voice.start()
@@ -122,15 +116,6 @@ async def given(pieces: asyncio.Queue[_T | None]) -> AsyncIterator[_T]:
     """Give what is put into a queue, up to the first None."""
     while (piece := await pieces.get()) is not None:
         yield piece
-
-
-async def _left(connecting: asyncio.Task[rtc.Room]) -> None:
-    """Leave a room that is still being entered."""
-    try:
-        room = await connecting
-    except (rtc.ConnectError, TimeoutError, OSError):
-        return
-    await room.disconnect()
 
 
 class Voice:

@@ -154,6 +154,7 @@ class Worker:
                 await in_loop(self._home, rooms.over(room))
         finally:
             log.info("room.left", room=job.room.name, conversation_id=id)
+            await connect.aclose()
             job.shutdown("the room is over")
 
 
