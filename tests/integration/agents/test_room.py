@@ -13,6 +13,7 @@ from livekit import api
 
 from src.agents.providers.plugins import Plugins
 from src.agents.providers.realtime import RealtimeVoice
+from src.agents.providers.tone import ToneVoice
 from src.agents.settings import NamedProvider, RoomsSettings
 from src.agents.worker import Worker
 from src.swarm.providers.registry import Stage
@@ -34,8 +35,8 @@ ROOM = "lesson"
 pytestmark = needs_livekit
 
 
-def bot(id: str, says: str) -> bytes:
-    options = {"llm": {"default": says}, "tts": {"hz": PITCH[id], "ms_per_char": 60}}
+def bot(id: str, says: str, hz: float = 0.0) -> bytes:
+    options = {"llm": {"default": says}, "tts": {"hz": hz or PITCH[id], "ms_per_char": 60}}
     return msgspec.json.encode({"name": id.title(), "providers": {"options": options}})
 
 
@@ -188,6 +189,30 @@ async def test_realtime_model_is_heard_in_its_own_voice_and_its_words_are_a_turn
     assert not first.interrupted
     [connection] = model.connections
     assert connection.seen[1][:2] == [("user", "[Zoe] Hello there"), ("assistant", "I am live ")]
+
+
+async def test_sound_that_was_replaced_is_closed_when_nobody_speaks_with_it(
+    member: Member, zoe: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[float] = []
+
+    async def close(sound: ToneVoice) -> None:
+        closed.append(sound.hz)
+
+    monkeypatch.setattr(ToneVoice, "aclose", close)
+    await zoe.say(HELLO_HZ)
+    await eventually(lambda: zoe.seconds_of("bot-scout") > 0.5, what="Scout in the old voice")
+    configs = member.service.configs
+    await configs.replace("bot", "scout", bot("scout", "Hear my new voice.", 480.0), "ada")
+    assert closed == []
+
+    async def answered(times: int) -> bool:
+        return len(await turns(member)) == 2 * times
+
+    await eventually(lambda: answered(1), what="the first answer")
+    await zoe.say(HELLO_HZ)
+    await eventually(lambda: answered(2), what="the second answer")
+    await eventually(lambda: closed == [PITCH["scout"]], what="the old voice closed")
 
 
 async def test_what_is_written_in_the_rooms_chat_is_a_turn(member: Member, zoe: Person) -> None:
