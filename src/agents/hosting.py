@@ -47,16 +47,22 @@ class RoomHost:
         self._plugins = plugins
         self._said: asyncio.Queue[PostMessage] = asyncio.Queue(_UNSAID)
         self._reading: set[asyncio.Task[None]] = set()
+        self._closed: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self.left_out = 0
 
+    def leave(self) -> None:
+        """Host no more; the room goes on with another server's swarm."""
+        _note(self._closed, None)
+
     async def run(self) -> bool:
-        """Host until LiveKit closes the room, and say whether it did: or else only this connection.
+        """Host until LiveKit closes the room, or `leave`; say whether it did close the room.
+
+        It did not when only this connection is lost, or was left.
 
         Raises:
             NotFound: there is no such conversation.
         """
-        closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._room.on("disconnected", partial(_note, closed))
+        self._room.on("disconnected", partial(_note, self._closed))
         self._room.register_text_stream_handler("lk.chat", self._chatted)
         await self._start()
         async with AsyncExitStack() as stack:
@@ -69,7 +75,7 @@ class RoomHost:
             stack.push_async_callback(ears.aclose)
             attendance = Attendance(self._room, self._conversation, ears, voices)
             await stack.enter_async_context(attendance.kept())
-            reason = await closed
+            reason = await self._closed
             await end(self._reading)
         return reason in _ROOM_IS_OVER
 
@@ -136,6 +142,6 @@ class RoomHost:
             log.error("turns.lost", room=self._room.name, waiting=self._said.qsize())
 
 
-def _note(closed: asyncio.Future[int], reason: int) -> None:
+def _note(closed: asyncio.Future[int | None], reason: int | None) -> None:
     if not closed.done():
         closed.set_result(reason)

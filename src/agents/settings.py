@@ -37,6 +37,6 @@ class RoomsSettings(BaseSettings):
     metadata_timeout: Duration = timedelta(seconds=10)
     """How long a job whose dispatch names no conversation waits for its room to name one."""
     drain_timeout: Duration = timedelta(seconds=5)
-    """How long rooms may go on when this server is told to stop."""
+    """How long rooms may go on when this server is told to stop; then others host them."""
     providers: dict[_ProviderName, NamedProvider] = Field(default={}, max_length=100)
     """What configs may write before the slash of `plugin/model`, besides plugins themselves."""

@@ -30,6 +30,8 @@ _ID = "conversation_id"
 _REGISTER_S = 5.0
 _SAMPLE_S, _SAMPLES = 0.5, 6
 """LiveKit is told of a place that came free within two and a half seconds."""
+_LEAVE_S = 8.0
+"""How long rooms may take to be left, and to be given to others, when this server stops."""
 _FOR_EVER = 1_000_000_000
 """Tries to reach LiveKit, ten seconds apart."""
 
@@ -64,6 +66,8 @@ class Worker:
             # A LiveKit that is away must not end the server: the API goes on, and it comes back.
             max_retry=_FOR_EVER,
         )
+        self._hosts: dict[asyncio.Task[None], RoomHost] = {}
+        """What is hosted, each in a job's thread and loop."""
         self._known = asyncio.Event()
         self._server.on("worker_registered", lambda *_: self._known.set())
         self._server.rtc_session(self._host, agent_name=AGENT, on_request=self._accept)
@@ -111,7 +115,7 @@ class Worker:
             log.warning("rooms.livekit_silent", url=self._url)
 
     async def stop(self) -> None:
-        """Take no more jobs; rooms may go on for a bounded time, and are cut then."""
+        """Take no more jobs; rooms may go on for a bounded time, and are other servers' then."""
         self._stopping = True
         await self._runtime.workers.tell()
         # Whole seconds; none would be no bound at all.
@@ -119,7 +123,7 @@ class Worker:
         try:
             await self._server.drain(timeout)
         except TimeoutError:
-            log.warning("rooms.cut", sessions=self.sessions)
+            await self._leave()
         await self._server.aclose()
 
     async def _watch_places(self) -> None:
@@ -129,6 +133,17 @@ class Worker:
             self._lately.append(self.sessions)
             if told != (told := self.places()):
                 await self._runtime.workers.tell_free()
+
+    async def _leave(self) -> None:
+        """Leave all rooms while LiveKit knows this server: else it sends some on, and some not."""
+        hosts = list(self._hosts.items())
+        left = (in_loop(task.get_loop(), _left(host, task)) for task, host in hosts)
+        try:
+            async with asyncio.timeout(_LEAVE_S):
+                # A job that ends by itself meanwhile takes its loop along.
+                await asyncio.gather(*left, return_exceptions=True)
+        except TimeoutError:
+            log.warning("rooms.cut", sessions=self.sessions)
 
     async def _accept(self, request: JobRequest) -> None:
         # By it the others know whose rooms to look after when this server dies.
@@ -144,18 +159,30 @@ class Worker:
         host = RoomHost(job.room, conversation, connect, self._plugins)
         # In this order: who is on the way to a place is counted until it is there.
         await in_loop(self._home, self._runtime.workers.tell())
-        rooms, room = self._runtime.rooms, None
+        rooms, task = self._runtime.rooms, asyncio.current_task()
+        assert task is not None
+        room, identity = None, job.room.local_participant.identity
         if rooms is not None:
-            identity = job.room.local_participant.identity
             room = await in_loop(self._home, rooms.hosted(job.room.name, identity))
         log.info("room.hosted", room=job.room.name, conversation_id=id)
+        self._hosts[task] = host
         try:
-            if await host.run() and rooms is not None and room is not None:
+            is_over = await host.run()
+            if rooms is not None and room is not None and is_over:
                 await in_loop(self._home, rooms.over(room))
+            elif rooms is not None and job.room.isconnected():
+                await in_loop(self._home, rooms.pass_on(job.room.name, identity))
         finally:
+            del self._hosts[task]
             log.info("room.left", room=job.room.name, conversation_id=id)
             await connect.aclose()
             job.shutdown("the room is over")
+
+
+async def _left(host: RoomHost, task: asyncio.Task[None]) -> None:
+    """In the job's loop: leave a room, and wait until that is done."""
+    host.leave()
+    await asyncio.wait({task})
 
 
 async def _conversation_of(job: JobContext, timeout_s: float) -> str:

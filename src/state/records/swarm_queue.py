@@ -164,7 +164,7 @@ class SwarmQueue:
         return await self._pool.fetchrow(_ENTER_ROOM, *given) is not None
 
     async def enter_orphan(self, room: Room, wait: timedelta) -> bool:
-        """Put the swarm of a room whose agent's server died in line anew, at its old place.
+        """Put the swarm of a room whose agent is gone in line anew, at its old place.
 
         Of several servers that find it, one is told that it did.
         """

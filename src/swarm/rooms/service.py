@@ -178,6 +178,14 @@ class RoomService:
         await self._records.see(room.id, room.sid, room.began, over=True)
         await self._finalise(room.id, room.began)
 
+    async def pass_on(self, room_id: str, identity: str) -> None:
+        """Put the swarm of a room that goes on in line, whose agent of this server has left it."""
+        room = await self._records.find(room_id)
+        if room is None or room.over or room.deleted or room.agent != identity:
+            return
+        await self.queue.revive(room)
+        await self.queue.serve()
+
     async def revive(self, server_id: str) -> int:
         """Send the swarm anew to each room that a server hosted which is dead.
 

@@ -351,6 +351,39 @@ async def test_room_of_a_dead_server_gets_its_swarm_anew_once(house: House) -> N
     assert (await house.room()).agent == ""
 
 
+async def test_room_that_its_host_leaves_gets_its_swarm_anew_once(house: House) -> None:
+    room = await house.service.send_swarm(await house.make())
+    await house.service.hosted(room.id, "swarm-s-1-AJ_1")
+    await asyncio.gather(*(house.service.pass_on(room.id, "swarm-s-1-AJ_1") for _ in range(5)))
+    assert len(house.media.sent) == 2
+    assert await house.service.revive("s-1") == 0
+    await house.service.hosted(room.id, "swarm-s-2-AJ_2")
+    [live] = await house.media.list()
+    await house.tell("left", live, identity="swarm-s-1-AJ_1", is_agent=True)
+    assert (await house.room()).agent == "swarm-s-2-AJ_2"
+
+
+async def test_room_that_is_over_is_not_passed_on(house: House) -> None:
+    room = await house.service.send_swarm(await house.make())
+    await house.service.hosted(room.id, "swarm-s-1-AJ_1")
+    [live] = await house.media.list()
+    await house.tell("ended", live)
+    await house.service.pass_on(room.id, "swarm-s-1-AJ_1")
+    assert len(house.media.sent) == 1
+
+
+async def test_room_that_could_not_be_passed_on_is_revived_when_its_host_is_gone(
+    house: House,
+) -> None:
+    room = await house.service.send_swarm(await house.make())
+    await house.service.hosted(room.id, "swarm-s-1-AJ_1")
+    house.media.away = True
+    await house.service.pass_on(room.id, "swarm-s-1-AJ_1")
+    house.media.away = False
+    assert await house.service.revive("s-1") == 1
+    assert len(house.media.sent) == 2
+
+
 async def test_room_of_a_living_server_is_left_alone(house: House) -> None:
     room = await house.service.send_swarm(await house.make())
     await house.service.hosted(room.room_id, "swarm-s-2-AJ_1")
