@@ -45,7 +45,7 @@ demo: install ## Keep every promise in front of your eyes, kill -9 included
 test: install ## The whole suite on real PostgreSQL and Redis
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 ifeq ($(ARGS),)
-	$(BIN)/pytest -q tests/acceptance/test_voice_rooms.py
+	$(BIN)/pytest -q tests/acceptance/test_voice_*.py
 endif
 
 rooms: install livekit ## Whole voice rooms inside the test process, on a real livekit-server

@@ -26,7 +26,7 @@ for name in list(os.environ):
 # LiveKit's native library ends its process when it panics, and what a room leaves behind in it can
 # be another one's end: tests with whole rooms run in processes of their own (the door `test`).
 if "PYTEST_XDIST_WORKER" in os.environ:
-    collect_ignore = ["integration/agents", "acceptance/test_voice_rooms.py"]
+    collect_ignore_glob = ["integration/agents", "acceptance/test_voice_*.py"]
 
 # How long an example takes is the machine's business.
 hypothesis_settings.register_profile("swarmstate", deadline=None)

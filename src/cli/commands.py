@@ -91,11 +91,13 @@ def dev(
     servers: Annotated[int, typer.Option(min=1, max=16, help="How many servers.")] = 2,
     port: Port = 8080,
     data_dir: DataDir = DEFAULT_DATA_DIR,
+    rooms: Annotated[bool, typer.Option(help="Host voice rooms, or leave LiveKit out.")] = True,
 ) -> None:
     """Run a cluster on this machine: PostgreSQL and Redis unless their URLs are set, and servers.
 
-    A server that dies is restarted. Ctrl-C drains all of them; what was acknowledged is kept in
-    the data folder for the next time.
+    They host voice rooms too, on the LiveKit that is set, else on one of their own where
+    livekit-server is found. A server that dies is restarted. Ctrl-C drains all of them; what was
+    acknowledged is kept in the data folder for the next time.
     """
     console = Console(highlight=False)
     ports = range(port, port + servers)
@@ -106,8 +108,9 @@ def dev(
         with (
             reaching(settings.get(DATABASE_URL, "")),
             open_stores(data_dir, settings) as stores,
+            development.open_rooms(stores, settings, ports, console, wanted=rooms) as media,
         ):
-            asyncio.run(development.keep_running(stores, ports, console))
+            asyncio.run(development.keep_running(stores, ports, media, console))
 
 
 @app.command(

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from src.demo.processes import ServerProcess
 from src.embedded import Servers, open_servers
@@ -19,6 +20,8 @@ JWT_SECRET = "SWARMSTATE_API_JWT_SECRET"  # noqa: S105  # the name of a setting
 _SECRET_FILE = "jwt_secret"  # noqa: S105  # the name of a file
 _PRIVATE_WEBHOOKS = "SWARMSTATE_WEBHOOK_PRIVATE_ADDRESSES"
 _CHOSEN_BY_US = ("SWARMSTATE_API_HOST", "SWARMSTATE_API_PORT", "SWARMSTATE_SERVER_URL")
+
+NO_ROOMS: Mapping[str, str] = MappingProxyType({})
 
 OnEvent = Callable[[str, dict[str, object]], None]
 
@@ -107,14 +110,20 @@ def write_private(file: Path, text: str) -> None:
 
 @asynccontextmanager
 async def open_cluster(
-    stores: Stores, ports: Sequence[int], *, without: Sequence[str] = ()
+    stores: Stores,
+    ports: Sequence[int],
+    *,
+    without: Sequence[str] = (),
+    media: Mapping[str, str] = NO_ROOMS,
 ) -> AsyncIterator[list[ServerProcess]]:
     """Start a server per port, named A, B, ...; drain and end them all at the end of the block.
+
+    With the settings of a LiveKit they host rooms.
 
     Raises:
         ServerEnded: one of them did not come up.
     """
-    environment = stores.environment()
+    environment = {**stores.environment(), **media}
     servers = [
         ServerProcess(
             _name(index),
@@ -122,6 +131,7 @@ async def open_cluster(
             environment,
             stores.data_dir / f"server-{_name(index)}.log",
             without=without,
+            rooms=bool(media),
         )
         for index, port in enumerate(ports)
     ]

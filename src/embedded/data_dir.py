@@ -5,6 +5,7 @@
   password          of both servers, made at first start, mode 0600
   postgres/  postgres.log  postgres.lock
   redis/     redis.log     redis.lock
+  livekit/   livekit.log   livekit.lock    where rooms are wanted; nothing in it is kept
 """
 
 import os

@@ -1,7 +1,7 @@
 """What can go wrong with the embedded servers.
 
 EmbeddedError
-├── BinariesMissing     no PostgreSQL >= 15, or no Redis >= 7 and no Valkey, on this machine
+├── BinariesMissing     a server's program is not on this machine, or too old
 ├── StartFailed         a server ended, or did not answer, while it was being started
 ├── DataDirBusy         another process uses the data folder
 ├── DataDirUnusable     the data folder cannot be written, or holds what these binaries cannot read

@@ -145,11 +145,12 @@ def free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    with socket.socket() as probe:
+    with socket.socket() as probe, socket.socket(type=socket.SOCK_DGRAM) as media:
         # As the servers do: a port in TIME_WAIT counts as free, one that is listened on does not.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+            media.bind(("127.0.0.1", port))
         except OSError:
             return False
     return True

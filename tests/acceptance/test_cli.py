@@ -6,12 +6,7 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,67 +14,19 @@ import pytest
 
 from src.demo.processes import free_ports
 from src.embedded import open_servers
+from tests.support.commands import (
+    PATIENCE_S,
+    curl,
+    descendants,
+    pair_of_ports,
+    run,
+    running,
+    until,
+)
 from tests.support.embedding import alive, query
 
-SWARMSTATE = Path(sys.executable).with_name("swarmstate")
-PATIENCE_S = 90.0
 SECRET = "s" * 40
 AWAY = "127.0.0.1:1"
-
-
-def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [SWARMSTATE, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-        env={**os.environ, **settings},
-    )
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S} s: {what}"
-        time.sleep(0.05)
-
-
-class Running:
-    """A command that goes on until it is told to stop; its output in a file."""
-
-    def __init__(self, folder: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> None:
-        self._file = folder / "output"
-        with self._file.open("wb") as output:
-            self.process = subprocess.Popen(
-                [SWARMSTATE, *arguments],
-                stdout=output,
-                stderr=output,
-                cwd=folder,
-                env={**os.environ, **settings},
-            )
-
-    @property
-    def output(self) -> str:
-        return self._file.read_text()
-
-    def says(self, text: str) -> None:
-        until(lambda: text in self.output or self.process.poll() is not None, f"says {text!r}")
-        assert text in self.output, self.output
-
-    def stop(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE_S)
-
-
-@contextmanager
-def running(folder: Path, *arguments: str, **settings: str) -> Iterator[Running]:
-    command = Running(folder, arguments, settings)
-    try:
-        yield command
-    finally:
-        if command.process.poll() is None:
-            command.stop(signal.SIGTERM)
 
 
 def request(method: str, url: str, token: str, body: object = None) -> dict[str, Any]:
@@ -97,31 +44,6 @@ def answers(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """Return the command lines of all that a process has started, by pid."""
-    told = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
-    )
-    found: dict[int, str] = {}
-    for line in told.stdout.splitlines():
-        number, _, command = line.strip().partition(" ")
-        found |= {int(number): command} | descendants(int(number))
-    return found
-
-
-def pair_of_ports() -> int:
-    """Return the first of two neighbouring ports that are free."""
-    while True:
-        port = free_ports(1)[0]
-        try:
-            with socket.socket() as one, socket.socket() as two:
-                one.bind(("127.0.0.1", port))
-                two.bind(("127.0.0.1", port + 1))
-        except OSError:
-            continue
-        return port
 
 
 def settings_of(database_url: str, redis_url: str) -> dict[str, str]:
@@ -270,12 +192,13 @@ def test_doctor_fails_a_database_that_forgets(database_url: str, redis_url: str)
 def test_dev_keeps_servers_running_and_ctrl_c_loses_nothing(tmp_path: Path) -> None:
     port = pair_of_ports()
     a, b = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}"
-    with running(tmp_path, "dev", "--port", str(port)) as dev:
+    with running(tmp_path, "dev", "--no-rooms", "--port", str(port)) as dev:
         dev.says("Begin a conversation")
         data = tmp_path / ".swarmstate"
         token = (data / "token").read_text().strip()
         assert token in dev.output
-        _run_the_curl_line(dev.output, tmp_path)
+        line = dev.output[dev.output.index("curl ") :].partition("\n\n")[0]
+        assert curl(line, tmp_path)["id"] == "hello"
         say = {"author": {"kind": "system", "id": "test"}, "text": "Logged."}
         told = request("POST", f"{b}/api/v1/conversations/hello/messages", token, say)
         assert told["durability"] == "logged"
@@ -305,18 +228,9 @@ def test_dev_keeps_servers_running_and_ctrl_c_loses_nothing(tmp_path: Path) -> N
 
 def test_servers_end_with_a_dev_that_was_killed(tmp_path: Path) -> None:
     port = free_ports(1)[0]
-    with running(tmp_path, "dev", "--servers", "1", "--port", str(port)) as dev:
+    with running(tmp_path, "dev", "--no-rooms", "--servers", "1", "--port", str(port)) as dev:
         dev.says("Begin a conversation")
         everything = descendants(dev.process.pid)
         assert any("demo.server" in line for line in everything.values())
         dev.stop(signal.SIGKILL)
     until(lambda: not any(alive(pid) for pid in everything), "no process is left")
-
-
-def _run_the_curl_line(output: str, folder: Path) -> None:
-    """Run what the panel offers, as it stands there."""
-    command = output[output.index("curl ") :].partition("\n\n")[0]
-    ran = subprocess.run(
-        ["sh", "-c", command], capture_output=True, text=True, cwd=folder, check=False
-    )
-    assert json.loads(ran.stdout)["id"] == "hello", (command, ran)

@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 
 from src.state.models import Version
-from tests.acceptance.test_cli import run
 from tests.support.cluster_runtimes import open_members
 from tests.support.cluster_settings import eventually
+from tests.support.commands import run
 
 
 @pytest.fixture

@@ -3,7 +3,13 @@ from pathlib import Path
 import pytest
 
 from src.embedded import BinariesMissing, EmbeddedError
-from src.embedded.binaries import Binary, find_postgres, find_redis, has_extension
+from src.embedded.binaries import (
+    Binary,
+    find_livekit,
+    find_postgres,
+    find_redis,
+    has_extension,
+)
 
 
 def program(path: Path, version_line: str) -> Path:
@@ -87,3 +93,29 @@ def test_extension_counts_when_its_library_is_installed(tmp_path: Path, folder: 
     (tmp_path / folder).mkdir(parents=True)
     (tmp_path / folder / "pg_stat_statements.so").touch()
     assert has_extension(postgres, "pg_stat_statements")
+
+
+LIVEKIT = "livekit-server version 1.13.5"
+
+
+def test_livekit_is_the_file_that_the_variable_names(path_folder: Path, tmp_path: Path) -> None:
+    program(path_folder / "livekit-server", LIVEKIT)
+    named = program(tmp_path / "mine" / "lk", "livekit-server version 1.9.0")
+    found = find_livekit({"SWARMSTATE_LIVEKIT_SERVER": str(named)}, tmp_path)
+    assert (found.name, found.version, found.path) == ("LiveKit", "1.9.0", named)
+    with pytest.raises(EmbeddedError, match="SWARMSTATE_LIVEKIT_SERVER is '/nowhere'"):
+        find_livekit({"SWARMSTATE_LIVEKIT_SERVER": "/nowhere"}, tmp_path)
+
+
+def test_livekit_on_path_is_preferred_to_the_one_that_was_built(
+    path_folder: Path, tmp_path: Path
+) -> None:
+    built = program(tmp_path / "built" / "livekit-server", LIVEKIT)
+    assert find_livekit({"PATH": str(path_folder)}, built.parent).path == built
+    on_path = program(path_folder / "livekit-server", LIVEKIT)
+    assert find_livekit({"PATH": str(path_folder)}, built.parent).path == on_path
+
+
+def test_livekit_that_is_not_there_is_said_with_the_ways_to_get_it(path_folder: Path) -> None:
+    with pytest.raises(BinariesMissing, match=r"make livekit, or brew .* https://get.livekit.io"):
+        find_livekit({"PATH": str(path_folder)}, path_folder)
