@@ -11,12 +11,12 @@ BENCH_INSTALLED := .venv/.installed-bench
 AZURITE := tests/azurite/node_modules/.installed
 MUTATE_INSTALLED := .venv/.installed-mutate
 
-.PHONY: help install run demo test rooms nginx prove azurite livekit check bench mutate lock format clean
+.PHONY: help install run demo demo-voice test rooms nginx prove azurite livekit check bench mutate lock format clean
 
 help: ## List the doors
 	@echo "swarmstate: the state backbone of multi-bot LiveKit voice rooms"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Options: ARGS=\"--servers 3\" (run, demo), PYTHON=python3.12 (install), WORKERS=4 (test)"
 
@@ -41,6 +41,9 @@ run: install ## Two servers with their own PostgreSQL and Redis; Ctrl-C drains a
 
 demo: install ## Keep every promise in front of your eyes, kill -9 included
 	@$(BIN)/swarmstate demo $(ARGS)
+
+demo-voice: install ## Bots and people in a real LiveKit room: who is heard when, and after kill -9
+	@$(BIN)/swarmstate demo --voice $(ARGS)
 
 test: install ## The whole suite on real PostgreSQL and Redis
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)

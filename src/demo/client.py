@@ -67,7 +67,13 @@ class Client:
         return Client(session, self.name, self.url, self._token, self._ledger)
 
     async def request(
-        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        root: str = _API,
     ) -> dict[str, Any]:  # JSON of any route
         """Send a request that has to work, and return its JSON.
 
@@ -76,7 +82,7 @@ class Client:
         """
         async with self._session.request(
             method,
-            f"{self.url}{_API}{path}",
+            f"{self.url}{root}{path}",
             data=None if body is None else msgspec.json.encode(body),
             headers={**self.headers, "Content-Type": "application/json", **(headers or {})},
         ) as response:

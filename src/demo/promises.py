@@ -17,6 +17,12 @@ class Name(IntEnum):
     HOT_RELOAD = 5
     FENCED = 6
     SURVIVES_KILL = 7
+    # With voices, in a room of LiveKit.
+    ONE_VOICE = 8
+    BARGE_IN = 9
+    WRITTEN_ONCE = 10
+    OBEYED_ALOUD = 11
+    HEARD_AGAIN = 12
 
     @property
     def title(self) -> str:
@@ -32,6 +38,11 @@ _TITLES = {
     Name.HOT_RELOAD: "a bot edited on one server is obeyed on the other",
     Name.FENCED: "a paused owner cannot write after it was replaced",
     Name.SURVIVES_KILL: "kill -9 of the owner loses nothing, the other goes on",
+    Name.ONE_VOICE: "bots never speak over each other",
+    Name.BARGE_IN: "a person who begins to speak silences the bot",
+    Name.WRITTEN_ONCE: "every turn is in the conversation once, with its speaker and times",
+    Name.OBEYED_ALOUD: "a bot edited on the other server answers by the edit at once",
+    Name.HEARD_AGAIN: "kill -9 of the room's host: bots are heard again, history is there",
 }
 
 

@@ -32,6 +32,9 @@ class Audience:
     def tier(self, latency: Latency) -> None:
         """Show what one tier answered."""
 
+    def figure(self, what: str, found: str) -> None:
+        """Show what was measured, and what nothing is promised of."""
+
     def promise(self, promise: Promise) -> None:
         """Show one promise as soon as it was checked."""
 
@@ -53,7 +56,7 @@ class Screen(Audience):
             TimeElapsedColumn(),
             console=console,
         )
-        self._task = self._progress.add_task("starting PostgreSQL, Redis and two servers")
+        self._task = self._progress.add_task("starting PostgreSQL, Redis and the servers")
         self._tiers = _tiers_table()
         self._live: Live | None = None
 
@@ -89,6 +92,9 @@ class Screen(Audience):
         self._tiers.add_row(*_tier_row(latency))
         if self._live is not None:
             self._live.update(self._group())
+
+    def figure(self, what: str, found: str) -> None:
+        self._console.print(Text.assemble("  ", (f"{what}: ", "bold"), found))
 
     def promise(self, promise: Promise) -> None:
         mark = ("✓ ", "bold green") if promise.kept else ("✗ ", "bold red")

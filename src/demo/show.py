@@ -98,12 +98,16 @@ async def _perform(
 
 
 async def _check(stage: Stage, name: Name) -> Promise:
+    return await check(name, _ACTS[name](stage), stage.audience)
+
+
+async def check(name: Name, act: Awaitable[Promise], audience: Audience) -> Promise:
     """Play one act. An act that comes to no end has not shown its promise kept."""
     try:
-        promise = await _ACTS[name](stage)
+        promise = await act
     except (ClusterError, aiohttp.ClientError, RedisError, OSError, TimeoutError) as error:
         found = f"could not be shown: {str(error) or type(error).__name__}"
         promise = Promise(name, False, "an act without failures", found)
-    stage.audience.promise(promise)
-    stage.audience.advance()
+    audience.promise(promise)
+    audience.advance()
     return promise

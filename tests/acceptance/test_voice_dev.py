@@ -8,11 +8,11 @@ import signal
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from src.demo.person import joined_by
 from tests.support.cluster_settings import eventually
 from tests.support.commands import curl, descendants, pair_of_ports, run, running, until
 from tests.support.embedding import alive
 from tests.support.livekit import needs_livekit
-from tests.support.person import joined_by
 
 
 @needs_livekit

@@ -12,12 +12,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from src.demo.person import Person, joined_by
 from src.demo.processes import ServerProcess
 from src.swarm.rooms.settings import LiveKitSettings
 from tests.support.cluster_processes import QUICK, Cluster, open_cluster
 from tests.support.cluster_settings import eventually
 from tests.support.livekit import needs_livekit
-from tests.support.person import Person, joined_by
 from tests.support.room_clients import open_session
 from tests.support.stage import Tell
 

@@ -16,6 +16,7 @@ from src.agents.providers.realtime import RealtimeVoice
 from src.agents.providers.tone import ToneVoice
 from src.agents.settings import NamedProvider, RoomsSettings
 from src.agents.worker import Worker
+from src.demo.person import Person, joined
 from src.swarm.providers.registry import Stage
 from src.swarm.rooms.protocols import AGENT
 from src.swarm.rooms.settings import LiveKitSettings
@@ -25,7 +26,6 @@ from src.swarm.shapes.models import Message
 from tests.support.cluster_runtimes import Member, open_members
 from tests.support.cluster_settings import eventually
 from tests.support.livekit import needs_livekit
-from tests.support.person import Person, joined
 from tests.support.realtime_server import RealtimeServer, realtime_server, spoken, written
 
 HELLO_HZ, AGAIN_HZ = 700.0, 900.0

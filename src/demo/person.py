@@ -1,4 +1,9 @@
-"""A person of flesh and tones: joins a LiveKit room, speaks frames of audio, and hears the bots."""
+"""A person who speaks in tones: joins a LiveKit room, publishes audio, and hears the others.
+
+What was heard is timed as it arrives, by the monotonic clock, so figures hold the whole way.
+"""
+
+from __future__ import annotations
 
 import asyncio
 import time
@@ -13,7 +18,12 @@ from src.agents.providers.phrases import pitch
 from src.agents.providers.tone import SAMPLE_RATE, tone
 
 _LOUD = 500.0
+"""Root mean square of 16-bit samples, from which on it is sound."""
 _FRAME_S = 0.01
+_BREAK_S = 1.0
+"""What is played has a break when nothing came for so long."""
+_PAUSE_S = 0.5
+"""The silence by which others know that somebody has ended."""
 
 
 @dataclass
@@ -23,21 +33,42 @@ class Heard:
     sounds: list[tuple[float, float]] = field(default_factory=list)
     """(from, to) on the monotonic clock, gaps under 100 ms closed."""
     samples: list[np.ndarray] = field(default_factory=list)
+    _played: float = 0.0
+    """Until when sound and silence were taken."""
 
     def take(self, frame: rtc.AudioFrame, now: float) -> None:
+        """Take the next piece of what is played without a break, silence too.
+
+        It comes in real time; a piece that comes later than the one before it lasted was waiting
+        for this process, and is timed by that one.
+        """
+        began = now - frame.duration
+        if self._played <= began < self._played + _BREAK_S:
+            began = self._played
+        self._played = began + frame.duration
         samples = np.frombuffer(frame.data, dtype=np.int16).astype(np.float32)
         if np.sqrt(np.mean(samples**2)) < _LOUD:
             return
         self.samples.append(samples)
-        began = now - frame.duration
         if self.sounds and began - self.sounds[-1][1] < 0.1:
-            self.sounds[-1] = (self.sounds[-1][0], now)
+            self.sounds[-1] = (self.sounds[-1][0], self._played)
         else:
-            self.sounds.append((began, now))
+            self.sounds.append((began, self._played))
 
     def first_after(self, moment: float) -> float:
         """When it sounded first after a moment."""
         return min(began for began, _ in self.sounds if began > moment)
+
+    def silent_after(self, moment: float) -> float:
+        """When what sounded at a moment fell silent; the moment itself, if nothing did."""
+        return max((to for began, to in self.sounds if began <= moment < to), default=moment)
+
+    def overlap(self, other: Heard) -> float:
+        """For how many seconds both were heard at once, at the longest."""
+        both = (
+            min(one[1], two[1]) - max(one[0], two[0]) for one in self.sounds for two in other.sounds
+        )
+        return max(both, default=0.0)
 
     @property
     def pitch(self) -> float:
@@ -46,7 +77,7 @@ class Heard:
 
 
 class Person:
-    """In a room. Everything is bounded by the test's own time-outs."""
+    """In a room. Waiting is the caller's, who bounds it."""
 
     def __init__(self, identity: str, room: rtc.Room) -> None:
         self.identity, self.room = identity, room
@@ -60,14 +91,16 @@ class Person:
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         await self.room.local_participant.publish_track(track, options)
 
-    async def say(self, hz: float, seconds: float = 0.4) -> None:
-        """Speak a tone, in real time, with the silence after it that tells that it ended."""
-        data = tone(hz, seconds) + bytes(2 * int(0.5 * SAMPLE_RATE))
+    async def say(self, hz: float, seconds: float = 0.4) -> float:
+        """Speak a tone, in real time, and be silent for a moment; return when it began."""
+        data = tone(hz, seconds) + bytes(2 * int(_PAUSE_S * SAMPLE_RATE))
+        began = time.monotonic()
         size = 2 * int(_FRAME_S * SAMPLE_RATE)
         for at in range(0, len(data) - size + 1, size):
             await self._source.capture_frame(
                 rtc.AudioFrame(data[at : at + size], SAMPLE_RATE, 1, size // 2)
             )
+        return began
 
     def seconds_of(self, identity: str) -> float:
         """How long a participant was heard so far."""
