@@ -49,6 +49,7 @@ test: install ## The whole suite on real PostgreSQL and Redis
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 ifeq ($(ARGS),)
 	$(BIN)/pytest -q tests/acceptance/test_voice_*.py
+	$(BIN)/pytest -q tests/integration/agents
 endif
 
 rooms: install livekit ## Whole voice rooms inside the test process, on a real livekit-server
