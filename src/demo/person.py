@@ -22,6 +22,8 @@ _LOUD = 500.0
 _FRAME_S = 0.01
 _BREAK_S = 1.0
 """What is played has a break when nothing came for so long."""
+_ALL_LATE = 30
+"""So many pieces, of 10 ms, do not all wait."""
 _PAUSE_S = 0.5
 """The silence by which others know that somebody has ended."""
 
@@ -35,16 +37,25 @@ class Heard:
     samples: list[np.ndarray] = field(default_factory=list)
     _played: float = 0.0
     """Until when sound and silence were taken."""
+    _late: list[float] = field(default_factory=list)
+    """How late the last pieces came."""
 
     def take(self, frame: rtc.AudioFrame, now: float) -> None:
         """Take the next piece of what is played without a break, silence too.
 
-        It comes in real time; a piece that comes later than the one before it lasted was waiting
-        for this process, and is timed by that one.
+        Pieces come in real time. One that comes late was waiting for this process, and begins when
+        the one before it ends; when all of them have been late for a while, some were lost.
         """
         began = now - frame.duration
-        if self._played <= began < self._played + _BREAK_S:
+        late = began - self._played
+        if 0 <= late < _BREAK_S:
+            self._late.append(late)
             began = self._played
+            if len(self._late) == _ALL_LATE:
+                began += min(self._late)
+                self._late.clear()
+        else:
+            self._late.clear()
         self._played = began + frame.duration
         samples = np.frombuffer(frame.data, dtype=np.int16).astype(np.float32)
         if np.sqrt(np.mean(samples**2)) < _LOUD:

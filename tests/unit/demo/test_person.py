@@ -48,6 +48,16 @@ def test_pieces_that_waited_for_the_process_are_timed_by_those_before_them() -> 
     assert sound == pytest.approx((10.0, 10.3))
 
 
+def test_sound_after_pieces_that_were_lost_is_timed_by_those_that_come() -> None:
+    heard = Heard()
+    heard.take(frame(False), 10.0)
+    for number in range(31):
+        heard.take(frame(False), 10.5 + number / 100)
+    heard.take(frame(True), 10.81)
+    [sound] = heard.sounds
+    assert sound == pytest.approx((10.8, 10.81))
+
+
 def test_sound_after_a_break_is_timed_by_the_clock() -> None:
     heard = Heard()
     heard.take(frame(True), 10.0)
