@@ -91,7 +91,7 @@ class Client:
                 raise NotAnswered(
                     f"{method} {path} on server {self.name}: {response.status} {content[:300]!r}"
                 )
-        answer: dict[str, Any] = msgspec.json.decode(content)
+        answer: dict[str, Any] = msgspec.json.decode(content) if content else {}
         return answer
 
     async def begin(

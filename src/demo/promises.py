@@ -23,6 +23,8 @@ class Name(IntEnum):
     WRITTEN_ONCE = 10
     OBEYED_ALOUD = 11
     HEARD_AGAIN = 12
+    CUT_KEPT = 13
+    SUMMARISED_ONCE = 14
 
     @property
     def title(self) -> str:
@@ -42,6 +44,8 @@ _TITLES = {
     Name.BARGE_IN: "a person who begins to speak silences the bot",
     Name.WRITTEN_ONCE: "every turn is in the conversation once, with its speaker and times",
     Name.OBEYED_ALOUD: "a bot edited on the other server answers by the edit at once",
+    Name.CUT_KEPT: "what was heard of a bot that was killed is kept, as interrupted",
+    Name.SUMMARISED_ONCE: "a session that is over is summarised once, though its host changed",
     Name.HEARD_AGAIN: "kill -9 of the room's host: bots are heard again, history is there",
 }
 

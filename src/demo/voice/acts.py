@@ -22,6 +22,7 @@ _OBEYED_S = 1.0
 _HEARD_AGAIN_S = 10.0
 _ANSWER_S = 20.0
 _GIVEN_UP_S = 60.0
+_SUMMARISED_S = 60.0
 _PHRASE_S = 0.4
 _EDITS = 3
 _SHOWN = 3
@@ -87,6 +88,7 @@ async def edit_is_obeyed_aloud(stage: VoiceStage) -> Promise:
     client = stage.clients[elsewhere]
     obeyed, seconds = 0, []
     for number in range(1, _EDITS + 1):
+        await until(stage.silent, _ANSWER_S, "silence")
         answer = f"Take {number}."
         stage.audience.note(f"edit Ben on server {client.name}, ask him in the room ({number})")
         edit = {"providers": {"options": {"llm": script({"cost": answer})}}}
@@ -136,7 +138,14 @@ async def bots_are_heard_again(stage: VoiceStage) -> Promise:
     place, left = await stage.host()
     client = stage.clients[left]
     before = await stage.turns(client)
+    stage.before_kill, stage.survivor = len(before), client
     await _telling(stage)
+
+    async def is_noted() -> bool:
+        state = await client.request("GET", f"/conversations/{stage.room_id}")
+        return bool((state.get("speech") or {}).get("heard"))
+
+    await until(is_noted, _ANSWER_S, "a note of what is heard")
     stage.servers[place].kill()
     killed = time.monotonic()
     stage.audience.note(f"server {stage.servers[place].name} is killed (SIGKILL); Zoe goes on")
@@ -153,6 +162,43 @@ async def bots_are_heard_again(stage: VoiceStage) -> Promise:
     kept = took_s <= _HEARD_AGAIN_S and there == len(before)
     expected = "heard again within 10 s, every earlier turn there"
     return Promise(Name.HEARD_AGAIN, kept, expected, found)
+
+
+async def cut_turn_is_kept(stage: VoiceStage) -> Promise:
+    """Look for what Ada was telling when her server was killed, on the one that is left."""
+    client = stage.survivor
+    cut: list[dict[str, Any]] = []
+
+    async def is_there() -> bool:
+        later = (await stage.turns(client))[stage.before_kill :]
+        cut[:] = [turn for turn in later if turn.get("cut_off")]
+        return bool(cut)
+
+    await until(is_there, _ANSWER_S, "the turn that was cut off")
+    told = cut[0]
+    found = f"{len(cut)} turn of {told['author']['name']}, {told['spoken_until']} characters heard"
+    whole = told["interrupted"] and 0 < told["spoken_until"] < len(told["text"])
+    kept = len(cut) == 1 and whole and told["author"]["id"] == "ada"
+    return Promise(Name.CUT_KEPT, kept, "1 turn of Ada, heard in part", found)
+
+
+async def session_is_summarised_once(stage: VoiceStage) -> Promise:
+    """End the room, and read what its session was."""
+    client = stage.survivor
+    path = f"/conversations/{stage.room_id}/sessions"
+    kept: list[dict[str, Any]] = []
+
+    async def is_there() -> bool:
+        kept[:] = (await client.request("GET", path))["sessions"]
+        return bool(kept)
+
+    await client.request("DELETE", f"/rooms/{stage.room_id}")
+    await until(is_there, _SUMMARISED_S, "what the session was")
+    turns = len(await stage.turns(client))
+    found = f"{len(kept)} summary, of {kept[0]['turns']} of {turns} turns"
+    expected = "1 summary, of all turns"
+    one = len(kept) == 1 and kept[0]["turns"] == turns
+    return Promise(Name.SUMMARISED_ONCE, one, expected, found)
 
 
 def faults(said: Sequence[tuple[str, str]], turns: Sequence[dict[str, Any]]) -> list[str]:

@@ -26,9 +26,11 @@ from src.demo.show import check
 from src.demo.voice.acts import (
     bots_are_heard_again,
     bots_speak_one_after_another,
+    cut_turn_is_kept,
     edit_is_obeyed_aloud,
     every_turn_is_written_once,
     person_silences_the_bot,
+    session_is_summarised_once,
 )
 from src.demo.voice.stage import VoiceStage, open_stage
 
@@ -40,6 +42,8 @@ _ACTS: Mapping[Name, Callable[[VoiceStage], Awaitable[Promise]]] = {
     Name.WRITTEN_ONCE: every_turn_is_written_once,
     # ... and before what is said to a dead one.
     Name.HEARD_AGAIN: bots_are_heard_again,
+    Name.CUT_KEPT: cut_turn_is_kept,
+    Name.SUMMARISED_ONCE: session_is_summarised_once,
 }
 _TOKEN_LIFETIME = timedelta(hours=1)
 _REQUEST_S = 20.0

@@ -20,6 +20,7 @@ from src.swarm.rooms.protocols import BOT_PREFIX, agent_of
 _ENTER_S = 30.0
 _POLL_S = 0.02
 _TURNS = 200
+_SILENCE_S = 0.3
 TEAM = "demo-voice"
 STORY = "Once upon a time there was a launch that nobody had planned. " * 8
 PHRASES = {
@@ -57,6 +58,10 @@ class VoiceStage:
         self.said: list[tuple[str, str]] = []
         """(person, text) of what was said and understood, in order."""
         self.figures: dict[str, float] = {}
+        self.before_kill = 0
+        """Turns that were there when the host was killed ..."""
+        self.survivor = clients[0]
+        """... and who is left."""
 
     @property
     def bots_heard(self) -> Sequence[Heard]:
@@ -67,6 +72,11 @@ class VoiceStage:
         """When the first bot began to sound after a moment; None: none has yet."""
         begins = (began for heard in self.bots_heard for began, _ in heard.sounds)
         return min((began for began in begins if began > moment), default=None)
+
+    def silent(self) -> bool:
+        """Whether no bot was heard for a moment: what follows is a sound of its own."""
+        ends = [heard.sounds[-1][1] for heard in self.bots_heard if heard.sounds]
+        return time.monotonic() - max(ends, default=0.0) > _SILENCE_S
 
     async def say(self, person: Person, text: str) -> float:
         """Have a person say something in the room; return when it began."""
