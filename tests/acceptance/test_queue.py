@@ -12,8 +12,8 @@ from src.state.records.swarm_queue import SwarmQueue
 from src.state.tiers.postgres import Pool, open_pool
 from src.swarm.rooms.queue import Queue
 from src.swarm.rooms.service import RoomService
-from tests.acceptance.test_cli import run
 from tests.support.cluster_settings import settings
+from tests.support.commands import run
 from tests.support.livekit import settings_for
 from tests.support.media import MemoryMedia
 from tests.support.places import offer
