@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from livekit import rtc
-from livekit.agents import Agent, AgentSession
+from livekit.agents import Agent, AgentSession, tts
 from livekit.agents.voice import AgentStateChangedEvent, SpeechHandle
 from livekit.agents.voice.io import TextOutput
 from livekit.agents.voice.room_io import RoomOptions, TextOutputOptions
@@ -110,6 +110,7 @@ class Voices:
                 await speech.interrupt()
             finally:
                 speech.close()
+                await self._closing.close(voice.release())
 
 
 async def given(pieces: asyncio.Queue[_T | None]) -> AsyncIterator[_T]:
@@ -130,6 +131,9 @@ class Voice:
         """It is not in the room, or cannot speak any more."""
         self._made_of: tuple[ProviderNames, str] | None = None
         self.transcript = Transcript()
+        self._sounds: list[tts.TTS] = []  # type: ignore[type-arg]  # as the registry makes them
+        """What it speaks with, last; before it what speeches may still use."""
+        self._speeches = 0
         self.session: AgentSession[None] = AgentSession(
             vad=None,
             turn_handling={"turn_detection": "manual", "preemptive_generation": {"enabled": False}},
@@ -159,21 +163,35 @@ class Voice:
         self._on_lost()
 
     def use(self, bot: BotConfig) -> None:
-        """Speak from now on with what this config names.
+        """Speak from now on with what this config names, for one speech more; see `release`.
 
         Raises:
             ProviderMissing, BadProvider: it speaks as before.
         """
         made_of = (bot.providers, bot.voice)
-        if made_of == self._made_of:
-            return
-        speaking = registry.voice(self._plugins, bot.providers, bot.voice)
-        self.session.current_agent.update_options(tts=speaking)
-        self._made_of = made_of
+        if made_of != self._made_of:
+            sound = registry.voice(self._plugins, bot.providers, bot.voice)
+            self.session.current_agent.update_options(tts=sound)
+            self._sounds.append(sound)
+            self._made_of = made_of
+        self._speeches += 1
+
+    async def release(self) -> None:
+        """A speech is over; after the last one, what was replaced meanwhile is closed."""
+        self._speeches -= 1
+        if not self._speeches:
+            await self._close_sounds(keep=1)
+
+    async def _close_sounds(self, *, keep: int) -> None:
+        while len(self._sounds) > keep:
+            await self._sounds.pop(0).aclose()
 
     async def aclose(self) -> None:
-        await self.session.aclose()
-        await self._room.disconnect()
+        try:
+            await self.session.aclose()
+            await self._close_sounds(keep=0)
+        finally:
+            await self._room.disconnect()
 
 
 class Transcript(TextOutput):
