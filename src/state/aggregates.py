@@ -148,7 +148,7 @@ class Aggregates(Generic[S, C]):
         lane = self.holdings.find(id) if self._guards.pinning else None
         if lane is not None and lane.entry is not None and self.holdings.may_act():
             entry = lane.entry
-            if at_least is None or entry.version >= at_least:
+            if entry.version >= lane.shown and (at_least is None or entry.version >= at_least):
                 return Read(entry, Where.OWNER)
         try:
             read = await self.store.get(id, at_least=at_least)
@@ -157,6 +157,8 @@ class Aggregates(Generic[S, C]):
             if held is None:
                 raise
             return held
+        if lane is not None and read is not None:
+            lane.shown = max(lane.shown, read.entry.version)
         if read is not None and read.stale_s is not None:
             return self._held(lane, read.entry.version) or read
         return read

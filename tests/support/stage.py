@@ -194,7 +194,8 @@ async def open_stage(
 
 def assert_kept(verdict: Verdict) -> None:
     """Every acknowledged turn is there, once, in order, and all places tell the same."""
-    assert [str(one) for one in verdict.violations] == []
+    violations = [str(one) for one in verdict.violations]
+    assert violations == [], violations
     assert verdict.searched.unexplained == ()
     assert verdict.miscounted == []
     assert verdict.disagreements == []

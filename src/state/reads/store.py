@@ -225,7 +225,11 @@ class Store(Generic[S]):
     ) -> None:
         """Put a loaded entry into L1. One that an invalidation overtook is a base, no answer."""
         slot = self._lookup(entry.id)
-        if slot is not None and (slot.lease is self._owned or self._is_newer(slot.entry, entry)):
+        if slot is not None and slot.lease is self._owned:
+            # Our own append, committed and not yet answered: who was shown it goes not back.
+            slot.behind = slot.behind or entry.version > slot.entry.version
+            return
+        if slot is not None and self._is_newer(slot.entry, entry):
             return
         if entry.id in self.erased:
             return

@@ -116,6 +116,7 @@ class Lane(Generic[S, C]):
         "kind",
         "queue",
         "retiring",
+        "shown",
         "size",
         "state",
         "taken",
@@ -139,6 +140,9 @@ class Lane(Generic[S, C]):
         self.closed = False
         self.retiring = False
         """Takes nothing new: what waits is logged, then the row goes to somebody else."""
+        self.shown: Version = ZERO
+        """What a reader found in the log while this server might not act: perhaps our own append,
+        whose answer is late. Whoever was shown it does not go back."""
         self.keys: OrderedDict[str, Version] = OrderedDict()
         self.size = 0 if entry is None else len(entry.body(kind.encode_state))
         self.used = used

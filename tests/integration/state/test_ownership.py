@@ -20,7 +20,7 @@ from src.state.errors import (
 )
 from src.state.guards import Guards
 from src.state.ladder.ladder import Rung
-from src.state.models import Held
+from src.state.models import Held, Places
 from src.state.tiers.postgres import Line, open_pool
 from src.state.tiers.postgres_log import PostgresLog
 from src.state.tiers.postgres_ownership import PostgresOwnership, PostgresRegistry
@@ -42,10 +42,10 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Callable[[Member, bool], None]:
     silenced: set[str] = set()
     beat = PostgresRegistry.beat
 
-    async def perhaps(self: PostgresRegistry, server_id: str) -> bool:
+    async def perhaps(self: PostgresRegistry, server_id: str, places: Places) -> bool:
         if server_id in silenced:
             raise DurableTierUnavailable("the beat got lost")
-        return await beat(self, server_id)
+        return await beat(self, server_id, places)
 
     monkeypatch.setattr(PostgresRegistry, "beat", perhaps)
 

@@ -230,3 +230,24 @@ async def test_command_that_no_json_can_be_made_of_is_refused_and_weighs_nothing
         assert a.notebooks.pressure.held == 0
     assert _weight(object()) == _weight("\ud800") == 0
     assert _weight("four") == len('"four"')
+
+
+@virtual_time
+async def test_owner_whose_append_is_answered_late_goes_not_back_behind_what_it_showed() -> None:
+    async with Cluster().open("a") as [a]:
+        await a.write("n", "one")
+        a.log_link.hold_answers()
+        a.beat_link.hold()
+        writing = asyncio.ensure_future(a.write("n", "two"))
+        await settle()
+        # Past its deadline it reads the log, which has what nobody has told it is there.
+        a.owned_lease.until = float("-inf")
+        shown = (await a.read("n")).entry.version
+        assert shown.seq == 2
+        a.owned_lease.until = float("inf")
+        assert (await a.read("n")).entry.version == shown
+        a.log_link.release()
+        assert (await writing).version == shown
+        read = await a.read("n")
+        assert (read.where, read.entry.version) == (Where.OWNER, shown)
+        a.beat_link.release()

@@ -688,6 +688,24 @@ async def test_owned_entry_hangs_on_the_beat_and_not_on_the_pulls() -> None:
 
 
 @virtual_time
+async def test_owner_that_read_what_it_is_still_logging_does_not_go_back_with_its_beats() -> None:
+    async with Lab() as lab:
+        lab.logged("n", "one")
+        lab.server.owned_lease.until = lab.server.clock.monotonic() + 5
+        lab.store.put_owned(notebook("n", Version(EPOCH, 1), "one"), 10)
+        # Its next append is committed, the answer is late, and so are its beats.
+        lab.logged("n", "two")
+        jump(6)
+        await lab.pull()
+        assert await lab.where("n") == (Where.L3, ("one", "two"), True)
+        lab.server.owned_lease.until = lab.server.clock.monotonic() + 5
+        assert lab.store.peek("n") is None
+        assert await lab.where("n") == (Where.L3, ("one", "two"), True)
+        lab.store.put_owned(notebook("n", Version(EPOCH, 2), "one", "two"), 10)
+        assert await lab.where("n") == (Where.L1, ("one", "two"), True)
+
+
+@virtual_time
 async def test_disowned_entry_is_a_base_and_no_answer() -> None:
     async with Lab() as lab:
         lab.logged("n", "one")
