@@ -87,9 +87,8 @@ def let_wait(database_url: str) -> None:
     A test can then count who waits, however slow the machine is.
     """
     name = urlsplit(database_url).path[1:]
-    endless = (
-        f'ALTER ROLE CURRENT_USER IN DATABASE "{name}" SET {limit} = 0' for limit in ADMIN_LIMITS
-    )
+    limits = (*ADMIN_LIMITS, "idle_in_transaction_session_timeout")
+    endless = (f'ALTER ROLE CURRENT_USER IN DATABASE "{name}" SET {limit} = 0' for limit in limits)
     query(database_url, *endless, "SELECT 1")
 
 
