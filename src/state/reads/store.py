@@ -229,9 +229,7 @@ class Store(Generic[S]):
             # Our own append, committed and not yet answered: who was shown it goes not back.
             slot.behind = slot.behind or entry.version > slot.entry.version
             return
-        if slot is not None and self._is_newer(slot.entry, entry):
-            return
-        if entry.id in self.erased:
+        if entry.id in self.erased or (slot is not None and self._is_newer(slot.entry, entry)):
             return
         behind = self._overtaken(entry.id, entry, generation)
         size = len(entry.body(self.kind.encode_state))
