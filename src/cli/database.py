@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import msgspec
 import typer
 
-from src.cli.failures import explained, reaching
+from src.cli.failures import explained, fail, reaching
 from src.demo.cluster import DATABASE_URL, REDIS_URL
 from src.embedded import open_servers
 
 Tables = TypeVar("Tables")
 T = TypeVar("T")
+Row = TypeVar("Row", int, str)
 
 DEFAULT_DATA_DIR = Path(".swarmstate")
 
@@ -52,3 +54,16 @@ def ask(
         reaching(servers.database_url),
     ):
         return asyncio.run(opened(servers.database_url))
+
+
+def tell(
+    done: str, which: Sequence[Row], asked: Sequence[Row], wanted: str, *, as_json: bool
+) -> None:
+    """Say to which of the rows that were asked for it was done; fail if some are not `wanted`."""
+    if as_json:
+        typer.echo(msgspec.json.encode({done: which}).decode())
+    missing = sorted(set(asked) - set(which))
+    if missing:
+        fail(f"not {wanted}: {', '.join(map(str, missing))}")
+    if not as_json:
+        typer.echo(f"{done} {len(which)}")

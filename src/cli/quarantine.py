@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from src.cli.database import DEFAULT_DATA_DIR, AsJson, DataDir, ask
+from src.cli.database import DEFAULT_DATA_DIR, AsJson, DataDir, ask, tell
 from src.cli.failures import fail
 from src.state.quarantine import Quarantined, open_quarantine
 
@@ -64,13 +64,7 @@ def drop(
 ) -> None:
     """Delete rows that were looked at."""
     dropped = ask(data_dir, open_quarantine, lambda table: table.drop(positions))
-    if as_json:
-        typer.echo(msgspec.json.encode({"dropped": dropped}).decode())
-    missing = sorted(set(positions) - set(dropped))
-    if missing:
-        fail(f"not in quarantine: {', '.join(map(str, missing))}")
-    if not as_json:
-        typer.echo(f"dropped {len(dropped)}")
+    tell("dropped", dropped, positions, "in quarantine", as_json=as_json)
 
 
 def _print(rows: Sequence[Quarantined]) -> None:

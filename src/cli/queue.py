@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from src.cli.database import DEFAULT_DATA_DIR, AsJson, DataDir, ask
+from src.cli.database import DEFAULT_DATA_DIR, AsJson, DataDir, ask, tell
 from src.cli.failures import fail
 from src.state.durations import parse_duration
 from src.state.queue import SHOWN, open_queue
@@ -80,7 +80,7 @@ def requeue(
 ) -> None:
     """Put expired and dead ones back in line, at their old places."""
     back = ask(data_dir, open_queue, lambda desk: desk.requeue(rooms, wait))
-    _say("requeued", back, rooms, "expired or dead in a room that lives", as_json=as_json)
+    tell("requeued", back, rooms, "expired or dead in a room that lives", as_json=as_json)
 
 
 @app.command(epilog="[bold]Example[/bold]\n\nswarmstate queue drop r-1")
@@ -89,19 +89,7 @@ def drop(
 ) -> None:
     """Forget that these swarms were asked for; their rooms and conversations stay."""
     dropped = ask(data_dir, open_queue, lambda desk: desk.drop(rooms))
-    _say("dropped", dropped, rooms, "in line, expired or dead", as_json=as_json)
-
-
-def _say(
-    done: str, which: Sequence[str], asked: Sequence[str], wanted: str, *, as_json: bool
-) -> None:
-    if as_json:
-        typer.echo(msgspec.json.encode({done: which}).decode())
-    missing = sorted(set(asked) - set(which))
-    if missing:
-        fail(f"not {wanted}: {', '.join(missing)}")
-    if not as_json:
-        typer.echo(f"{done} {len(which)}")
+    tell("dropped", dropped, rooms, "in line, expired or dead", as_json=as_json)
 
 
 def _print(rows: Sequence[Queued]) -> None:

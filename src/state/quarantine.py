@@ -10,12 +10,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-import asyncpg
 import msgspec
 
-from src.state.tiers.postgres import NO_ANSWER, Connection, answering, unreachable
+from src.state.tiers.postgres import Connection, answering, open_connection
 
-_CONNECT_S = 5.0
 _LIST = """
 SELECT position, kind, aggregate_id, event_id, type, why, length(body) AS size, at
 FROM quarantine WHERE position > $1 ORDER BY position LIMIT $2
@@ -80,11 +78,5 @@ async def open_quarantine(database_url: str) -> AsyncIterator[Quarantine]:
     Raises:
         DurableTierUnavailable: the database does not answer; it is named.
     """
-    try:
-        connection = await asyncpg.connect(database_url, timeout=_CONNECT_S)
-    except NO_ANSWER as error:
-        raise unreachable(database_url, error) from error
-    try:
+    async with open_connection(database_url) as connection:
         yield Quarantine(connection)
-    finally:
-        await connection.close()

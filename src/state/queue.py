@@ -10,12 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-import asyncpg
-
 from src.state.records.swarm_queue import QUEUED, Queued, Standing
-from src.state.tiers.postgres import NO_ANSWER, Connection, answering, unreachable
+from src.state.tiers.postgres import Connection, answering, open_connection
 
-_CONNECT_S = 5.0
 SHOWN: tuple[Standing, ...] = ("waiting", "expired", "dead")
 
 _LIST = f"SELECT {QUEUED} WHERE s.state = ANY($1::text[]) ORDER BY s.ticket LIMIT $2"
@@ -77,11 +74,5 @@ async def open_queue(database_url: str) -> AsyncIterator[QueueDesk]:
     Raises:
         DurableTierUnavailable: the database does not answer; it is named.
     """
-    try:
-        connection = await asyncpg.connect(database_url, timeout=_CONNECT_S)
-    except NO_ANSWER as error:
-        raise unreachable(database_url, error) from error
-    try:
+    async with open_connection(database_url) as connection:
         yield QueueDesk(connection)
-    finally:
-        await connection.close()

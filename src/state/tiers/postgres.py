@@ -90,6 +90,27 @@ async def connect(settings: StateSettings) -> Connection:
     return connection
 
 
+_OPERATOR_S = 5.0
+"""How long an operator's command waits for its connection."""
+
+
+@asynccontextmanager
+async def open_connection(database_url: str) -> AsyncIterator[Connection]:
+    """Open one connection for the length of the block, for an operator's command.
+
+    Raises:
+        DurableTierUnavailable: the database does not answer; it is named.
+    """
+    try:
+        connection = await asyncpg.connect(database_url, timeout=_OPERATOR_S)
+    except NO_ANSWER as error:
+        raise unreachable(database_url, error) from error
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 def unreachable(url: str, error: Exception) -> DurableTierUnavailable:
     """Say which database does not answer and what to try."""
     return DurableTierUnavailable(
