@@ -101,7 +101,12 @@ def runtime_settings(api: ApiSettings, listener: socket.socket) -> RuntimeSettin
 def address(listener: socket.socket) -> str:
     """Return the URL under which others reach a listening socket."""
     host, port = listener.getsockname()[:2]
-    host = socket.gethostname() if host in _ANYWHERE else host
+    return url_of(host, port, anywhere=socket.gethostname())
+
+
+def url_of(host: str, port: int, *, anywhere: str) -> str:
+    """Return the URL of a server; of one that listens on every address, at `anywhere`."""
+    host = anywhere if host in _ANYWHERE else host
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -22,6 +22,7 @@ import structlog
 
 from src.api.auth.principals import Role
 from src.api.auth.tokens import issue_token
+from src.api.serving import url_of
 from src.api.settings import ApiSettings
 from src.cli.keeping import keep
 from src.demo.errors import ServerEnded
@@ -31,7 +32,6 @@ from src.swarm.rooms.workers import WorkerItem, WorkersReport, wanted
 log = structlog.get_logger(__name__)
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
-_ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared with, never listened on by default
 _DRAIN_S = 30.0
 """What a server may take to drain, beside the time that its rooms have."""
 _LOOK_S = 5.0
@@ -85,8 +85,7 @@ class Child(ServerProcess):
         rooms: bool,
     ) -> None:
         super().__init__(str(port), port, {}, Path(os.devnull), rooms=rooms)
-        host = "127.0.0.1" if api.host in _ANYWHERE else api.host
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.url = url_of(api.host, port, anywhere="127.0.0.1")
         self.server_url = _own_url(server_url, api.host, port)
         self._host = api.host
         self.stop_within_s = _DRAIN_S + drain_s
@@ -117,8 +116,7 @@ def _own_url(given: str | None, host: str, port: int) -> str:
         name = parts.hostname or ""
         name = f"[{name}]" if ":" in name else name
         return f"{parts.scheme}://{name}:{port}"
-    name = socket.gethostname() if host in _ANYWHERE else host
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+    return url_of(host, port, anywhere=socket.gethostname())
 
 
 class _Log:
