@@ -47,7 +47,7 @@ class Rooms:
             package = self._plugins.package(stage, name)
         except ProviderMissing:
             return None
-        if package.replace("-", "_") not in self.loaded:
+        if package not in self.loaded:
             return None
         kind = LanguageModel if stage == "llm" else RealtimeVoice
         return kind(name, self._plugins)

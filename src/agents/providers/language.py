@@ -17,11 +17,12 @@ from msgspec import Raw
 from src.agents.providers.plugins import Plugins
 from src.swarm.configs.bots import stage_options
 from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
+from src.swarm.rules.turns import heard
 from src.swarm.shapes.models import ConversationState, Message, Tool
 
 _MODELS = 64
 """Models that are kept, each with its connections: one per name and options."""
-_STEPS = 3
+STEPS = 3
 """How often a model is asked again after it called tools without a word."""
 
 
@@ -45,7 +46,7 @@ class LanguageModel:
         model = await self._model(request)
         context = written(request)
         tools: list[llm.Tool] = [function_tool(tool) for tool in request.tools]
-        for _ in range(_STEPS):
+        for _ in range(STEPS):
             calls: list[llm.FunctionToolCall] = []
             spoken = False
             async with model.chat(chat_ctx=context, tools=tools) as stream:
@@ -65,9 +66,7 @@ class LanguageModel:
                     llm.FunctionCall(
                         call_id=call.call_id, name=call.name, arguments=call.arguments
                     ),
-                    llm.FunctionCallOutput(
-                        call_id=call.call_id, name=call.name, output="asked for", is_error=False
-                    ),
+                    asked_for(call),
                 )
 
     async def aclose(self) -> None:
@@ -98,7 +97,7 @@ def written(request: ReplyRequest) -> llm.ChatContext:
 def turns_of(request: ReplyRequest) -> Iterator[tuple[Message, Literal["assistant", "user"], str]]:
     """Give the turns that were heard, each with whose it is to the model, and its text there."""
     for turn in request.state.messages:
-        text = _heard(turn)
+        text = heard(turn)
         if not text:
             continue
         if turn.author.id == request.bot_id and turn.author.kind == "bot":
@@ -131,12 +130,6 @@ def _company(state: ConversationState, bot_id: str) -> str:
     return f"With you are: {', '.join(others)}." if others else ""
 
 
-def _heard(turn: Message) -> str:
-    if turn.interrupted and turn.spoken_until is not None:
-        return turn.text[: turn.spoken_until]
-    return turn.text
-
-
 def _options(request: ReplyRequest, name: str) -> dict[str, Any]:
     """Return the model's options: the bot's where it names the model, else what it inherits."""
     own = name in (request.bot.providers.llm, *request.bot.providers.fallback)
@@ -150,11 +143,18 @@ def _options(request: ReplyRequest, name: str) -> dict[str, Any]:
     return options
 
 
+def asked_for(call: llm.FunctionToolCall | llm.FunctionCall) -> llm.FunctionCallOutput:
+    """Return what a model is told of a call: the swarm does it, or has somebody decide on it."""
+    return llm.FunctionCallOutput(
+        call_id=call.call_id, name=call.name, output="asked for", is_error=False
+    )
+
+
 def function_tool(tool: Tool) -> llm.RawFunctionTool[..., Any]:
     """Return a tool as models are told of it; the swarm runs it, not the model's library."""
 
     async def never(raw_arguments: dict[str, object]) -> None:
-        raise NotImplementedError
+        raise AssertionError("the swarm runs tools, not the model's library")
 
     schema = msgspec.json.decode(tool.input_schema) or {"type": "object", "properties": {}}
     return llm.function_tool(

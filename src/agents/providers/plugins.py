@@ -23,14 +23,14 @@ class Plugins:
         self._given = given
 
     def package(self, stage: str, name: str) -> str:
-        """Return the plugin behind a name.
+        """Return the plugin behind a name, as Python spells it.
 
         Raises:
             ProviderMissing: the name is no `plugin/model`.
         """
         plugin, _ = named(stage, name)
         given = self._given.get(plugin)
-        return given.plugin if given is not None else plugin
+        return (plugin if given is None else given.plugin).replace("-", "_")
 
     def make(self, stage: str, name: str, kind: str, options: Mapping[str, Any]) -> Any:
         """Return a plugin's LLM, STT, TTS or realtime.RealtimeModel (`kind`), with options.
@@ -43,26 +43,25 @@ class Plugins:
         """
         plugin, model = named(stage, name)
         given = self._given.get(plugin)
-        package = given.plugin if given is not None else plugin
-        made = _class(stage, name, package.replace("_", "-"), kind)
+        made = _class(stage, name, self.package(stage, name), kind)
         operators = given.options if given is not None else {}
         return build(stage, name, made, {"model": model, **options, **operators})
 
 
 def _class(stage: str, name: str, package: str, kind: str) -> Any:
-    path = f"livekit.plugins.{package.replace('-', '_')}"
+    path, distribution = f"livekit.plugins.{package}", package.replace("_", "-")
     try:
         module = import_module(path)
     except ModuleNotFoundError as exc:
         if exc.name != path and not path.startswith(f"{exc.name}."):
             raise
-        hint = f"add the package livekit-plugins-{package}"
+        hint = f"add the package livekit-plugins-{distribution}"
         raise ProviderMissing(stage, name, hint) from exc
     made: Any = module
     for part in kind.split("."):
         made = getattr(made, part, None)
     if made is None:
-        raise ProviderMissing(stage, name, f"livekit-plugins-{package} has no {kind}")
+        raise ProviderMissing(stage, name, f"livekit-plugins-{distribution} has no {kind}")
     return made
 
 

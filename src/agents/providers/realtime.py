@@ -18,7 +18,13 @@ import msgspec
 from livekit.agents import llm
 from msgspec import Raw
 
-from src.agents.providers.language import function_tool, instructions, turns_of
+from src.agents.providers.language import (
+    STEPS,
+    asked_for,
+    function_tool,
+    instructions,
+    turns_of,
+)
 from src.agents.providers.plugins import Plugins
 from src.state.background import end
 from src.swarm.configs.bots import stage_options
@@ -26,8 +32,6 @@ from src.swarm.providers import ReplyPart, ReplyRequest, Sound, Text, ToolCall
 
 _SESSIONS = 64
 """Connections that are kept, one for a bot in a conversation; beyond it the longest unused ends."""
-_STEPS = 3
-"""How often a model is asked again after it called tools without a word."""
 _ID_CHARS = 32
 """Longest id of an item that these models take."""
 
@@ -101,7 +105,7 @@ class _Session:
             context.add_message(role=role, content=text, id=_item_id(turn.id))
         await self._session.update_instructions(instructions(request))
         await self._session.update_tools([function_tool(tool) for tool in request.tools])
-        for _ in range(_STEPS):
+        for _ in range(STEPS):
             await self._session.update_chat_ctx(context)
             made = await self._session.generate_reply()
             spoken = False
@@ -115,11 +119,7 @@ class _Session:
             if spoken or not calls:
                 return
             context = self._session.chat_ctx.copy()
-            for call in calls:
-                answered = llm.FunctionCallOutput(
-                    call_id=call.call_id, name=call.name, output="asked for", is_error=False
-                )
-                context.items.append(answered)
+            context.items += map(asked_for, calls)
 
     async def aclose(self) -> None:
         self._session.interrupt()

@@ -24,7 +24,8 @@ from src.swarm.errors import SwarmError
 from src.swarm.in_force import InForce
 from src.swarm.providers import ReplyRequest, Text
 from src.swarm.providers.registry import Registry
-from src.swarm.rooms.summary import belongs, counted, heard, id_of, precedes, summary_of
+from src.swarm.rooms.summary import belongs, counted, id_of, precedes, summary_of
+from src.swarm.rules.turns import heard
 from src.swarm.service import SwarmService
 from src.swarm.shapes import bounds
 from src.swarm.shapes.codec import decode_event

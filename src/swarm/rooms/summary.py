@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from src.state.records.finalised import Counted, Ended
+from src.swarm.rules.turns import heard
 from src.swarm.shapes import bounds, free_json
 from src.swarm.shapes.models import Message
 from src.swarm.shapes.sessions import SessionSummary, Talk
@@ -83,11 +84,6 @@ def extract(turns: Sequence[Message], duration_s: float) -> str:
     if len(turns) > 2 * _QUOTED:
         lines.insert(_QUOTED, "[...]")
     return "\n".join([told, *lines])[: bounds.NOTE_CHARS]
-
-
-def heard(turn: Message) -> str:
-    """Return the words of a turn that were said."""
-    return turn.text[: turn.spoken_until] if turn.interrupted else turn.text
 
 
 def _quote(turn: Message) -> str:

@@ -272,6 +272,11 @@ def _tool_use(call: ToolUse) -> ToolUse:
     )
 
 
+def heard(turn: Message) -> str:
+    """Return the words of a turn that were said: of an interrupted one those until the break."""
+    return turn.text[: turn.spoken_until] if turn.interrupted else turn.text
+
+
 def check_text(text: str, field: str) -> None:
     """Raises Refused, naming `field`, unless this can be the text of a turn."""
     _check_storable(text, field)
