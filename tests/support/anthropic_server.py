@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from tests.support.listening import listening
+
 Block = Mapping[str, Any]
 
 
@@ -83,13 +85,6 @@ async def anthropic_server() -> AsyncIterator[AnthropicServer]:
     server = AnthropicServer()
     app = web.Application()
     app.router.add_post("/v1/messages", server.messages)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    [address] = runner.addresses
-    server.url = f"http://127.0.0.1:{address[1]}"
-    try:
+    async with listening(app) as url:
+        server.url = url
         yield server
-    finally:
-        await runner.cleanup()

@@ -1,6 +1,5 @@
 """A local server that speaks OpenAI's protocol: chat with tools, speech, and transcription."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from src.agents.providers.tone import tone
+from tests.support.listening import listening
 
 
 class OpenAiServer:
@@ -81,14 +81,6 @@ async def openai_server() -> AsyncIterator[OpenAiServer]:
     app.router.add_post("/v1/chat/completions", server.chat)
     app.router.add_post("/v1/audio/speech", server.speech)
     app.router.add_post("/v1/audio/transcriptions", server.transcriptions)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    [address] = runner.addresses
-    server.url = f"http://127.0.0.1:{address[1]}/v1"
-    try:
+    async with listening(app) as url:
+        server.url = f"{url}/v1"
         yield server
-    finally:
-        await runner.cleanup()
-        await asyncio.sleep(0)

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from src.agents.providers.tone import tone
+from tests.support.listening import listening
 
 Item = Mapping[str, Any]
 
@@ -147,13 +148,6 @@ async def realtime_server() -> AsyncIterator[RealtimeServer]:
     server = RealtimeServer()
     app = web.Application()
     app.router.add_get("/v1/realtime", server.accept)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    [address] = runner.addresses
-    server.url = f"http://127.0.0.1:{address[1]}/v1"
-    try:
+    async with listening(app) as url:
+        server.url = f"{url}/v1"
         yield server
-    finally:
-        await runner.cleanup()

@@ -22,6 +22,7 @@ from src.state.records.people import open_people
 from tests.integration.api.begun import begin
 from tests.support.api import RunningServer, running_server
 from tests.support.cluster_settings import eventually
+from tests.support.listening import listening
 from tests.support.postgres_proxy import PostgresProxy
 from tests.support.proxies import open_proxy
 
@@ -500,14 +501,8 @@ async def identity_provider() -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_get("/keys", keys)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/keys"
-    finally:
-        await runner.cleanup()
+    async with listening(app) as url:
+        yield f"{url}/keys"
 
 
 def vouched_for(subject: str) -> str:

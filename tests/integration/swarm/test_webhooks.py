@@ -26,6 +26,7 @@ from src.state.tiers.postgres_ownership import PostgresRegistry
 from src.swarm.webhooks.relay import Patience, Relay
 from src.swarm.webhooks.sender import open_sender
 from tests.support.cluster_settings import eventually, settings
+from tests.support.listening import listening
 
 DUTY = "webhook-relay"
 SECRET = b"s" * 32
@@ -70,17 +71,12 @@ async def receiving() -> AsyncIterator[Receiver]:
     receiver = Receiver()
     app = web.Application()
     app.router.add_post("/hook", receiver.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    receiver.url = f"http://127.0.0.1:{port}/hook"
-    try:
-        yield receiver
-    finally:
-        receiver.gate.set()
-        await runner.cleanup()
+    async with listening(app) as url:
+        receiver.url = f"{url}/hook"
+        try:
+            yield receiver
+        finally:
+            receiver.gate.set()
 
 
 @pytest.fixture
