@@ -140,6 +140,17 @@ class Outside:
         )
         return found
 
+    # -- faults ----------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def writes_to_redis_held(self, seconds: float) -> AsyncIterator[None]:
+        """Have Redis answer no write for the length of the block, or until the time is up."""
+        await self._redis.client_pause(round(seconds * 1000), all=False)
+        try:
+            yield
+        finally:
+            await self._redis.client_unpause()
+
     # -- rows ------------------------------------------------------------------------------------
 
     async def head(self, conversation_id: str) -> tuple[int, int]:

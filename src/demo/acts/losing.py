@@ -20,8 +20,10 @@ _WRITERS = 24
 _TURNS_EACH = 8
 _KILL_AFTER_TURNS = _WRITERS * 2
 _IN_FLIGHT = 20
-_AIMS = 40
-_ON_THEIR_WAY_S = 0.05
+_AIMS = 5
+_HELD_BACK_S = 0.7
+"""Shorter than a server waits for Redis: then it would announce over PostgreSQL, and ack."""
+_POLL_S = 0.01
 
 
 async def paused_owner_is_fenced(stage: Stage) -> Promise:
@@ -83,9 +85,7 @@ async def killed_owner_loses_nothing(stage: Stage) -> Promise:
         asyncio.create_task(_speak(stage, room, f"p{n}", before, enough)) for n in range(_WRITERS)
     ]
     await enough.wait()
-    unheard = await _pause_between_log_and_ack(stage, room)
-    in_flight = stage.ledger.in_flight
-    stage.process_a.kill()
+    in_flight, unheard = await _kill_between_log_and_ack(stage, room)
     killed = time.perf_counter()
     stage.audience.note(
         f"kill -9 of server A, the owner, with {in_flight} writes in flight, "
@@ -109,21 +109,37 @@ async def killed_owner_loses_nothing(stage: Stage) -> Promise:
     return Promise(Name.SURVIVES_KILL, kept, expected, found)
 
 
-async def _pause_between_log_and_ack(stage: Stage, room: str) -> int:
-    """Stop the owner while the log has turns that nobody was told of; return how many."""
+async def _kill_between_log_and_ack(stage: Stage, room: str) -> tuple[int, int]:
+    """Kill the owner with as many acks as can be held back by Redis, which has to be told first.
+
+    Returns the writes in flight, and how many of them are logged.
+    """
+    unheard = 0
     for _ in range(_AIMS):
-        stage.process_a.pause()
-        # What it has sent already arrives.
-        await asyncio.sleep(_ON_THEIR_WAY_S)
+        async with stage.outside.writes_to_redis_held(_HELD_BACK_S):
+            unheard = await _logged_and_not_acked(stage, room)
+            if unheard >= _IN_FLIGHT:
+                in_flight = stage.ledger.in_flight
+                stage.process_a.kill()
+                return in_flight, unheard
+    stage.process_a.kill()
+    return stage.ledger.in_flight, unheard
+
+
+async def _logged_and_not_acked(stage: Stage, room: str) -> int:
+    """Wait until the log has a turn of nearly everybody that nobody was told of; return how many.
+
+    No ack is sent while no announcement is made, and the log goes on.
+    """
+    deadline = time.perf_counter() + _HELD_BACK_S
+    while True:
+        log = await stage.outside.log(room)
         acked = {turn.key for turn in stage.ledger.of(room)}
-        turns = [row for row in await stage.outside.log(room) if row.text]
-        unheard = sum(row.event_id.rpartition(":")[0] not in acked for row in turns)
-        if unheard:
+        turns = [row.event_id.rpartition(":")[0] for row in log if row.text]
+        unheard = sum(key not in acked for key in turns)
+        if unheard >= _IN_FLIGHT or time.perf_counter() > deadline:
             return unheard
-        stage.process_a.resume()
-        await asyncio.sleep(0)
-    stage.process_a.pause()
-    return 0
+        await asyncio.sleep(_POLL_S)
 
 
 async def _speak(stage: Stage, room: str, person: str, before: int, enough: asyncio.Event) -> None:
