@@ -36,7 +36,7 @@ ID = r"^[A-Za-z0-9._:@-]{1,128}$"
 KEY = r"^[A-Za-z0-9._:@-]{1,120}$"
 # 18 digits always fit into the 64 bits of a number.
 _VERSION = r"[0-9]{1,18}\.[0-9]{1,18}"
-_STATE_ETAG = rf'^(\*|(W/)?"{_VERSION}(\+[0-9]{{1,9}})?")$'
+_STATE_ETAG = rf'^(\*|(W/)?"{_VERSION}(\+{_VERSION})?")$'
 _CONFIG_ETAG = r'^(\*|(W/)?"[0-9]{1,18}")$'
 
 ConversationId = Annotated[str, Path(pattern=ID, description="The conversation")]
@@ -210,7 +210,7 @@ class Wish(msgspec.Struct, frozen=True, gc=False):
     """What the headers of a write ask for."""
 
     key: str
-    if_seq: int | None = None
+    if_version: Version | None = None
     durability: Durability | None = None
     at_least: Version | None = None
     key_given: bool = False
@@ -241,7 +241,7 @@ async def _wish(
 ) -> Wish:
     return Wish(
         new_id() if idempotency_key is None else key_of(caller, idempotency_key),
-        None if if_match in (None, "*") else _seq(_unquoted(if_match)),
+        None if if_match in (None, "*") else _decided_on(_unquoted(if_match)),
         None if x_swarm_durability is None else Durability(x_swarm_durability),
         at_least,
         idempotency_key is not None,
@@ -269,10 +269,10 @@ Limit = Annotated[int, Query(ge=1, le=200, description="How many at most")]
 CURSOR = "`next_cursor` of the page before"
 
 
-def _seq(state_etag: str) -> int:
-    """Return the number that the newest event of a state has, or will have when it is logged."""
+def _decided_on(state_etag: str) -> Version:
+    """Return the version that a state has, or will have when what it shows is logged."""
     version, _, ahead = state_etag.partition("+")
-    return Version.parse(version).seq + int(ahead or 0)
+    return Version.parse(ahead or version)
 
 
 def _unquoted(etag: str) -> str:

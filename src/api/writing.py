@@ -33,7 +33,7 @@ async def submit(
         asked,
         key=wish.key,
         actor=caller.id,
-        if_seq=wish.if_seq,
+        if_version=wish.if_version,
         durability=wish.durability,
     )
 
@@ -102,7 +102,7 @@ async def save_session(
             break
         before = int(page.next_cursor)
     asked = replace(session, messages=lacking, seen_seq=seen)
-    wish = Wish(session.id, wish.if_seq, wish.durability, wish.at_least, True)
+    wish = Wish(session.id, wish.if_version, wish.durability, wish.at_least, True)
     return await submit(service, caller, conversation_id, asked, wish)
 
 

@@ -180,7 +180,7 @@ class Aggregates(Generic[S, C]):
         *,
         key: str,
         actor: str,
-        if_seq: int | None = None,
+        if_version: Version | None = None,
         durability: Durability = Durability.LOGGED,
         create: bool = False,
     ) -> Ack[S]:
@@ -210,11 +210,11 @@ class Aggregates(Generic[S, C]):
         self.pressure.admit(size)
         lane.used = self._clock.monotonic()
         buffered = durability is Durability.BUFFERED and not self.pressure.pressed
-        if buffered and if_seq is None and lane.quiet:
+        if buffered and if_version is None and lane.quiet:
             return self._buffer(lane, command, key, actor, size)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Ack[S]] = loop.create_future()
-        self.commit.enqueue(lane, Pending(command, key, actor, if_seq, answer, size))
+        self.commit.enqueue(lane, Pending(command, key, actor, if_version, answer, size))
         # A caller that gives up or goes away leaves its event where it is; only the answer is lost.
         patience = loop.call_later(self._submit_timeout_s, _give_up, answer, id)
         try:

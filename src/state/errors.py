@@ -4,7 +4,7 @@ StateError
 ├── MalformedVersion      a version token that is not `<epoch>.<seq>`
 ├── Refused               a command that the current state does not allow; nothing was changed
 │   ├── NotFound          no such aggregate, or it was deleted
-│   └── VersionConflict   `if_seq` names another version than the current one
+│   └── VersionConflict   `if_version` names another version than the current one
 ├── NotOwner              another server owns this aggregate: forward to it
 ├── OwnershipLost         it was ours until now: terminal for the command, never rebased
 ├── OwnershipUnknown      our beat is too old to act as owner, or nobody can be asked
@@ -57,13 +57,17 @@ class NotFound(Refused):
 
 
 class VersionConflict(Refused):
-    """The caller's `if_seq` or `If-Match` names another version than the current one."""
+    """The caller's `if_version` or `If-Match` names another version than the current one.
 
-    def __init__(self, aggregate_id: str, expected: int, found: int) -> None:
+    `expected` and `found` are as the client writes them: the token of a state's version, the number
+    of a config's.
+    """
+
+    def __init__(self, aggregate_id: str, expected: str | int, found: str | int) -> None:
         super().__init__(
             "version_conflict",
             f"{aggregate_id}: expected version {expected}, found {found}; read again and decide",
-            field="if_seq",
+            field="if_version",
         )
         self.expected, self.found = expected, found
 

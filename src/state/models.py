@@ -80,8 +80,8 @@ class Entry(msgspec.Struct, Generic[S], frozen=True, gc=False):
     id: str
     version: Version
     state: S
-    ahead: int = 0
-    """How many buffered events, not logged yet, are folded into `state` beyond `version`."""
+    ahead: Version | None = None
+    """The version that this state will have when the buffered events folded into it are logged."""
     _body: bytes | None = None
 
     def body(self, encode: Callable[[S], bytes]) -> bytes:
@@ -99,7 +99,7 @@ class Entry(msgspec.Struct, Generic[S], frozen=True, gc=False):
     @property
     def etag(self) -> str:
         """A strong HTTP entity tag: changes whenever the state does."""
-        suffix = f"+{self.ahead}" if self.ahead else ""
+        suffix = f"+{self.ahead.token}" if self.ahead else ""
         return f'"{self.version.token}{suffix}"'
 
 

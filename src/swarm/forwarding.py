@@ -51,7 +51,7 @@ class Forwarded(msgspec.Struct, frozen=True, gc=False):
     command: msgspec.Raw
     key: str
     actor: str
-    if_seq: int | None = None
+    if_version: Version | None = None
     durability: Durability | None = None
     create: bool = False
 
@@ -76,8 +76,8 @@ class Refusal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     field: str | None = None
     owner: str | None = None
     retry_after_s: float | None = None
-    expected: int | None = None
-    found: int | None = None
+    expected: str = ""
+    found: str = ""
     wanted: tuple[tuple[str, str], ...] = ()
 
 
@@ -92,13 +92,13 @@ def encode_forwarded(
     *,
     key: str,
     actor: str,
-    if_seq: int | None,
+    if_version: Version | None,
     durability: Durability | None,
     create: bool,
 ) -> bytes:
     """Write a command for the internal route."""
     raw = msgspec.Raw(encode_command(command))
-    return _encoder.encode(Forwarded(raw, key, actor, if_seq, durability, create))
+    return _encoder.encode(Forwarded(raw, key, actor, if_version, durability, create))
 
 
 def decode_forwarded(body: bytes) -> tuple[Command, Forwarded]:
@@ -116,7 +116,9 @@ def encode_refusal(error: StateError) -> bytes:
     if isinstance(error, NotOwner):
         return _encoder.encode(Refusal("not_owner", str(error), owner=error.server_id))
     if isinstance(error, VersionConflict):
-        conflict = Refusal(error.code, error.detail, expected=error.expected, found=error.found)
+        conflict = Refusal(
+            error.code, error.detail, expected=str(error.expected), found=str(error.found)
+        )
         return _encoder.encode(conflict)
     if isinstance(error, Refused):
         return _encoder.encode(Refusal(error.code, error.detail, error.field))
@@ -137,7 +139,7 @@ def raise_refusal(conversation_id: str, no: Refusal, status: int) -> NoReturn:
     if no.code == "not_owner":
         raise NotOwner(conversation_id, no.owner or "")
     if no.code == "version_conflict":
-        raise VersionConflict(conversation_id, no.expected or 0, no.found or 0)
+        raise VersionConflict(conversation_id, no.expected, no.found)
     if no.code == "not_found":
         raise NotFound("conversation", conversation_id)
     if no.code == "rules_unknown":

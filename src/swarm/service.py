@@ -181,7 +181,7 @@ class SwarmService:
         *,
         key: str,
         actor: str,
-        if_seq: int | None = None,
+        if_version: Version | None = None,
         durability: Durability | None = None,
         create: bool = False,
         of_room: bool = False,
@@ -206,7 +206,7 @@ class SwarmService:
                         command,
                         key=key,
                         actor=actor,
-                        if_seq=if_seq,
+                        if_version=if_version,
                         durability=durability,
                         create=create,
                         of_room=of_room,
@@ -215,7 +215,7 @@ class SwarmService:
                     command,
                     key=key,
                     actor=actor,
-                    if_seq=if_seq,
+                    if_version=if_version,
                     durability=durability,
                     create=create,
                 )
@@ -274,7 +274,7 @@ class SwarmService:
         *,
         key: str,
         actor: str,
-        if_seq: int | None = None,
+        if_version: Version | None = None,
         durability: Durability | None = None,
         create: bool = False,
         of_room: bool = False,
@@ -291,7 +291,7 @@ class SwarmService:
             await outage.wait_for_turn(conversation_id, key, self._patience_s)
         may_wait = (
             (of_room or isinstance(command, PostMessage))
-            and if_seq is None
+            and if_version is None
             and durability is not Durability.LOGGED
         )
         failure: StateError | None = None
@@ -302,7 +302,7 @@ class SwarmService:
                     command,
                     key=key,
                     actor=actor,
-                    if_seq=if_seq,
+                    if_version=if_version,
                     durability=durability or self._by_default or command.durability,
                     create=create,
                 )

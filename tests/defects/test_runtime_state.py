@@ -72,9 +72,9 @@ async def test_16_reading_writes_nothing() -> None:
 async def test_17_of_a_hundred_writers_on_one_version_one_wins() -> None:
     cluster = Cluster()
     async with cluster.open("a") as [a]:
-        await a.write("n", "one")
+        one = (await a.write("n", "one")).version
         outcomes = await asyncio.gather(
-            *(a.write("n", f"writer {number}", if_seq=1) for number in range(100)),
+            *(a.write("n", f"writer {number}", if_version=one) for number in range(100)),
             return_exceptions=True,
         )
     won = [outcome for outcome in outcomes if not isinstance(outcome, VersionConflict)]

@@ -28,14 +28,14 @@ class Witness:
         id: str,
         line: str,
         *,
-        if_seq: int | None = None,
+        if_version: Version | None = None,
         durability: Durability = Durability.LOGGED,
     ) -> Version | None:
         """Write a line under itself as key; return the version of the ack, if there is one."""
         name = id, line
         self._ledger.append(Posted(id, line, "ada", line, _now()))
         try:
-            ack = await server.write(id, line, if_seq=if_seq, durability=durability)
+            ack = await server.write(id, line, if_version=if_version, durability=durability)
         except OutcomeUnknown:
             self._unknown.add(name)
             self._ledger.append(Unknown(id, line, 1))

@@ -82,14 +82,15 @@ class Client:
         if chance.random() < self._unfit:
             # No text column can hold it: the edge refuses such keys, the log must survive them.
             key, durability = f"{key}\x00", Durability.LOGGED
-        if_seq = None
+        if_version = None
         if chance.random() < 0.1:
-            if_seq = self._highest.get(conversation, ZERO).seq + chance.choice((0, 0, 1))
+            seen = self._highest.get(conversation, ZERO)
+            if_version = Version(seen.epoch, seen.seq + chance.choice((0, 0, 1)))
         first = lines[0] if lines else ""
         self._world.write(
             Posted(conversation, key, _SPEAKER, first, self._world.loop.time(), max(1, len(lines)))
         )
-        await self._submit(conversation, key, command, if_seq, durability)
+        await self._submit(conversation, key, command, if_version, durability)
         self._written += lines
 
     def _command(self, key: str) -> tuple[Command, list[str]]:
@@ -111,7 +112,7 @@ class Client:
         conversation: str,
         key: str,
         command: Command,
-        if_seq: int | None,
+        if_version: Version | None,
         durability: Durability,
     ) -> None:
         world, doubt = self._world, False
@@ -124,7 +125,7 @@ class Client:
                 command,
                 key=key,
                 actor=_SPEAKER,
-                if_seq=if_seq,
+                if_version=if_version,
                 durability=durability,
                 create=create,
             )

@@ -236,12 +236,16 @@ class Server:
         id: str,
         *lines: str,
         key: str | None = None,
-        if_seq: int | None = None,
+        if_version: Version | None = None,
         durability: Durability = Durability.LOGGED,
     ) -> Ack[Notebook]:
         """Write lines, by default under a key made of them."""
         return await self.submit(
-            id, Write(lines), key=key or " ".join(lines), if_seq=if_seq, durability=durability
+            id,
+            Write(lines),
+            key=key or " ".join(lines),
+            if_version=if_version,
+            durability=durability,
         )
 
     async def once(self, id: str, line: str, *, key: str) -> Ack[Notebook]:
@@ -254,7 +258,7 @@ class Server:
         command: Command,
         *,
         key: str,
-        if_seq: int | None = None,
+        if_version: Version | None = None,
         durability: Durability = Durability.LOGGED,
     ) -> Ack[Notebook]:
         return await self.notebooks.submit(
@@ -262,7 +266,7 @@ class Server:
             command,
             key=key,
             actor="ada",
-            if_seq=if_seq,
+            if_version=if_version,
             durability=durability,
             create=True,
         )

@@ -83,7 +83,7 @@ _SAID = encode_forwarded(
     PostMessage(Speaker("person", "zoe"), "hello"),
     key="forwarded",
     actor="zoe",
-    if_seq=None,
+    if_version=None,
     durability=None,
     create=False,
 )

@@ -170,7 +170,7 @@ class Wire(Forwarder):
                 command,
                 key=asked.key,
                 actor=asked.actor,
-                if_seq=asked.if_seq,
+                if_version=asked.if_version,
                 durability=asked.durability,
                 create=asked.create,
             )

@@ -37,7 +37,7 @@ async def take(request: Request, conversation_id: ConversationId, service: Servi
         command,
         key=asked.key,
         actor=asked.actor,
-        if_seq=asked.if_seq,
+        if_version=asked.if_version,
         durability=asked.durability,
         create=asked.create,
     )

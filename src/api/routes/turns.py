@@ -162,7 +162,7 @@ async def save(service: Service, caller: Caller, given: JsonBody, wish: WriteWis
         raise Refused("invalid", detail, field="conversation_id")
     key = _taken(rest, "idempotency_key", _keys)
     if key is not None and not wish.key_given:
-        wish = Wish(key_of(caller, key), wish.if_seq, wish.durability, wish.at_least, True)
+        wish = Wish(key_of(caller, key), wish.if_version, wish.durability, wish.at_least, True)
     receipt = await save_turn(service, caller, conversation_id, rest, wish)
     version, durability = receipt.version, receipt.durability
     return json_response(

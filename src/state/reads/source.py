@@ -175,4 +175,4 @@ def decode_entry(kind: Stored[S], snapshot: Snapshot) -> Entry[S]:
         state = kind.decode_state(snapshot.body)
     except msgspec.MsgspecError as error:
         raise Undecodable(f"{kind.name} {snapshot.id}", str(error)) from error
-    return Entry(snapshot.id, snapshot.version, state, 0, snapshot.body)
+    return Entry(snapshot.id, snapshot.version, state, None, snapshot.body)

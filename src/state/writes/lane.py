@@ -49,7 +49,7 @@ class Pending(Generic[S, C]):
         "actor",
         "answer",
         "command",
-        "if_seq",
+        "if_version",
         "key",
         "known",
         "refusal",
@@ -63,11 +63,11 @@ class Pending(Generic[S, C]):
         command: C | None,
         key: str,
         actor: str,
-        if_seq: int | None,
+        if_version: Version | None,
         answer: asyncio.Future[Ack[S]],
         size: int = 0,
     ) -> None:
-        self.command, self.key, self.actor, self.if_seq = command, key, actor, if_seq
+        self.command, self.key, self.actor, self.if_version = command, key, actor, if_version
         self.answer = answer
         self.size = size
         """Bytes that it holds until it is settled."""
@@ -200,7 +200,7 @@ class Lane(Generic[S, C]):
                 pending.version, pending.repeated = known, True
                 continue
             try:
-                state, made = self._take(pending, state, version.seq, at)
+                state, made = self._take(pending, state, version, at)
             except (Refused, DurableTierUnavailable) as refusal:
                 pending.refusal = refusal
                 continue
@@ -216,16 +216,16 @@ class Lane(Generic[S, C]):
         return Decided(self, taken, state, version, events)
 
     def _take(
-        self, pending: Pending[S, C], state: S | None, seq: int, at: datetime
+        self, pending: Pending[S, C], state: S | None, version: Version, at: datetime
     ) -> tuple[S | None, list[Event]]:
         """Decide one command; return the state after it and its events."""
-        if pending.if_seq is not None and pending.if_seq != seq:
-            raise VersionConflict(self.id, pending.if_seq, seq)
+        if pending.if_version is not None and pending.if_version != version:
+            raise VersionConflict(self.id, pending.if_version.token, version.token)
         context = Context(pending.key, pending.actor, at)
         made: list[Event] = []
         # Only called with a command.
         for index, typed in enumerate(self.kind.decide(state, pending.command, context)):  # type: ignore[arg-type]
-            event = self._event(Version(self.epoch, seq + index + 1), context, index, typed)
+            event = self._event(Version(self.epoch, version.seq + index + 1), context, index, typed)
             state = self.kind.fold(state, typed, event.meta)
             made.append(event)
         return state, made
@@ -289,7 +289,8 @@ class Lane(Generic[S, C]):
         if self.tip is None:
             raise Refused("not_found", f"{self.id} has no state yet")
         self.at = context.at
-        self.entry = Entry(self.id, self.version, self.tip, len(self.buffered))
+        ahead = Version(self.epoch, self.version.seq + len(self.buffered))
+        self.entry = Entry(self.id, self.version, self.tip, ahead)
         self.remember(key, self.version)
         return self.entry
 

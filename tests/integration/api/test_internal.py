@@ -21,7 +21,7 @@ SAID = encode_forwarded(
     PostMessage(Speaker("person", "zoe"), "hello"),
     key="k-1",
     actor="zoe",
-    if_seq=None,
+    if_version=None,
     durability=None,
     create=False,
 )

@@ -58,6 +58,6 @@ def conversation(seq: int = 7) -> ConversationState:
     )
 
 
-def entry(seq: int = 7, ahead: int = 0) -> Entry[ConversationState]:
+def entry(seq: int = 7, ahead: Version | None = None) -> Entry[ConversationState]:
     state = conversation(seq)
     return Entry(state.id, state.version, state, ahead)

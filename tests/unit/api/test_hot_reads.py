@@ -16,7 +16,7 @@ from src.api.hot_reads import HotReads
 from src.api.middleware import Traffic
 from src.api.rate_limits import RateLimits
 from src.api.settings import ApiSettings
-from src.state.models import Entry
+from src.state.models import Entry, Version
 from src.swarm.shapes.codec import encode_state
 from src.swarm.shapes.models import ConversationState
 from tests.unit.api.given import Revoked, entry
@@ -116,9 +116,9 @@ async def test_a_known_version_is_not_sent_again() -> None:
 
 
 async def test_buffered_changes_have_an_etag_of_their_own() -> None:
-    asked = await Asked(entry(ahead=2), "zoe").get()
+    asked = await Asked(entry(ahead=Version(2, 9)), "zoe").get()
 
-    assert asked.headers["etag"] == '"1.7+2"'
+    assert asked.headers["etag"] == '"1.7+2.9"'
     assert asked.headers["x-swarm-version"] == "1.7"
 
 

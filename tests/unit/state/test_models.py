@@ -76,7 +76,7 @@ def test_body_is_made_once_and_its_size_is_known_from_then_on() -> None:
 def test_tag_names_what_is_buffered_beyond_the_version() -> None:
     state = Notebook(("one",))
     assert Entry("n", Version(3, 7), state).etag == '"3.7"'
-    assert Entry("n", Version(3, 7), state, 2).etag == '"3.7+2"'
+    assert Entry("n", Version(3, 7), state, Version(4, 9)).etag == '"3.7+4.9"'
 
 
 def test_event_of_a_command_is_named_after_its_key_whatever_that_is() -> None:

@@ -63,19 +63,19 @@ RECEIPT = Receipt(Version(3, 14), Durability.LOGGED)
     ],
     ids=lambda command: type(command).__name__,
 )
-@pytest.mark.parametrize("if_seq", [None, 0, 7])
+@pytest.mark.parametrize("if_version", [None, Version(0, 0), Version(2, 7)])
 @pytest.mark.parametrize("durability", [None, *Durability])
 @pytest.mark.parametrize("create", [False, True])
 def test_command_arrives_as_it_was_sent(
-    command: Command, if_seq: int | None, durability: Durability | None, create: bool
+    command: Command, if_version: Version | None, durability: Durability | None, create: bool
 ) -> None:
     body = encode_forwarded(
-        command, key="k", actor="ada", if_seq=if_seq, durability=durability, create=create
+        command, key="k", actor="ada", if_version=if_version, durability=durability, create=create
     )
     arrived, asked = decode_forwarded(body)
     assert arrived == command
     assert (asked.key, asked.actor) == ("k", "ada")
-    assert (asked.if_seq, asked.durability, asked.create) == (if_seq, durability, create)
+    assert (asked.if_version, asked.durability, asked.create) == (if_version, durability, create)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def raised_here(error: StateError, status: int = 409) -> StateError:
     "error",
     [
         NotOwner("c", "srv-2"),
-        VersionConflict("c", 3, 4),
+        VersionConflict("c", "1.3", "2.3"),
         NotFound("conversation", "c"),
         Refused("wrong_status", "resume needs a paused one", field="action"),
         Refused("finished", "it is over"),

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from src.state.errors import DurableTierUnavailable, OutcomeUnknown, Refused, StateError
-from src.state.models import Durability, Event
+from src.state.models import Durability, Event, Version
 from src.swarm.configs.settings import VALUES, SettingConfig
 from src.swarm.outage import Outage
 from src.swarm.pending import Bounds, PendingEvent
@@ -250,7 +250,9 @@ async def test_turn_is_refused_where_the_conversation_is_not_hosted() -> None:
         swarm.cluster.database.available = True
 
 
-@pytest.mark.parametrize("wish", [{"if_seq": 2}, {"durability": Durability.LOGGED}], ids=repr)
+@pytest.mark.parametrize(
+    "wish", [{"if_version": Version(1, 2)}, {"durability": Durability.LOGGED}], ids=repr
+)
 @virtual_time
 async def test_turn_that_wants_more_than_pending_is_refused(wish: dict[str, object]) -> None:
     swarm, voice = talking()

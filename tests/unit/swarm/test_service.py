@@ -12,7 +12,7 @@ from src.state.errors import (
     Refused,
     VersionConflict,
 )
-from src.state.models import Durability
+from src.state.models import Durability, Version
 from src.swarm.shapes.commands import ChangeStatus, CountUsage, Delete, PostMessage, Speaker
 from src.swarm.shapes.events import UsageCounted
 from tests.support.clock import advance, settle, virtual_time
@@ -117,13 +117,16 @@ async def test_refusal_of_the_owner_is_the_same_through_another_server() -> None
     swarm = Swarm()
     async with swarm.open("a", "b") as [a, b]:
         await begun(a)
+        now = (await a.service.read("c")).entry.version
         for server in (a, b):
             with pytest.raises(Refused, match="resume needs") as refusal:
                 await server.submit(ChangeStatus("resume"), key="no")
             assert (refusal.value.code, refusal.value.field) == ("wrong_status", "action")
             with pytest.raises(VersionConflict) as conflict:
-                await server.submit(ChangeStatus("pause"), key="old", if_seq=1)
-            assert (conflict.value.expected, conflict.value.found) == (1, 2)
+                await server.submit(
+                    ChangeStatus("pause"), key="old", if_version=Version(now.epoch, 1)
+                )
+            assert (conflict.value.expected, conflict.value.found) == (f"{now.epoch}.1", now.token)
         assert b.wire.forwarded == 2
 
 

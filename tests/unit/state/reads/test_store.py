@@ -481,7 +481,7 @@ async def test_what_is_owned_no_more_is_a_base_unless_it_shows_what_is_not_logge
     async with Lab() as lab:
         lab.server.owned_lease.until = float("inf")
         lab.store.put_owned(notebook("logged", Version(EPOCH, 1), "one"), 8)
-        ahead = Entry("ahead", Version(EPOCH, 1), Notebook(("one", "two")), 1)
+        ahead = Entry("ahead", Version(EPOCH, 1), Notebook(("one", "two")), Version(EPOCH, 2))
         lab.store.put_owned(ahead, 8)
         for id in ("logged", "ahead"):
             lab.store.disown(id)
@@ -495,7 +495,7 @@ async def test_what_is_owned_no_more_is_a_base_unless_it_shows_what_is_not_logge
 async def test_only_what_is_an_answer_and_is_logged_is_shared() -> None:
     async with Lab() as lab:
         lab.server.owned_lease.until = float("inf")
-        for id, ahead in (("answer", 0), ("behind", 0), ("ahead", 1)):
+        for id, ahead in (("answer", None), ("behind", None), ("ahead", Version(EPOCH, 2))):
             entry = Entry(id, Version(EPOCH, 1), Notebook(("one",)), ahead)
             lab.store.put_owned(entry, 8)
         lab.store.invalidate("behind", Version(EPOCH, 2))
@@ -723,7 +723,7 @@ async def test_disowned_entry_with_buffered_changes_is_dropped() -> None:
     async with Lab() as lab:
         lab.logged("n", "one")
         lab.server.owned_lease.until = float("inf")
-        ahead = Entry("n", Version(EPOCH, 1), Notebook(("one", "never logged")), 1)
+        ahead = Entry("n", Version(EPOCH, 1), Notebook(("one", "never logged")), Version(EPOCH, 2))
         lab.store.put_owned(ahead, 10)
         lab.store.disown("n")
         assert await lab.where("n") == (Where.L3, ("one",), True)

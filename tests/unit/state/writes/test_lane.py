@@ -119,10 +119,10 @@ def lane(*lines: str, epoch: int = 7) -> Lane[Notebook, Command]:
 
 
 def waiting(
-    command: Command | None, key: str = "k", if_seq: int | None = None
+    command: Command | None, key: str = "k", if_version: Version | None = None
 ) -> Pending[Notebook, Command]:
     answer: asyncio.Future[Ack[Notebook]] = asyncio.get_running_loop().create_future()
-    return Pending(command, key, "ada", if_seq, answer)
+    return Pending(command, key, "ada", if_version, answer)
 
 
 @virtual_time
@@ -221,9 +221,9 @@ async def test_refused_and_broken_commands_cost_themselves_alone() -> None:
     refused, broken, conflict = (
         waiting(Refuse()),
         waiting(Break(), "b"),
-        waiting(Write(("x",)), "c", 7),
+        waiting(Write(("x",)), "c", Version(1, 7)),
     )
-    last = waiting(Write(("two",)), "last", 1)
+    last = waiting(Write(("two",)), "last", Version(1, 1))
     one.queue.extend([refused, broken, conflict, last])
     decided = one.decide(BEGAN)
     assert [type(p.refusal) for p in decided.pendings] == [
@@ -276,7 +276,7 @@ async def test_buffered_events_come_first_and_get_their_numbers_in_the_batch() -
     entry = one.buffer(Write(("two", "three")), "b", "ada", BEGAN)
     assert (entry.version, entry.ahead, entry.state.lines) == (
         Version(1, 1),
-        2,
+        Version(7, 3),
         ("one", "two", "three"),
     )
     again = waiting(Write(("no",)), "b")
@@ -290,7 +290,7 @@ async def test_buffered_events_come_first_and_get_their_numbers_in_the_batch() -
     assert again.repeated
     settled = one.settle(decided)
     assert settled is not None
-    assert (settled.version, settled.ahead) == (Version(7, 4), 0)
+    assert (settled.version, settled.ahead) == (Version(7, 4), None)
     assert (one.buffered, one.tip, one.keys["b"]) == ([], one.state, Version(7, 3))
     assert one.at == BEGAN
 
@@ -341,9 +341,9 @@ async def test_state_shows_nothing_ahead_once_all_that_was_buffered_was_in_the_l
     one = lane("one")
     one.buffer(Write(("two",)), "a", "ada", BEGAN)
     assert one.entry is not None
-    assert one.entry.ahead == 1
+    assert one.entry.ahead == Version(7, 2)
     one.drop_logged({("n", "a:0"): Version(1, 1)})
     settled = one.settle(one.decide(BEGAN))
     assert settled is not None
-    assert (settled.ahead, settled.state, one.tip) == (0, one.state, one.state)
+    assert (settled.ahead, settled.state, one.tip) == (None, one.state, one.state)
     assert settled is one.settle(one.decide(BEGAN))

@@ -213,22 +213,39 @@ async def test_refusal_on_one_aggregate_holds_up_no_event_of_another_in_its_batc
 async def test_condition_on_another_version_is_a_conflict() -> None:
     cluster = Cluster()
     async with cluster.open("a") as [a]:
-        await a.write("n", "one")
-        assert (await a.write("n", "two", if_seq=1)).version.seq == 2
+        one = (await a.write("n", "one")).version
+        two = (await a.write("n", "two", if_version=one)).version
+        assert two.seq == 2
         with pytest.raises(VersionConflict) as caught:
-            await a.write("n", "three", if_seq=1)
-        assert (caught.value.expected, caught.value.found) == (1, 2)
+            await a.write("n", "three", if_version=one)
+        assert (caught.value.expected, caught.value.found) == (one.token, two.token)
         # The same condition again under the same key is the same command.
-        assert (await a.write("n", "two", if_seq=1)).version.seq == 2
+        assert (await a.write("n", "two", if_version=one)).version == two
+
+
+@virtual_time
+async def test_condition_on_what_was_never_logged_is_a_conflict() -> None:
+    """Its owner died with the buffered line, and the log has another in its place."""
+    cluster = Cluster()
+    async with cluster.open("a", "b") as [a, b]:
+        await a.write("n", "one")
+        await a.write("n", "lost", durability=Durability.BUFFERED)
+        seen = (await a.read("n")).entry
+        assert seen.ahead is not None
+        a.freeze()
+        await advance(8)
+        assert (await b.write("n", "two")).version.seq == seen.ahead.seq
+        with pytest.raises(VersionConflict):
+            await b.write("n", "three", if_version=seen.ahead)
 
 
 @virtual_time
 async def test_one_of_many_with_the_same_condition_wins() -> None:
     cluster = Cluster()
     async with cluster.open("a") as [a]:
-        await a.write("n", "zero")
+        zero = (await a.write("n", "zero")).version
         answers = await asyncio.gather(
-            *(a.write("n", f"{i}", if_seq=1) for i in range(20)), return_exceptions=True
+            *(a.write("n", f"{i}", if_version=zero) for i in range(20)), return_exceptions=True
         )
     assert sum(not isinstance(answer, VersionConflict) for answer in answers) == 1
     assert len(cluster.texts("n")) == 2
@@ -732,11 +749,11 @@ async def test_repeated_buffered_key_that_was_forgotten_costs_nothing_else() -> 
 async def test_conditional_write_is_always_logged() -> None:
     cluster = Cluster()
     async with cluster.open("a") as [a]:
-        await a.write("n", "one")
-        ack = await a.write("n", "two", if_seq=1, durability=Durability.BUFFERED)
+        one = (await a.write("n", "one")).version
+        ack = await a.write("n", "two", if_version=one, durability=Durability.BUFFERED)
         assert ack.durability is Durability.LOGGED
         with pytest.raises(VersionConflict):
-            await a.write("n", "three", if_seq=1, durability=Durability.BUFFERED)
+            await a.write("n", "three", if_version=one, durability=Durability.BUFFERED)
 
 
 @virtual_time
