@@ -248,9 +248,10 @@ class Aggregates(Generic[S, C]):
         known = lane.keys.get(key)
         if known is not None and lane.entry is not None:
             return Ack(known, Durability.BUFFERED, lane.entry, True)
-        entry = lane.buffer(command, key, actor, self._clock.now())
-        self.store.put_owned(entry, lane.size)
-        self.writebehind.mark_buffered(lane.id, size)
+        before, entry = lane.entry, lane.buffer(command, key, actor, self._clock.now())
+        if entry is not before:
+            self.store.put_owned(entry, lane.size)
+            self.writebehind.mark_buffered(lane.id, size)
         return Ack(entry.version, Durability.BUFFERED, entry)
 
     async def _log_buffered(self, ids: Sequence[str]) -> None:

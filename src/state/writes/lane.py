@@ -273,25 +273,26 @@ class Lane(Generic[S, C]):
                 self.queue.appendleft(pending)
 
     def buffer(self, command: C, key: str, actor: str, now: datetime) -> Entry[S]:
-        """Fold a cheap command onto the tip without a number; return the entry.
+        """Fold a cheap command onto the tip without a number; return the entry, new if it changed.
 
         Raises:
             Refused: the tip does not allow it.
             DurableTierUnavailable: what it is decided with is not at hand.
         """
-        context = Context(key, actor, self.time(now))
+        context, before = Context(key, actor, self.time(now)), len(self.buffered)
         for index, typed in enumerate(self.kind.decide(self.tip, command, context)):
             # No number of its own: a takeover or a crash must not leave a hole.
             event = self._event(self.version, context, index, typed)
             self.buffered.append((typed, event))
             self.tip = self.kind.fold(self.tip, typed, event.meta)
             self.size += len(event.body)
-        if self.tip is None:
+        if self.tip is None or self.entry is None:
             raise Refused("not_found", f"{self.id} has no state yet")
-        self.at = context.at
-        ahead = Version(self.epoch, self.version.seq + len(self.buffered))
-        self.entry = Entry(self.id, self.version, self.tip, ahead)
         self.remember(key, self.version)
+        if len(self.buffered) > before:
+            self.at = context.at
+            ahead = Version(self.epoch, self.version.seq + len(self.buffered))
+            self.entry = Entry(self.id, self.version, self.tip, ahead)
         return self.entry
 
     def drop_logged(self, places: Mapping[tuple[str, str], Version]) -> bool:

@@ -19,6 +19,7 @@ from src.state.errors import (
 from src.state.guards import Guards
 from src.state.models import Ack, Announcement, Durability, Version
 from src.state.writes.lane import Pending
+from src.state.writes.pressure import Colour
 from tests.support.clock import advance, jump, settle, virtual_time
 from tests.support.cluster import Cluster
 from tests.support.kinds import Break, Notebook, Refuse, Write, claim, notebook
@@ -714,6 +715,21 @@ async def test_buffered_events_are_logged_in_time_after_the_owner_was_late_once(
         a.beat_link.release()
         await advance(5)
         assert cluster.texts("n") == ["one", "cheap"]
+
+
+@virtual_time
+async def test_buffered_command_that_changes_nothing_leaves_nothing_to_write() -> None:
+    cluster = Cluster()
+    async with cluster.open("a") as [a]:
+        await a.write("n", "one")
+        await advance(10)
+        ack = await a.submit("n", Write(()), key="k", durability=Durability.BUFFERED)
+        assert ack.entry.etag == f'"{ack.version.token}"'
+        await advance(60)
+        pressure = a.notebooks.pressure
+        assert (pressure.see(), pressure.held) == (Colour.GREEN, 0)
+        assert (await a.submit("n", Write(()), key="k", durability=Durability.BUFFERED)).repeated
+    assert cluster.texts("n") == ["one"]
 
 
 @virtual_time
