@@ -225,14 +225,14 @@ async def _answer(connection: Request | WebSocket, error: Exception) -> Response
 
 
 def _allowed(contract: Mapping[str, Any], path: str) -> str:
-    return ", ".join(
-        sorted(
-            method.upper()
-            for template, operations in contract["paths"].items()
-            if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path)
-            for method in operations
-        )
-    )
+    """Return the methods of a path; one without templates is matched first, as OpenAPI has it."""
+    paths = contract["paths"]
+    found = [path] if path in paths else [one for one in paths if _matches(one, path)]
+    return ", ".join(sorted({method.upper() for one in found for method in paths[one]}))
+
+
+def _matches(template: str, path: str) -> bool:
+    return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path) is not None
 
 
 def _problem(

@@ -163,6 +163,9 @@ async def test_edges_answer_problems(
         ("/api/v1/conversations", "GET, POST"),
         ("/api/v1/bots/ada", "DELETE, GET, PATCH, PUT"),
         ("/api/v1/conversations/c-1/messages", "GET, POST"),
+        # Would also do for the id of a webhook or a conversation.
+        ("/api/v1/webhooks/livekit", "POST"),
+        ("/api/v1/conversations/save-turn", "POST"),
     ],
 )
 async def test_a_wrong_method_is_told_the_right_ones(app: Api, path: str, allowed: str) -> None:
