@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 
 from src.state.errors import (
     EventRefused,
@@ -62,6 +63,8 @@ class Client:
                 # To several at once: a batch of many, of which one may not fit.
                 several = self._chance.choices(self._conversations, k=3)
                 await asyncio.gather(*(self._write(one) for one in several))
+            elif drawn < 0.07:
+                await self._change_nothing(self._chance.choice(self._conversations))
             elif drawn < 0.5:
                 await self._write(self._chance.choices(self._conversations, self._weights)[0])
             else:
@@ -92,6 +95,22 @@ class Client:
         )
         await self._submit(conversation, key, command, if_version, durability)
         self._written += lines
+
+    async def _change_nothing(self, conversation: str) -> None:
+        """Submit what makes no event: nobody is owed anything for it."""
+        self._numbers += 1
+        key = f"{self._name}{self._numbers}"
+        durability = self._chance.choice((Durability.BUFFERED, Durability.LOGGED))
+
+        async def submit(server: Server) -> Ack[Notebook]:
+            return await server.notebooks.submit(
+                conversation, Write(()), key=key, actor=_SPEAKER, durability=durability
+            )
+
+        life = await self._server()
+        if life is not None:
+            with suppress(StateError, Unreachable):
+                await self._world.call(life, submit, _PATIENCE_S)
 
     def _command(self, key: str) -> tuple[Command, list[str]]:
         drawn = self._chance.random()

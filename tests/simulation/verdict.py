@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from src.state.errors import StateError
 from src.state.models import Entry, Event, Read
 from src.state.reads.source import fold_events
-from tests.simulation.world import SERVERS, Unreachable, World
+from tests.simulation.world import SERVERS, Life, Unreachable, World
 from tests.support.cluster import Server
 from tests.support.history import FRESH_WITHIN_S, Logged, check
 from tests.support.kinds import NOTEBOOKS, Notebook
@@ -47,9 +47,10 @@ async def at_rest(world: World) -> list[str]:
         await asyncio.sleep(_REST_S / _LOOKS)
     else:
         return [f"not at rest after {_REST_S:.0f} s (I4): {busy}"]
+    owed = [owes for life in world.living() if (owes := _owes(life))]
     # Until then a copy may be older than the last write (I6).
     await asyncio.sleep(FRESH_WITHIN_S)
-    wrong = []
+    wrong = owed
     for id, events in logged(world):
         truth = fold_events(NOTEBOOKS, id, None, events)
         if truth is not None:
@@ -79,6 +80,14 @@ def _busy(world: World) -> str:
         snapshot = snapshots.get(id)
         if events and (snapshot is None or snapshot.version != events[-1].version):
             return f"the snapshot of {id} is behind its log"
+    return ""
+
+
+def _owes(life: Life) -> str:
+    """Say what a server believes to have still to write, though there is nothing."""
+    pressure = life.server.notebooks.pressure
+    if pressure.held or pressure.due_by != float("inf"):
+        return f"{life.name} at rest holds {pressure.held} bytes, due by {pressure.due_by}"
     return ""
 
 
