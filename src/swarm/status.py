@@ -18,6 +18,7 @@ from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder
 from src.swarm.handover import Handover
 from src.swarm.outage import Outage
+from src.swarm.shapes.models import ConversationState
 
 
 class Status:
@@ -101,6 +102,21 @@ class Status:
             "stores": {name: store.counts() for name, store in self._stores.items()},
         }
 
+    def rooms(self, limit: int) -> dict[str, Any]:
+        """Return the running conversations of this server, and the configs that they obey.
+
+        In order of their ids, `limit` of them; `hosted` counts all.
+        """
+        holdings = self._conversations.holdings
+        lanes = [holdings.find(id) for id in sorted(holdings.ids())]
+        entries = [lane.entry for lane in lanes if lane is not None and lane.entry is not None]
+        states = [entry.state for entry in entries if entry.state.status == "running"]
+        return {
+            "server_id": self._membership.id,
+            "hosted": len(states),
+            "rooms": [_room(state) for state in states[:limit]],
+        }
+
     def stores(self) -> Mapping[str, Mapping[str, float]]:
         """Return the tier counters of each kind."""
         return {name: store.counts() for name, store in self._stores.items()}
@@ -167,3 +183,17 @@ class Status:
             "returning": self._ladder.returning,
             "entered": {rung.value: count for rung, count in self._ladder.entered.items()},
         }
+
+
+def _room(state: ConversationState) -> dict[str, Any]:
+    team = state.team
+    return {
+        "conversation_id": state.id,
+        "version": state.version.token,
+        "team": None if team is None else {"id": team.id, "applied_version": team.version},
+        "bots": [
+            {"id": one.id, "applied_version": one.config_version}
+            for one in state.participants
+            if one.kind == "bot"
+        ],
+    }

@@ -190,6 +190,7 @@ RULES: dict[str, Rule] = {
     "GET /health/live": Rule(ANYBODY),
     "GET /health/ready": Rule(ANYBODY),
     "GET /status": Rule(READERS),
+    "GET /status/rooms": Rule(READERS),
     "GET /status/workers": Rule(READERS),
     "GET /metrics": Rule(READERS),
     "GET /api/metrics": Rule(READERS),

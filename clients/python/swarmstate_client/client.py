@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Self
 
 from swarmstate_client.answers import Json
-from swarmstate_client.asks import Ask
+from swarmstate_client.asks import Ask, Query, query
 from swarmstate_client.changes import Change, Reset, changes
 from swarmstate_client.configs import Configs
 from swarmstate_client.conversations import Conversations
@@ -73,6 +73,14 @@ class Client:
         """Return what one server is, sees and holds."""
         return await self._object("/status")
 
+    async def hosted(self, *, limit: int = 100) -> Json:
+        """Return the running conversations of one server, and what they obey.
+
+        `rooms` are the first `limit` of them, each with the `applied_version` of its bots' and its
+        team's configs.
+        """
+        return await self._object("/status/rooms", query(limit=limit))
+
     async def workers(self) -> Json:
         """Return which servers host rooms, how full they are, and who waits for a place."""
         return await self._object("/status/workers")
@@ -85,6 +93,6 @@ class Client:
         """
         return await self._object("/health/ready")
 
-    async def _object(self, path: str) -> dict[str, Any]:
-        body = (await self._transport.send(Ask(method="GET", path=path))).body
+    async def _object(self, path: str, query: Query = ()) -> dict[str, Any]:
+        body = (await self._transport.send(Ask(method="GET", path=path, query=query))).body
         return body if isinstance(body, dict) else {}

@@ -9,17 +9,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.responses import PlainTextResponse, Response
 
 from src.api.auth.principals import Right
-from src.api.dependencies import ServerStatus, WorkersOf, needs
+from src.api.dependencies import Limit, ServerStatus, WorkersOf, needs
 from src.api.lifespan import Drain
 from src.api.schemas.answers import Alive, Ready, json_response
 from src.api.schemas.openapi import Responses, answer, problems
-from src.api.schemas.status import ServerReport
+from src.api.schemas.status import RoomsReport, ServerReport
 from src.swarm.rooms.workers import WorkersReport
 
 router = APIRouter(tags=["operations"])
 
 _UNREADY: Responses = {503: answer(Ready, "Take this server out of rotation", status=503)[503]}
 _STATUS = answer(ServerReport, "Who it is, its peers, its tiers, what it owns and what waits")
+_ROOMS = answer(RoomsReport, "How many, and the first of them in order of their ids")
 _WORKERS = answer(WorkersReport, "Each of them, and the sums")
 _METRICS: Responses = {
     200: {
@@ -59,6 +60,20 @@ async def ready(request: Request, status: ServerStatus) -> Response:
 async def read_status(status: ServerStatus) -> Response:
     """Say what this server is, sees and holds."""
     return json_response(status.summary())
+
+
+@router.get(
+    "/status/rooms",
+    summary="The running conversations of this server",
+    dependencies=[needs(Right.READ_OPERATIONS)],
+    responses=_ROOMS | problems(),
+)
+async def read_rooms(status: ServerStatus, limit: Limit = 100) -> Response:
+    """Say which version of its config each bot obeys in each of them, and of its team.
+
+    After an edit: the new version as soon as it is obeyed.
+    """
+    return json_response(status.rooms(limit))
 
 
 @router.get(

@@ -75,6 +75,7 @@ _DOCUMENTED: tuple[type, ...] = (
     answers.Alive,
     answers.Ready,
     status.ServerReport,
+    status.RoomsReport,
     WorkersReport,
 )
 _REASONS = {

@@ -80,3 +80,27 @@ class ServerReport(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=
     conversations: Held
     lost_in_failover: LostInFailover
     stores: dict[str, dict[str, float]]
+
+
+class Obeyed(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """A bot or a team, and the version of its config that the conversation obeys; null: none."""
+
+    id: str
+    applied_version: int | None
+
+
+class HostedRoom(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """A running conversation, at its version, and the configs it obeys."""
+
+    conversation_id: str
+    version: str
+    team: Obeyed | None
+    bots: tuple[Obeyed, ...]
+
+
+class RoomsReport(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The running conversations of this server: how many, and the first of them."""
+
+    server_id: str
+    hosted: int
+    rooms: tuple[HostedRoom, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -55,6 +56,33 @@ async def test_status_tells_what_the_server_holds(alone: RunningServer) -> None:
     assert status["conversations"]["owned"] == 1
     assert status["tiers"] == {"redis": True, "postgres": True}
     assert status["ladder"]["rung"] == "all"
+
+
+@pytest.mark.directly("a server tells of itself")
+async def test_rooms_tell_which_edit_of_a_bot_each_of_them_obeys(alone: RunningServer) -> None:
+    bot = {"name": "Ada", "persona": "Knows the dates."}
+    seen = []
+    async with alone.as_("root", Role.ADMIN) as root:
+
+        async def hosted() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = (await root.get("/status/rooms")).json()["rooms"]
+            return found
+
+        await root.post("/api/v1/bots", json={"id": "ada", **bot})
+        await begin(root)
+        await root.post(f"{ROOM}/commands", json={"type": "lifecycle", "action": "start"})
+        for version in (1, 2):
+
+            async def obeyed(version: int = version) -> bool:
+                return any(one["bots"][0]["applied_version"] == version for one in await hosted())
+
+            await root.post(f"{ROOM}/messages", json={"text": "Ada, when do we launch?"})
+            await eventually(obeyed, what=f"version {version} is obeyed")
+            seen += await hosted()
+            await root.put("/api/v1/bots/ada", json={**bot, "persona": "Knows the rooms."})
+
+    assert [(one["conversation_id"], one["team"]) for one in seen] == [("c-1", None)] * 2
+    assert [one["bots"] for one in seen] == [[{"id": "ada", "applied_version": n}] for n in (1, 2)]
 
 
 @pytest.mark.directly("a server counts for itself")

@@ -140,6 +140,7 @@ CALLS: list[Call] = [
     lambda swarm: swarm.rooms.agent_joined("r", "agent-1", bot_id="ada"),
     lambda swarm: swarm.rooms.token("r", identity="zoe", name="Zoe", attributes={"a": "b"}),
     lambda swarm: swarm.status(),
+    lambda swarm: swarm.hosted(limit=5),
     lambda swarm: swarm.workers(),
     lambda swarm: swarm.ready(),
 ]
