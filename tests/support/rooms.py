@@ -50,7 +50,7 @@ from src.swarm.history import History
 from src.swarm.in_force import InForce
 from src.swarm.outage import Outage
 from src.swarm.pending import Bounds
-from src.swarm.providers import Provider, ReplyPart, ReplyRequest, Text
+from src.swarm.providers import Outcome, Provider, ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.providers.registry import Registry
 from src.swarm.rules.conversations import CONVERSATIONS, MESSAGE_ADDED
 from src.swarm.service import SwarmService
@@ -116,6 +116,8 @@ class Voice:
         self._says = says
         self._free = asyncio.Event()
         self.requests: list[ReplyRequest] = []
+        self.outcomes: list[Outcome] = []
+        """What it was told of its calls."""
         self.now = self.most = 0
         self.before: Exception | None = None
         """Raised before the first part ..."""
@@ -140,6 +142,8 @@ class Voice:
                 raise self.before
             for part in self._parts:
                 yield part
+                if isinstance(part, ToolCall):
+                    self.outcomes.append(request.outcome())
             if self._says is not None:
                 yield Text(self._says(request))
             if self.after is not None:

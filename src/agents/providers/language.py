@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from src.agents.providers.plugins import Plugins
 from src.swarm.configs.bots import stage_options
-from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
+from src.swarm.providers import Outcome, ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.rules.turns import heard
 from src.swarm.shapes.models import ConversationState, Message, Tool
 
@@ -47,7 +47,7 @@ class LanguageModel:
         context = written(request)
         tools: list[llm.Tool] = [function_tool(tool) for tool in request.tools]
         for _ in range(STEPS):
-            calls: list[llm.FunctionToolCall] = []
+            called: list[llm.ChatItem] = []
             spoken = False
             async with model.chat(chat_ctx=context, tools=tools) as stream:
                 async for chunk in stream:
@@ -57,17 +57,16 @@ class LanguageModel:
                         spoken = True
                         yield Text(chunk.delta.content)
                     for call in chunk.delta.tool_calls:
-                        calls.append(call)
-                        yield ToolCall(call.name, Raw(call.arguments.encode() or b"{}"))
-            if spoken or not calls:
+                        yield tool_call(call)
+                        called += (
+                            llm.FunctionCall(
+                                call_id=call.call_id, name=call.name, arguments=call.arguments
+                            ),
+                            answered(call, request.outcome()),
+                        )
+            if spoken or not called:
                 return
-            for call in calls:
-                context.items += (
-                    llm.FunctionCall(
-                        call_id=call.call_id, name=call.name, arguments=call.arguments
-                    ),
-                    asked_for(call),
-                )
+            context.items += called
 
     async def aclose(self) -> None:
         """Close the connections of all models."""
@@ -143,10 +142,17 @@ def _options(request: ReplyRequest, name: str) -> dict[str, Any]:
     return options
 
 
-def asked_for(call: llm.FunctionToolCall | llm.FunctionCall) -> llm.FunctionCallOutput:
-    """Return what a model is told of a call: the swarm does it, or has somebody decide on it."""
+def tool_call(call: llm.FunctionToolCall | llm.FunctionCall) -> ToolCall:
+    """Return a model's call as the swarm takes it."""
+    return ToolCall(call.name, Raw(call.arguments.encode() or b"{}"))
+
+
+def answered(
+    call: llm.FunctionToolCall | llm.FunctionCall, outcome: Outcome
+) -> llm.FunctionCallOutput:
+    """Return what a model is told of its call: the swarm does it, or has somebody decide on it."""
     return llm.FunctionCallOutput(
-        call_id=call.call_id, name=call.name, output="asked for", is_error=False
+        call_id=call.call_id, name=call.name, output=outcome.text, is_error=outcome.refused
     )
 
 

@@ -16,19 +16,19 @@ from typing import Any
 
 import msgspec
 from livekit.agents import llm
-from msgspec import Raw
 
 from src.agents.providers.language import (
     STEPS,
-    asked_for,
+    answered,
     function_tool,
     instructions,
+    tool_call,
     turns_of,
 )
 from src.agents.providers.plugins import Plugins
 from src.state.background import end
 from src.swarm.configs.bots import stage_options
-from src.swarm.providers import ReplyPart, ReplyRequest, Sound, Text, ToolCall
+from src.swarm.providers import ReplyPart, ReplyRequest, Sound, Text
 
 _SESSIONS = 64
 """Connections that are kept, one for a bot in a conversation; beyond it the longest unused ends."""
@@ -114,12 +114,14 @@ class _Session:
                     spoken = True
                     yield part
             calls = [call async for call in made.function_stream]
+            outputs: list[llm.ChatItem] = []
             for call in calls:
-                yield ToolCall(call.name, Raw(call.arguments.encode() or b"{}"))
+                yield tool_call(call)
+                outputs.append(answered(call, request.outcome()))
             if spoken or not calls:
                 return
             context = self._session.chat_ctx.copy()
-            context.items += map(asked_for, calls)
+            context.items += outputs
 
     async def aclose(self) -> None:
         self._session.interrupt()

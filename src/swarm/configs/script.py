@@ -25,8 +25,8 @@ from src.swarm.shapes import free_json, words
 from src.swarm.shapes.bounds import Name, Note
 from src.swarm.shapes.free_json import EMPTY, Json
 
-PLACES = ("speaker", "text", "goal", "bot", "role", "turn", "people", "bots")
-"""What a template may name in braces."""
+PLACES = ("speaker", "text", "goal", "bot", "role", "turn", "people", "bots", "outcome")
+"""What a template may name in braces; `outcome` is what came of the rule's call."""
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _INSERTED = 500

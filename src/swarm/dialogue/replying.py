@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import timedelta
 
@@ -11,33 +10,27 @@ import structlog
 from msgspec.structs import replace
 
 from src.state.configs import Record
-from src.state.errors import Refused
 from src.state.models import command_key as key_of
 from src.state.models import event_id
 from src.state.protocols import Clock
 from src.swarm.configs.bots import BotConfig, ProviderNames
+from src.swarm.dialogue.calls import Calls, StateNow
 from src.swarm.dialogue.generating import generate
 from src.swarm.dialogue.reports import ConfigReports, command_key
 from src.swarm.dialogue.room import Room
 from src.swarm.dialogue.stage import Speech, Spoken, Writing
 from src.swarm.in_force import InForce
 from src.swarm.outage import Submit
-from src.swarm.providers import ReplyRequest, Sound, Text, ToolCall
+from src.swarm.providers import ReplyRequest, Sound, Text
 from src.swarm.providers.registry import Registry
-from src.swarm.rules.tool_calls import must_wait
-from src.swarm.rules.tools import BUILT_IN, command_for
+from src.swarm.rules.tools import BUILT_IN
 from src.swarm.shapes import layers
 from src.swarm.shapes.commands import CutSpeech, PostMessage, Speaker
 from src.swarm.shapes.limits import effective
 from src.swarm.shapes.models import ConversationState, Message
 from src.swarm.shapes.models import Speech as Noted
-from src.swarm.shapes.work import RequestToolCall
 
 log = structlog.get_logger(__name__)
-
-
-StateNow = Callable[[str], Awaitable[ConversationState | None]]
-"""A running conversation with all that it inherits, certain to be so now; None: it does not run."""
 
 
 class Replies:
@@ -85,12 +78,13 @@ class Replies:
         bot = BotConfig(name=member.name or bot_id) if record is None else record.body
         voiced = await self._voiced(room, state, bot)
         tools = (*BUILT_IN, *state.available_tools)
-        request = ReplyRequest(bot_id, bot, state, turn, tools, voiced)
+        calls = Calls(self._submit, self._state, state, turn, bot_id)
+        request = ReplyRequest(bot_id, bot, state, turn, tools, voiced, calls.outcome)
         key = command_key(f"reply-{attempt}" if attempt else "reply", turn.id, bot_id)
         version = None if record is None else record.version
         began = self._clock.monotonic()
         async with self._speech(room, request, key, version) as speech:
-            spoken, interrupted = await self._speak(room, speech, request)
+            spoken, interrupted = await self._speak(room, speech, request, calls)
         if not spoken.text:
             return
         # Both at once, so that a clock that was set back meanwhile cannot cross them.
@@ -131,7 +125,7 @@ class Replies:
         return room.stage.speech(request.bot_id, bot, heard)
 
     async def _speak(
-        self, room: Room, speech: Speech, request: ReplyRequest
+        self, room: Room, speech: Speech, request: ReplyRequest, calls: Calls
     ) -> tuple[Spoken, bool]:
         """Say the parts as they come; return what was heard, and whether it was cut off."""
         limits = effective(request.state.config.limits)
@@ -141,7 +135,6 @@ class Replies:
             bound_s = min(bound_s, self._reply_timeout_s)
         made_s = min(bound_s, self._reply_timeout_s)
         parts = generate(self._registry, request, reply_s=made_s, first_part_s=self._first_part_s)
-        calls = 0
         try:
             async with asyncio.timeout(bound_s) as room.reply, aclosing(parts):
                 if room.floor.holder != request.bot_id:
@@ -152,12 +145,8 @@ class Replies:
                         await speech.add(part.text)
                     elif isinstance(part, Sound):
                         await speech.play(part)
-                    elif calls < limits.tool_calls_per_response:
-                        calls += 1
-                        await self._call(request, part, calls)
                     else:
-                        code = "limit_tool_calls_per_response"
-                        log.info("tool.refused", bot=request.bot_id, tool=part.name, code=code)
+                        await calls.make(part)
                 spoken = await speech.finish()
                 return spoken, spoken.spoken_until is not None
         except Exception as error:
@@ -172,17 +161,3 @@ class Replies:
             room.reply = None
             if room.progress is not None:
                 room.progress.end()
-
-    async def _call(self, request: ReplyRequest, call: ToolCall, index: int) -> None:
-        # As it is now: the reply may have begun a long time ago.
-        state, bot_id = await self._state(request.state.id), request.bot_id
-        if state is None:
-            return
-        try:
-            command = None if must_wait(state, call.name) else command_for(state, call)
-            if command is None:
-                command = RequestToolCall(call.name, bot_id, call.arguments)
-            key = command_key(f"tool-{index}", request.turn.id, bot_id)
-            await self._submit(state.id, command, key, bot_id)
-        except Refused as refusal:
-            log.info("tool.refused", bot=bot_id, tool=call.name, code=refusal.code)

@@ -6,7 +6,7 @@ says becomes a turn, and what it calls a command, in the runtime that asked.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import msgspec
@@ -15,6 +15,14 @@ from msgspec import Raw
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.shapes.free_json import EMPTY
 from src.swarm.shapes.models import ConversationState, Message, Tool
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What came of a tool call, in words for a model."""
+
+    text: str = "asked for"
+    """As it is said of a call that somebody else makes, or has to approve."""
+    refused: bool = False
 
 
 class ReplyRequest(msgspec.Struct, frozen=True, gc=False):
@@ -29,6 +37,8 @@ class ReplyRequest(msgspec.Struct, frozen=True, gc=False):
     """What the bot may call."""
     voiced: ProviderNames = ProviderNames()
     """In a room of sound: what its voice is made of, what it inherits included."""
+    outcome: Callable[[], Outcome] = Outcome
+    """Says what came of the call that was given last, as soon as the next part is asked for."""
 
 
 class Text(msgspec.Struct, frozen=True, gc=False, tag="text"):

@@ -23,9 +23,13 @@ class OfflineProvider:
         played = _script(request.bot)
         if think_s := played.think_s(request.turn.id):
             await asyncio.sleep(think_s)
-        line = script.play(played, request.turn.text, _places(request), _turns(request))
+        places, turns = _places(request), _turns(request)
+        line = script.play(played, request.turn.text, places, turns)
         if line.call is not None and any(tool.name == line.call.tool for tool in request.tools):
             yield ToolCall(line.call.tool, line.call.arguments)
+            # The same rule again, which may now say what came of its call.
+            places["outcome"] = request.outcome().text
+            line = script.play(played, request.turn.text, places, turns)
         if line.text:
             yield Text(line.text)
 
@@ -50,6 +54,7 @@ def _places(request: ReplyRequest) -> dict[str, str]:
         "turn": str(state.stats.turns),
         "people": ", ".join(people),
         "bots": ", ".join(member.name for member in state.bots),
+        "outcome": "",
     }
 
 

@@ -12,7 +12,7 @@ from src.agents.providers.language import LanguageModel
 from src.agents.providers.plugins import Plugins
 from src.agents.settings import NamedProvider
 from src.swarm.configs.bots import BotConfig
-from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
+from src.swarm.providers import Outcome, ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.rules.tools import BUILT_IN
 from src.swarm.shapes.config import Config, LlmConfig
 from tests.support.anthropic_server import anthropic_server, text, use
@@ -83,6 +83,21 @@ async def test_call_of_a_tool_comes_as_one_and_the_model_is_asked_again(
     first, second = server.asked
     assert {tool["function"]["name"] for tool in first["tools"]} == {t.name for t in BUILT_IN}
     assert second["messages"][-1]["role"] == "tool"
+
+
+async def test_model_is_told_what_came_of_each_call(
+    server: OpenAiServer, model: LanguageModel
+) -> None:
+    server.replies = [
+        [call("blackboard_set", {"id": "rain"})],
+        [call("pass_baton", {})],
+        [{"content": "Noted."}],
+    ]
+    came = [Outcome("value is missing", refused=True), Outcome("done")]
+    outcome = iter(came).__next__
+    await parts(model, replace(request(HELLO), outcome=outcome))
+    told = [one["content"] for one in server.asked[-1]["messages"] if one["role"] == "tool"]
+    assert told == ["value is missing", "done"]
 
 
 async def test_model_that_only_calls_tools_is_not_asked_for_ever(

@@ -12,7 +12,7 @@ from src.agents.providers.plugins import Plugins
 from src.agents.providers.realtime import RealtimeVoice
 from src.agents.settings import NamedProvider
 from src.swarm.configs.bots import ProviderNames
-from src.swarm.providers import ReplyPart, ReplyRequest, Sound, Text, ToolCall
+from src.swarm.providers import Outcome, ReplyPart, ReplyRequest, Sound, Text, ToolCall
 from src.swarm.rules.tools import BUILT_IN
 from tests.support.asking import HELLO, message, request
 from tests.support.realtime_server import RealtimeServer, realtime_server, spoken, use, written
@@ -104,17 +104,17 @@ async def test_answer_without_sound_is_text_alone(
     assert text_of(said) == "Only words "
 
 
-async def test_call_of_a_tool_is_asked_for_and_the_model_is_asked_again(
+async def test_model_is_told_what_came_of_its_call_and_asked_again(
     server: RealtimeServer, voice: RealtimeVoice
 ) -> None:
     server.replies = [[use("blackboard_set", id="rain", value=True)], [spoken("Noted")]]
-    said = await parts(voice, request(HELLO))
+    said = await parts(voice, replace(request(HELLO), outcome=lambda: Outcome("done")))
     called = said[0]
     assert isinstance(called, ToolCall)
     assert called.name == "blackboard_set"
     assert text_of(said) == "Noted "
     [connection] = server.connections
-    assert connection.seen[1][-1] == ("function_call_output", "asked for")
+    assert connection.seen[1][-1] == ("function_call_output", "done")
 
 
 async def test_changed_instructions_reach_a_connection_that_stands(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from src.swarm.configs.bots import BotConfig, ProviderNames
-from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
+from src.swarm.providers import Outcome, ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.providers.offline import OfflineProvider
 from src.swarm.shapes.config import Config
 from src.swarm.shapes.models import Tool
@@ -81,6 +81,24 @@ async def test_a_call_comes_before_the_words_about_it() -> None:
     assert await reply(bot, Story(), "Note it.", (NOTE,)) == [
         ToolCall("blackboard_set", raw({"id": "who", "value": "Ada"})),
         Text("Noted."),
+    ]
+
+
+async def test_a_script_says_what_came_of_its_call_and_nothing_before() -> None:
+    call = {"tool": "blackboard_set", "arguments": {"id": "who", "value": "<{outcome}>"}}
+    bot = scripted({"rules": [{"when": "note", "say": "I tried: {outcome}", "call": call}]})
+    story, came = Story(), [Outcome("of an earlier call")]
+    turn = story.says("ada", "Note it.")
+    request = ReplyRequest("scout", bot, story.state, turn, (NOTE,), outcome=lambda: came[-1])
+
+    parts = []
+    async for part in OfflineProvider().generate(request):
+        parts.append(part)
+        came.append(Outcome("it is too large", refused=True))
+
+    assert parts == [
+        ToolCall("blackboard_set", raw({"id": "who", "value": "<>"})),
+        Text("I tried: it is too large"),
     ]
 
 
