@@ -21,7 +21,8 @@ from src.swarm.configs.seen import UNREADABLE, Name, SeenConfigs
 from src.swarm.configs.settings import VALUES, value_of
 from src.swarm.configs.teams import TeamConfig
 from src.swarm.errors import RulesUnknown
-from src.swarm.rules import transitions
+from src.swarm.rules import lessons, transitions
+from src.swarm.rules.lessons import Taught
 from src.swarm.shapes.commands import Command, Create
 from src.swarm.shapes.events import ConversationEvent
 from src.swarm.shapes.models import ConversationState
@@ -101,6 +102,21 @@ class InForce:
         """
         team = inheritance.team_of(state)
         return None if team is None else await self._seen.read("team", team)
+
+    async def taught(self, state: ConversationState, pupil: str | None = None) -> Taught | None:
+        """Return the lesson that a conversation is, with what there is to teach; None: it is none.
+
+        Raises:
+            RulesUnknown: that cannot be read now and never was.
+        """
+        lesson = lessons.lesson_of(state)
+        if lesson is None:
+            return None
+        try:
+            rows = await self._seen.curricula.read(lesson.topic)
+        except UNREADABLE as error:
+            raise RulesUnknown(state.id, [("topic", lesson.topic)]) from error
+        return Taught(lesson, rows, pupil)
 
     async def begun(self, create: Create) -> Create:
         """Return the command with what its team has for the blackboard of a new conversation.

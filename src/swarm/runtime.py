@@ -242,6 +242,7 @@ async def open_runtime(
         approvals = Approvals(
             conversations.holdings.find,
             lambda *given: service.submit_as_owner(*given),
+            in_force,
             clock,
         )
         conversations.logged.append(approvals.logged)

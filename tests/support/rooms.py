@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from src.state.aggregates import Aggregates
 from src.state.background import background
-from src.state.configs import Record
+from src.state.configs import Configs, Record
 from src.state.errors import (
     DurableTierUnavailable,
     OutcomeUnknown,
@@ -76,7 +76,7 @@ TUTOR = NewParticipant("tutor", "bot", "Tutor")
 
 
 class Rows:
-    """The rows of one kind of config: `Source` of every server's store of them."""
+    """The rows of one kind of config: `Source` of every server's store of them, and their list."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -88,11 +88,11 @@ class Rows:
         self.newer: set[str] = set()
         """Those that a newer release has written."""
 
-    def put(self, id: str, config: msgspec.Struct) -> Version:
+    def put(self, id: str, config: msgspec.Struct, *, deleted: bool = False) -> Version:
         """Commit the next version."""
         row = self._rows.get(id)
         version = Version(0, 1 if row is None else row.version.seq + 1)
-        record = Record(self._kind, id, version.seq, config, False, "ada", BEGAN)
+        record = Record(self._kind, id, version.seq, config, deleted, "ada", BEGAN)
         self._rows[id] = Entry(id, version, record)
         return version
 
@@ -104,6 +104,18 @@ class Rows:
         if id in self.newer:
             raise Undecodable(self._kind, "a newer release has written it")
         return self._rows.get(id)
+
+    async def list(
+        self, after: str, limit: int, group: str | None = None
+    ) -> tuple[Sequence[Record[Any]], int]:
+        """What `Configs.list` gives."""
+        await asyncio.sleep(0)
+        if self.away:
+            raise DurableTierUnavailable("the rows cannot be read")
+        of = KINDS[self._kind].group
+        records = [self._rows[id].state for id in sorted(self._rows) if id > after]
+        found = [one for one in records if group in (None, of(one.body)) and not one.deleted]
+        return found[:limit], 0
 
 
 class Voice:
@@ -235,7 +247,8 @@ class SwarmServer:
             )
             for kind, rows in swarm.configs.items()
         }
-        configs = ConfigService({}, self.configs)
+        rows = cast("Mapping[str, Configs[Any]]", swarm.configs)
+        configs = ConfigService(rows, self.configs)
         self.seen = SeenConfigs(
             configs, state.told_lease, lambda: not state.ladder.durable.closed, state.clock
         )
@@ -264,6 +277,7 @@ class SwarmServer:
         self.approvals = Approvals(
             conversations.holdings.find,
             lambda *given: self.service.submit_as_owner(*given),
+            in_force,
             state.clock,
         )
         handover = Handover(
@@ -354,7 +368,7 @@ class Swarm:
     ) -> None:
         self._ahead_s = ahead_s
         self.cluster = Cluster(**changes)
-        self.configs = {kind: Rows(kind) for kind in ("bot", "team", "setting")}
+        self.configs = {kind: Rows(kind) for kind in ("bot", "team", "setting", "subtopic")}
         self.patience = timedelta(seconds=patience_s)
         self.reply_timeout = timedelta(seconds=reply_timeout_s)
         self.first_part_timeout = timedelta(seconds=first_part_s)

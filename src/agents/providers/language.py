@@ -114,6 +114,7 @@ def instructions(request: ReplyRequest) -> str:
         bot.instructions,
         f"Your goal: {bot.goal}" if bot.goal else "",
         f"What this conversation is for: {state.config.goal}" if state.config.goal else "",
+        "" if request.teaching is None else request.teaching.instructions,
         _company(state, request.bot_id),
         "Others' turns begin with their name in brackets; never begin yours so.",
     ]

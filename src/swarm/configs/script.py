@@ -25,8 +25,12 @@ from src.swarm.shapes import free_json, words
 from src.swarm.shapes.bounds import Name, Note
 from src.swarm.shapes.free_json import EMPTY, Json
 
-PLACES = ("speaker", "text", "goal", "bot", "role", "turn", "people", "bots", "outcome")
-"""What a template may name in braces; `outcome` is what came of the rule's call."""
+PLACES = (
+    *("speaker", "text", "goal", "bot", "role", "turn", "people", "bots"),
+    # What is taught, and what came of the rule's call.
+    *("subtopic", "content", "outcome"),
+)
+"""What a template may name in braces."""
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _INSERTED = 500

@@ -27,6 +27,7 @@ from src.state.errors import (
 from src.state.models import ZERO, Version
 from src.state.protocols import Clock
 from src.state.tiers.memory import Lease
+from src.swarm.configs.curricula import Curricula
 from src.swarm.configs.service import ConfigService
 from src.swarm.configs.settings import VALUES
 
@@ -70,13 +71,14 @@ class SeenConfigs:
     ) -> None:
         self._configs, self._told, self._is_away, self._clock = configs, told, is_away, clock
         self._seen: LRUCache[Name, _Seen] = LRUCache(_MOST)
+        self.curricula = Curricula(configs, is_away)
         self._edited: dict[Name, None] = dict.fromkeys(("setting", key) for key in VALUES)
         self._wake = asyncio.Event()
         self._wake.set()
 
     def buffers(self) -> dict[str, Buffer]:
         """Return what is bounded here: what is forgotten is read again."""
-        return {"seen_configs": Buffer(len(self._seen), _MOST)}
+        return {"seen_configs": Buffer(len(self._seen), _MOST), **self.curricula.buffers()}
 
     # -- at hand ---------------------------------------------------------------------------------
 

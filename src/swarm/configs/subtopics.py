@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
+from src.state.configs import Record
 from src.swarm.configs.decoding import SCHEMA, Part, Schema, decoded
 from src.swarm.shapes.bounds import Count, Label, LongText, Name
 
@@ -20,6 +23,9 @@ class SubtopicConfig(Part, frozen=True, gc=False):
     level: Label = ""
     """How hard it is, in the words of the curriculum."""
 
+
+Curriculum: TypeAlias = tuple[Record[SubtopicConfig], ...]
+"""The living subtopics of one topic, in the order in which they are taught."""
 
 _subtopics = msgspec.json.Decoder(SubtopicConfig)
 

@@ -22,6 +22,7 @@ from src.state.errors import Refused, StateError
 from src.state.models import Entry, Event
 from src.state.protocols import Clock
 from src.state.writes.lane import Lane
+from src.swarm.in_force import InForce
 from src.swarm.providers import ToolCall
 from src.swarm.rules.tool_calls import CLOCKS_AGREE_S, awaited
 from src.swarm.rules.tools import command_for
@@ -51,10 +52,12 @@ class Approvals:
         self,
         find: Callable[[str], Lane[ConversationState, Any] | None],
         submit: Submit,
+        in_force: InForce,
         clock: Clock,
     ) -> None:
         self._find = find
         self._submit = submit
+        self._in_force = in_force
         self._clock = clock
         self._ends: dict[str, dict[_Call, float]] = {}
         """Conversation -> call -> when its time is over, on this server's clock."""
@@ -144,7 +147,8 @@ class Approvals:
             await self._submit(state.id, rejection, _key("time-out", call), ACTOR)
             return
         try:
-            command = command_for(state, ToolCall(call.tool, call.arguments))
+            taught = await self._in_force.taught(state)
+            command = command_for(state, ToolCall(call.tool, call.arguments), taught)
             if command is not None:
                 await self._submit(state.id, command, _key("run", call), call.caller)
             report = FinishToolCall(call.id, "succeeded")

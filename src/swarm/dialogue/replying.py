@@ -23,7 +23,8 @@ from src.swarm.in_force import InForce
 from src.swarm.outage import Submit
 from src.swarm.providers import ReplyRequest, Sound, Text
 from src.swarm.providers.registry import Registry
-from src.swarm.rules.tools import BUILT_IN
+from src.swarm.rules import lessons
+from src.swarm.rules.tools import tools_of
 from src.swarm.shapes import layers
 from src.swarm.shapes.commands import CutSpeech, PostMessage, Speaker
 from src.swarm.shapes.limits import effective
@@ -77,9 +78,11 @@ class Replies:
         await self._reports.bot(state, member, record)
         bot = BotConfig(name=member.name or bot_id) if record is None else record.body
         voiced = await self._voiced(room, state, bot)
-        tools = (*BUILT_IN, *state.available_tools)
-        calls = Calls(self._submit, self._state, state, turn, bot_id)
-        request = ReplyRequest(bot_id, bot, state, turn, tools, voiced, calls.outcome)
+        calls = Calls(self._submit, self._in_force, self._state, state, turn, bot_id)
+        taught = await self._in_force.taught(state, calls.person)
+        tools = tools_of(state, taught)
+        teaching = None if taught is None else lessons.teaching(taught)
+        request = ReplyRequest(bot_id, bot, state, turn, tools, voiced, teaching, calls.outcome)
         key = command_key(f"reply-{attempt}" if attempt else "reply", turn.id, bot_id)
         version = None if record is None else record.version
         began = self._clock.monotonic()

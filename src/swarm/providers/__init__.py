@@ -25,6 +25,16 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     refused: bool = False
 
 
+class Teaching(msgspec.Struct, frozen=True, gc=False):
+    """What a bot of a lesson teaches now."""
+
+    title: str = ""
+    content: str = ""
+    """Of the present subtopic; both empty where the topic has none."""
+    instructions: str = ""
+    """All that a model has to know of it."""
+
+
 class ReplyRequest(msgspec.Struct, frozen=True, gc=False):
     """What a reply is made of."""
 
@@ -37,6 +47,8 @@ class ReplyRequest(msgspec.Struct, frozen=True, gc=False):
     """What the bot may call."""
     voiced: ProviderNames = ProviderNames()
     """In a room of sound: what its voice is made of, what it inherits included."""
+    teaching: Teaching | None = None
+    """None: the conversation is no lesson."""
     outcome: Callable[[], Outcome] = Outcome
     """Says what came of the call that was given last, as soon as the next part is asked for."""
 

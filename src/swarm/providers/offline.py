@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from src.swarm.configs import script
 from src.swarm.configs.bots import OFFLINE, BotConfig, stage_options
-from src.swarm.providers import ReplyPart, ReplyRequest, Text, ToolCall
+from src.swarm.providers import ReplyPart, ReplyRequest, Teaching, Text, ToolCall
 
 
 class OfflineProvider:
@@ -43,6 +43,7 @@ def _script(bot: BotConfig) -> script.Script:
 
 def _places(request: ReplyRequest) -> dict[str, str]:
     state, bot = request.state, request.bot
+    teaching = request.teaching or Teaching()
     people = [member.name for member in state.participants if member.kind == "person"]
     return {
         "speaker": request.turn.author.name,
@@ -54,6 +55,8 @@ def _places(request: ReplyRequest) -> dict[str, str]:
         "turn": str(state.stats.turns),
         "people": ", ".join(people),
         "bots": ", ".join(member.name for member in state.bots),
+        "subtopic": teaching.title,
+        "content": teaching.content,
         "outcome": "",
     }
 

@@ -22,7 +22,7 @@ from src.swarm.configs.inheritance import EffectiveScheduling
 from src.swarm.rules import budget
 from src.swarm.rules.lifecycle import FINAL
 from src.swarm.rules.members import bot
-from src.swarm.rules.tools import BUILT_IN_NAMES
+from src.swarm.rules.tools import is_built_in
 from src.swarm.shapes import bounds, free_json
 from src.swarm.shapes.events import (
     ToolCallDecided,
@@ -108,7 +108,7 @@ def awaited(state: ConversationState) -> tuple[PendingToolCall, ...]:
         if call.due_at is not None
         and (
             call.status == "pending_approval"
-            or (call.status in ("scheduled", "approved") and call.tool in BUILT_IN_NAMES)
+            or (call.status in ("scheduled", "approved") and is_built_in(state, call.tool))
         )
     )
 

@@ -1,8 +1,7 @@
 """The tools that every bot has: a call of one becomes a command on the conversation.
 
-One that needs approval, or has a delay, waits in the state first; then its owner runs it.
-
-The input types are both the schemas that a model is shown and the checks its arguments must pass.
+One that needs approval, or has a delay, waits in the state first; then its owner runs it. Bots of
+a lesson have those of `lesson_tools` too, but for any that the conversation has under such a name.
 """
 
 from __future__ import annotations
@@ -10,41 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from src.state.errors import Refused
 from src.swarm.providers import ToolCall
-from src.swarm.shapes import free_json
+from src.swarm.rules import arguments, lesson_tools
+from src.swarm.rules.arguments import Arguments
+from src.swarm.rules.lessons import Taught
 from src.swarm.shapes.bounds import Id, Note
 from src.swarm.shapes.commands import Command, PassBaton
 from src.swarm.shapes.models import ConversationState, SubtaskPriority, SubtaskStatus, Tool
 from src.swarm.shapes.work import Assignment, EditBlackboard, Increment, SetSubtask
 
 
-class _Arguments(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """Arguments of a tool."""
-
-
-class _Assign(_Arguments, frozen=True, gc=False):
+class _Assign(Arguments, frozen=True, gc=False):
     id: Id
     value: Raw
 
 
-class _Add(_Arguments, frozen=True, gc=False):
+class _Add(Arguments, frozen=True, gc=False):
     id: Id
     by: int | float = 1
 
 
-class _Name(_Arguments, frozen=True, gc=False):
+class _Name(Arguments, frozen=True, gc=False):
     id: Id
 
 
-class _Pass(_Arguments, frozen=True, gc=False):
+class _Pass(Arguments, frozen=True, gc=False):
     to: Id | None = None
 
 
-class _Subtask(_Arguments, frozen=True, gc=False):
+class _Subtask(Arguments, frozen=True, gc=False):
     """A field that is not given keeps its value, or in a new subtask gets the default."""
 
     id: Id
@@ -55,22 +51,34 @@ class _Subtask(_Arguments, frozen=True, gc=False):
     priority: SubtaskPriority | None = None
 
 
-def command_for(state: ConversationState, call: ToolCall) -> Command | None:
+def tools_of(state: ConversationState, taught: Taught | None) -> tuple[Tool, ...]:
+    """Return what the bots of a conversation may call; `taught` is its lesson, if it is one."""
+    more = () if taught is None else lesson_tools.TOOLS
+    ours = tuple(tool for tool in more if is_built_in(state, tool.name))
+    return (*BUILT_IN, *ours, *state.available_tools)
+
+
+def is_built_in(state: ConversationState, name: str) -> bool:
+    """Say whether a call of this tool is made here, and not by whoever reports on it."""
+    if name in lesson_tools.NAMES:
+        return all(tool.name != name for tool in state.available_tools)
+    return name in _TOOLS
+
+
+def command_for(
+    state: ConversationState, call: ToolCall, taught: Taught | None = None
+) -> Command | None:
     """Return what the call asks of the conversation; None: the tool is none of these.
 
     Raises:
-        Refused: arguments that the tool does not take; names the place.
+        Refused: arguments that the tool does not take, with the place; or the lesson refuses it.
     """
-    known = _TOOLS.get(call.name)
-    if known is None:
+    if not is_built_in(state, call.name):
         return None
-    _, kind, build = known
-    try:
-        arguments = msgspec.json.decode(call.arguments, type=kind)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as exc:
-        field = free_json.place(exc, "arguments")
-        raise Refused("invalid", f"{call.name}: {exc}", field=field) from exc
-    return build(state, arguments)
+    if call.name in lesson_tools.NAMES:
+        return lesson_tools.command(call, taught)
+    _, kind, build = _TOOLS[call.name]
+    return build(state, arguments.given(call, kind))
 
 
 def _set_subtask(state: ConversationState, given: _Subtask) -> SetSubtask:
@@ -85,12 +93,11 @@ def _set_subtask(state: ConversationState, given: _Subtask) -> SetSubtask:
     return SetSubtask(given.id, **kept)
 
 
-_SHOWN = ("type", "properties", "required", "additionalProperties")
 _KEPT = ("description", "status", "assignee", "depends_on", "priority")
 
 # Each builder takes the struct named beside it: the table pairs them, which no type can say.
 _Builder = Callable[[ConversationState, Any], Command]
-_TOOLS: dict[str, tuple[str, type[_Arguments], _Builder]] = {
+_TOOLS: dict[str, tuple[str, type[Arguments], _Builder]] = {
     "blackboard_set": (
         "Write a value on the blackboard, where all bots see it.",
         _Assign,
@@ -124,14 +131,7 @@ _TOOLS: dict[str, tuple[str, type[_Arguments], _Builder]] = {
 }
 
 
-def _schema(kind: type[_Arguments]) -> Raw:
-    _, definitions = msgspec.json.schema_components([kind])
-    schema = definitions[kind.__name__]
-    return free_json.write({name: schema[name] for name in _SHOWN if name in schema})
-
-
 BUILT_IN: tuple[Tool, ...] = tuple(
-    Tool(name, description, _schema(kind), category="swarm")
+    Tool(name, description, arguments.schema(kind), category="swarm")
     for name, (description, kind, _) in _TOOLS.items()
 )
-BUILT_IN_NAMES = frozenset(_TOOLS)

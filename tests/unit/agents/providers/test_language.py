@@ -13,11 +13,13 @@ from src.agents.providers.plugins import Plugins
 from src.agents.settings import NamedProvider
 from src.swarm.configs.bots import BotConfig
 from src.swarm.providers import Outcome, ReplyPart, ReplyRequest, Text, ToolCall
+from src.swarm.rules.lessons import teaching
 from src.swarm.rules.tools import BUILT_IN
 from src.swarm.shapes.config import Config, LlmConfig
 from tests.support.anthropic_server import anthropic_server, text, use
 from tests.support.asking import HELLO, NAME, message, request
 from tests.support.openai_server import OpenAiServer, call, openai_server
+from tests.unit.swarm.rules.teaching import taught
 
 
 @pytest.fixture
@@ -66,6 +68,17 @@ async def test_model_reads_who_it_is_and_who_said_what(
         ("user", "[Tutor] I was"),
         ("user", "[Zoe] Scout?"),
     ]
+
+
+async def test_model_of_a_lesson_reads_what_it_teaches(
+    server: OpenAiServer, model: LanguageModel
+) -> None:
+    server.replies = [[{"content": "A half."}], [{"content": "Hello."}]]
+    await parts(model, replace(request(HELLO), teaching=teaching(taught())))
+    await parts(model, request(HELLO))
+    lesson, talk = (asked["messages"][0]["content"] for asked in server.asked)
+    assert "Subtopic 1 of 3: Halves, level easy. Two parts." in lesson
+    assert "ubtopic" not in talk
 
 
 async def test_call_of_a_tool_comes_as_one_and_the_model_is_asked_again(

@@ -7,10 +7,12 @@ import asyncio
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.providers import Outcome, ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.providers.offline import OfflineProvider
+from src.swarm.rules.lessons import teaching
 from src.swarm.shapes.config import Config
 from src.swarm.shapes.models import Tool
 from tests.support.clock import virtual_time
 from tests.unit.swarm.given import Story, raw
+from tests.unit.swarm.rules.teaching import taught
 
 NOTE = Tool("blackboard_set")
 
@@ -40,6 +42,17 @@ async def test_a_template_may_use_all_of_its_places() -> None:
 
 async def test_without_a_goal_of_the_conversation_the_bots_own_counts() -> None:
     assert await reply(scripted({"default": "{goal}"}), Story(), "Hi.") == [Text("Find the way.")]
+
+
+async def test_a_script_may_say_what_is_taught() -> None:
+    bot, story = scripted({"default": "{subtopic}: {content}"}), Story()
+    assert await reply(bot, story, "Hi.") == [Text(": ")]
+
+    request = ReplyRequest(
+        "scout", bot, story.state, story.says("ada"), teaching=teaching(taught())
+    )
+    said = [part async for part in OfflineProvider().generate(request)]
+    assert said == [Text("Halves: Two parts.")]
 
 
 async def test_an_echo_does_not_call_the_bots_again() -> None:

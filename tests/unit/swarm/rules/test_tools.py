@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from src.state.errors import Refused
 from src.swarm.providers import ToolCall
+from src.swarm.rules import lesson_tools
 from src.swarm.rules.tools import BUILT_IN, command_for
 from src.swarm.shapes import free_json
 from src.swarm.shapes.commands import Command, PassBaton
@@ -79,7 +80,7 @@ def test_a_tool_of_somebody_else_is_not_ours_to_translate() -> None:
     assert command_for(Story().state, ToolCall("look")) is None
 
 
-@pytest.mark.parametrize("tool", BUILT_IN, ids=lambda tool: tool.name)
+@pytest.mark.parametrize("tool", [*BUILT_IN, *lesson_tools.TOOLS], ids=lambda tool: tool.name)
 def test_a_model_is_shown_a_plain_object_schema(tool: Tool) -> None:
     schema = free_json.read(tool.input_schema)
 
