@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from livekit import api, rtc
@@ -148,13 +149,19 @@ class Person:
 
 @asynccontextmanager
 async def joined(
-    url: str, key: str, secret: str, room: str, identity: str
+    url: str,
+    key: str,
+    secret: str,
+    room: str,
+    identity: str,
+    kind: Literal["standard", "sip"] = "standard",
 ) -> AsyncIterator[Person]:
-    """Join a room as a person who publishes a microphone."""
+    """Join a room as a person who publishes a microphone; `sip` is one who telephones."""
     token = (
         api.AccessToken(key, secret)
         .with_identity(identity)
         .with_name(identity.title())
+        .with_kind(kind)
         .with_grants(api.VideoGrants(room_join=True, room=room))
         .to_jwt()
     )

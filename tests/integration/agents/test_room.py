@@ -6,10 +6,11 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 import msgspec
 import pytest
-from livekit import api
+from livekit import api, rtc
 
 from src.agents.providers.plugins import Plugins
 from src.agents.providers.realtime import RealtimeVoice
@@ -260,3 +261,44 @@ async def test_room_that_is_hosted_is_one_of_the_servers_places(
     async with api.LiveKitAPI(*livekit.account) as lk:
         await lk.room.delete_room(api.DeleteRoomRequest(room=ROOM))
     await eventually(lambda: told() == [("ready", 10, 0)], within_s=20, what="the place, free")
+
+
+async def test_each_of_several_people_is_heard_as_itself_telephones_too(
+    member: Member, zoe: Person, livekit: LiveKitSettings
+) -> None:
+    """Left alone, an ear takes the first it finds for the one that it is to hear."""
+
+    async def heard(count: int) -> bool:
+        return len([one for one in await turns(member) if one.author.kind == "person"]) == count
+
+    async with joined(*livekit.account, ROOM, "tel-1", kind="sip") as caller:
+        for count, person in enumerate((zoe, caller, zoe), 1):
+            await eventually(lambda: "bot-tutor" in caller.room.remote_participants)
+            await person.say(HELLO_HZ)
+            await eventually(partial(heard, count), within_s=15, what=f"turn {count}")
+    said = [one.author.id for one in await turns(member) if one.author.kind == "person"]
+    assert said == ["zoe", "tel-1", "zoe"]
+
+
+async def test_bots_are_no_people_and_hold_no_room_open(
+    member: Member, livekit: LiveKitSettings
+) -> None:
+    """The room was there before anybody came, and is over soon after the last person has left."""
+    async with api.LiveKitAPI(*livekit.account) as lk:
+        made = api.CreateRoomRequest(name=ROOM, empty_timeout=60, departure_timeout=1)
+        await lk.room.create_room(made)
+        metadata = json.dumps({"conversation_id": "c"})
+        asked = api.CreateAgentDispatchRequest(agent_name=AGENT, room=ROOM, metadata=metadata)
+        await lk.agent_dispatch.create_dispatch(asked)
+        async with joined(*livekit.account, ROOM, "zoe") as zoe:
+            bots = {f"bot-{id}" for id in PITCH}
+            await eventually(
+                lambda: bots <= set(zoe.room.remote_participants), within_s=20, what="bots"
+            )
+            kinds = {one.kind for one in zoe.room.remote_participants.values()}
+
+        async def is_over() -> bool:
+            return not (await lk.room.list_rooms(api.ListRoomsRequest(names=[ROOM]))).rooms
+
+        await eventually(is_over, within_s=20, what="the end of a room without people")
+    assert kinds == {rtc.ParticipantKind.PARTICIPANT_KIND_AGENT}
