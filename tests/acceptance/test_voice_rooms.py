@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median, quantiles
 from typing import Any
 
 import aiohttp
@@ -27,6 +28,7 @@ HELLO_HZ = 700.0
 LONG_HZ = 900.0
 SAYS = "I am Scout, your guide."
 STORY = "This is a long story. " * 20
+_WRITES = 200
 
 
 def bot(name: str, says: str, hz: float) -> dict[str, Any]:
@@ -212,3 +214,26 @@ async def test_host_that_is_told_to_stop_sends_the_swarm_on_before_it_goes(
     assert "rooms.cut" not in logs[0]
     assert "server.declared_dead" not in logs[1]
     tell(f"it took {stopped - began:.1f} s to go; heard again {silent_s:.1f} s later")
+
+
+async def test_other_servers_read_and_write_what_a_worker_hosts(lesson: Lesson, tell: Tell) -> None:
+    """All through a story that is told aloud, by the server that does not host the room."""
+    _, other = await lesson.host()
+    conversation = f"{other.url}/api/v1/conversations/{lesson.id}"
+    count = {"type": "blackboard", "increment": [{"id": "n"}]}
+    wrote_ms, read_ms = [], []
+    await lesson.zoe.say(LONG_HZ)
+    await eventually(lambda: lesson.zoe.seconds_of("bot-scout") > 2.5, 30, what="the story")
+    for _ in range(_WRITES):
+        began = time.perf_counter()
+        receipt = await post(lesson.session, f"{conversation}/commands", count)
+        logged = time.perf_counter()
+        seen = {"X-Swarm-Version": receipt["version"]}
+        async with lesson.session.get(conversation, headers=seen) as answer:
+            state = await answer.json()
+        wrote_ms.append(1000 * (logged - began))
+        read_ms.append(1000 * (time.perf_counter() - logged))
+    assert [one["value"] for one in state["blackboard"] if one["id"] == "n"] == [_WRITES]
+    for what, found in (("written", wrote_ms), ("read", read_ms)):
+        *_, p99 = quantiles(found, n=100)
+        tell(f"{what} through the other server: p50 {median(found):.1f} ms, p99 {p99:.1f} ms")
