@@ -1,6 +1,6 @@
 """Who is there: room and conversation are brought together whenever either changes.
 
-Who joins the room becomes a member and is listened to; a bot that is a member joins the room.
+Who comes becomes a member and is listened to; a bot that is a member is let in.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 
 import structlog
-from livekit import rtc
 
 from src.agents.ears import Ears
 from src.agents.errors import AgentsError
-from src.agents.people import is_person, people_in, user_of
 from src.agents.port import Conversation
+from src.agents.venue import Person, Venue
 from src.agents.voices import Voices
 from src.state.background import background
 from src.state.errors import StateError
@@ -33,21 +32,16 @@ class Attendance:
     """The members of one room."""
 
     def __init__(
-        self, room: rtc.Room, conversation: Conversation, ears: Ears, voices: Voices
+        self, venue: Venue, conversation: Conversation, ears: Ears, voices: Voices
     ) -> None:
-        self._room, self._conversation = room, conversation
+        self._venue, self._conversation = venue, conversation
         self._ears, self._voices = ears, voices
         self._looks = asyncio.Event()
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Keep room and conversation together for the length of the block."""
-        for event in ("participant_connected", "participant_disconnected"):
-            self._room.on(event, lambda *_: self._looks.set())
-        self._room.on("track_published", _subscribe)
-        for person in self._room.remote_participants.values():
-            for track in person.track_publications.values():
-                _subscribe(track, person)
+        self._venue.watch(self._looks.set)
         self._voices.on_lost = self._looks.set
         self._looks.set()
         async with background(self._follow(), self._keep()):
@@ -64,13 +58,13 @@ class Attendance:
             self._looks.clear()
             problems = [*await self._people(), *await self._bots()]
             for problem in problems:
-                log.warning("room.incomplete", room=self._room.name, error=str(problem))
+                log.warning("room.incomplete", room=self._venue.name, error=str(problem))
             if problems:
                 asyncio.get_running_loop().call_later(_AGAIN_S, self._looks.set)
 
     async def _people(self) -> Sequence[Exception]:
         """Welcome who came and listen to them, and say goodbye to who left."""
-        present = people_in(self._room)
+        present = self._venue.people()
         problems: list[Exception] = []
         for id in sorted(present.keys() | self._ears.people):
             try:
@@ -93,16 +87,14 @@ class Attendance:
         bots = {bot.id: bot.name for bot in state.bots if bot.state != "left"}
         return await self._voices.bring(bots)
 
-    async def _welcome(self, state: ConversationState, person: rtc.RemoteParticipant) -> None:
-        member = state.participant(person.identity)
+    async def _welcome(self, state: ConversationState, person: Person) -> None:
+        member = state.participant(person.id)
         if member is None:
-            new = NewParticipant(
-                person.identity, "person", person.name or person.identity, user_id=user_of(person)
-            )
-            await self._submit(AddParticipant(new), f"join-{person.sid}")
+            new = NewParticipant(person.id, "person", person.name, user_id=person.user_id)
+            await self._submit(AddParticipant(new), f"join-{person.visit}")
         elif member.state == "left":
-            back = SetParticipantState(person.identity, "ready")
-            await self._submit(back, f"back-{person.sid}")
+            back = SetParticipantState(person.id, "ready")
+            await self._submit(back, f"back-{person.visit}")
 
     async def _goodbye(self, state: ConversationState, person_id: str) -> None:
         member = state.participant(person_id)
@@ -112,9 +104,3 @@ class Attendance:
 
     async def _submit(self, command: Command, key: str) -> None:
         await self._conversation.submit(command, key=key, actor="room")
-
-
-def _subscribe(track: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
-    """Hear people, and not the bots: those are heard as text."""
-    if is_person(participant) and track.kind == rtc.TrackKind.KIND_AUDIO:
-        track.set_subscribed(True)

@@ -7,19 +7,17 @@ they said is a turn, or for a moment when nothing was understood.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import structlog
-from livekit import rtc
 from livekit.agents import Agent, AgentSession, StopResponse, llm
 from livekit.agents.voice import UserStateChangedEvent
-from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 
 from src.agents.closing import Closing
 from src.agents.port import Floor
 from src.agents.providers import registry
 from src.agents.providers.plugins import Plugins
+from src.agents.venue import Heard, Venue
 from src.swarm.configs.bots import ProviderNames
 
 log = structlog.get_logger(__name__)
@@ -27,15 +25,12 @@ log = structlog.get_logger(__name__)
 _SETTLE_S = 1.5
 """How long after a sound the floor stays its maker's, when no words come of it."""
 
-Heard = Callable[[str, str, str, datetime], Awaitable[None]]
-"""(person, id of what was said, text, when it was said)"""
-
 
 class Ears:
     """The ears of one room, one person each."""
 
-    def __init__(self, room: rtc.Room, floor: Floor, heard: Heard, plugins: Plugins) -> None:
-        self._room, self._floor, self._heard = room, floor, heard
+    def __init__(self, venue: Venue, floor: Floor, heard: Heard, plugins: Plugins) -> None:
+        self._venue, self._floor, self._heard = venue, floor, heard
         self._plugins = plugins
         self._ears: dict[str, Ear] = {}
         self._closing = Closing()
@@ -55,7 +50,7 @@ class Ears:
             hearing = registry.hearing(self._plugins, providers)
             ear = Ear(person_id, self._floor, self._heard, hearing)
             try:
-                await ear.open(self._room)
+                await ear.open(self._venue)
             except BaseException:
                 await self._closing.close(ear.aclose())
                 raise
@@ -98,21 +93,8 @@ class Ear:
         self.began: datetime | None = None
         self._session.on("user_state_changed", self._on_state)
 
-    async def open(self, room: rtc.Room) -> None:
-        await self._session.start(
-            self._listener,
-            room=room,
-            room_options=RoomOptions(
-                participant_identity=self._id,
-                # Nothing was said before the ear was there; who comes is heard from then on.
-                audio_input=AudioInputOptions(pre_connect_audio=False),
-                text_input=False,
-                audio_output=False,
-                close_on_disconnect=False,
-            ),
-            record=False,
-            session_host=False,
-        )
+    async def open(self, venue: Venue) -> None:
+        await venue.listen(self._id, self._session, self._listener)
 
     async def aclose(self) -> None:
         await self._session.aclose()

@@ -1,4 +1,4 @@
-"""Voices: each bot of a room is a participant of its own, and says what it is given.
+"""Voices: each bot has a mouth of its own where it is heard, and says what it is given.
 
 What a bot says is made by the swarm; a voice makes sound of it. So there is one way to a bot's
 words, in rooms of text and of sound, with one chain of fallbacks and one set of limits.
@@ -13,20 +13,18 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from livekit import rtc
-from livekit.agents import Agent, AgentSession, tts
+from livekit.agents import AgentSession, tts
 from livekit.agents.voice import AgentStateChangedEvent, SpeechHandle
 from livekit.agents.voice.io import TextOutput
-from livekit.agents.voice.room_io import RoomOptions, TextOutputOptions
 
 from src.agents.closing import Closing
-from src.agents.connections import Connect
 from src.agents.errors import VoiceFailed
 from src.agents.providers import registry
 from src.agents.providers.plugins import Plugins
+from src.agents.venue import Mouth, Venue
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.dialogue.stage import Heard, Spoken
 from src.swarm.providers import Sound
-from src.swarm.rooms.protocols import BOT_PREFIX
 from src.swarm.shapes import free_json
 
 _T = TypeVar("_T")
@@ -40,10 +38,10 @@ _ARRIVAL_S = 10.0
 
 
 class Voices:
-    """`Stage` in a LiveKit room."""
+    """`Stage` in a venue."""
 
-    def __init__(self, connect: Connect, plugins: Plugins) -> None:
-        self._connect, self._plugins = connect, plugins
+    def __init__(self, venue: Venue, plugins: Plugins) -> None:
+        self._venue, self._plugins = venue, plugins
         self._voices: dict[str, Voice] = {}
         self._closing = Closing()
         self._brought = asyncio.Event()
@@ -68,14 +66,13 @@ class Voices:
             if id not in self._voices:
                 try:
                     self._voices[id] = await self._open(id, name)
-                except (rtc.ConnectError, TimeoutError, OSError) as error:
-                    problems.append(VoiceFailed(id, repr(error)))
+                except VoiceFailed as error:
+                    problems.append(error)
         self._brought.set()
         return problems
 
     async def _open(self, id: str, name: str) -> Voice:
-        room = await self._connect(BOT_PREFIX + id, name)
-        voice = Voice(id, room, self._plugins, self._lost)
+        voice = Voice(id, await self._venue.enter(id, name), self._plugins, self._lost)
         try:
             await voice.start()
         except BaseException:
@@ -120,12 +117,12 @@ async def given(pieces: asyncio.Queue[_T | None]) -> AsyncIterator[_T]:
 
 
 class Voice:
-    """One bot in one room: its connection, and the session that publishes what it says."""
+    """One bot in one venue: its mouth, and the session that makes sound of what it says."""
 
     def __init__(
-        self, bot_id: str, room: rtc.Room, plugins: Plugins, on_lost: Callable[[], None]
+        self, bot_id: str, mouth: Mouth, plugins: Plugins, on_lost: Callable[[], None]
     ) -> None:
-        self.bot_id, self._room, self._plugins = bot_id, room, plugins
+        self.bot_id, self._mouth, self._plugins = bot_id, mouth, plugins
         self._on_lost = on_lost
         self.lost = False
         """It is not in the room, or cannot speak any more."""
@@ -140,23 +137,10 @@ class Voice:
             user_away_timeout=None,
             aec_warmup_duration=None,
         )
-        room.on("disconnected", self._lose)
         self.session.on("close", self._lose)
 
     async def start(self) -> None:
-        await self.session.start(
-            Agent(instructions=""),
-            room=self._room,
-            room_options=RoomOptions(
-                audio_input=False,
-                text_input=False,
-                text_output=TextOutputOptions(next_in_chain=self.transcript),
-                # A room lasts as long as LiveKit says, not as long as one person stays.
-                close_on_disconnect=False,
-            ),
-            record=False,
-            session_host=False,
-        )
+        await self._mouth.open(self.session, self.transcript, self._lose)
 
     def _lose(self, *_: object) -> None:
         self.lost = True
@@ -191,7 +175,7 @@ class Voice:
             await self.session.aclose()
             await self._close_sounds(keep=0)
         finally:
-            await self._room.disconnect()
+            await self._mouth.aclose()
 
 
 class Transcript(TextOutput):

@@ -13,6 +13,7 @@ from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobExecutorTy
 from src.agents.connections import Connections
 from src.agents.errors import NoConversation
 from src.agents.hosting import RoomHost
+from src.agents.livekit_room import LiveKitRoom
 from src.agents.local import LocalConversation
 from src.agents.people import named_in
 from src.agents.providers.plugins import Plugins
@@ -156,7 +157,7 @@ class Worker:
         id = await _conversation_of(job, self._settings.metadata_timeout.total_seconds())
         connect = Connections(self._url, self._key, self._secret, job.room.name)
         conversation = LocalConversation(self._runtime, self._home, id)
-        host = RoomHost(job.room, conversation, connect, self._plugins)
+        host = RoomHost(LiveKitRoom(job.room, connect), conversation, self._plugins)
         # In this order: who is on the way to a place is counted until it is there.
         await in_loop(self._home, self._runtime.workers.tell())
         rooms, task = self._runtime.rooms, asyncio.current_task()
