@@ -4,8 +4,7 @@ AgentsError
 ├── VoiceFailed        a bot cannot be heard: no connection, or its voice's provider failed
 ├── ProviderMissing    no package here brings the provider that a config names
 ├── BadProvider        a provider does not take the options that a config gives it
-├── NoConversation     a job names no conversation, and its room does not either
-└── NoLiveKit          rooms are wanted, and no LiveKit is configured
+└── NoConversation     a job names no conversation, and its room does not either
 """
 
 from __future__ import annotations
@@ -51,13 +50,3 @@ class NoConversation(AgentsError):
             '{"conversation_id": ...}, or create the room with it'
         )
         self.room = room
-
-
-class NoLiveKit(AgentsError):
-    """Rooms without a LiveKit."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "rooms need a LiveKit server: set SWARMSTATE_LIVEKIT_URL, SWARMSTATE_LIVEKIT_API_KEY "
-            "and SWARMSTATE_LIVEKIT_API_SECRET, or serve without --rooms"
-        )

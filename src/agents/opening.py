@@ -1,4 +1,4 @@
-"""Opens the agents room beside a server's API: plugins first, then a worker that takes jobs.
+"""Opens the agents room beside a server's API: plugins first, then who takes jobs and calls.
 
 Importing it loads LiveKit's libraries: two seconds, and 140 MB. A server without rooms does not.
 """
@@ -12,7 +12,8 @@ from importlib import import_module
 import livekit
 import structlog
 
-from src.agents.errors import NoLiveKit, ProviderMissing
+from src.agents.calls import CallHosting
+from src.agents.errors import ProviderMissing
 from src.agents.providers.language import LanguageModel
 from src.agents.providers.plugins import Plugins
 from src.agents.providers.realtime import RealtimeVoice
@@ -29,14 +30,10 @@ class Rooms:
     """What `swarmstate serve --rooms` adds to a server."""
 
     def __init__(self) -> None:
-        """Read the settings, and load the plugins: that must be before a thread asks for one.
-
-        Raises:
-            NoLiveKit: none is configured; names the settings.
-        """
+        """Read the settings, and load the plugins: that must be before a thread asks for one."""
         self._settings, self._livekit = RoomsSettings(), LiveKitSettings()
         if not self._livekit.configured:
-            raise NoLiveKit
+            log.warning("rooms.calls_only", why="SWARMSTATE_LIVEKIT_URL is not set")
         self._plugins = Plugins(self._settings.providers)
         self.loaded = load_plugins()
         log.info("rooms.plugins", plugins=self.loaded, named=sorted(self._settings.providers))
@@ -52,9 +49,15 @@ class Rooms:
         kind = LanguageModel if stage == "llm" else RealtimeVoice
         return kind(name, self._plugins)
 
-    def worker(self, runtime: Runtime) -> Worker:
-        """Make the worker of a server that is open."""
+    def worker(self, runtime: Runtime) -> Worker | None:
+        """Make the worker of a server that is open; None: there is no LiveKit to work for."""
+        if not self._livekit.configured:
+            return None
         return Worker(runtime, self._settings, self._livekit, self._plugins)
+
+    def calls(self, runtime: Runtime) -> CallHosting:
+        """Make what takes the calls of a server that is open."""
+        return CallHosting(runtime, self._settings, self._plugins)
 
 
 def load_plugins() -> Sequence[str]:

@@ -34,6 +34,8 @@ class RoomsSettings(BaseSettings):
 
     sessions: int = Field(default=10, ge=1, le=10_000)
     """Rooms that this server hosts at once; then LiveKit is told that it is full."""
+    calls: int = Field(default=10, ge=1, le=10_000)
+    """Calls over WebSockets that this server hosts at once, besides rooms; one more gets 503."""
     metadata_timeout: Duration = timedelta(seconds=10)
     """How long a job whose dispatch names no conversation waits for its room to name one."""
     drain_timeout: Duration = timedelta(seconds=5)

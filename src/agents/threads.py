@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -66,3 +67,27 @@ async def opened_in(
         loop.call_soon_threadsafe(left.set)
         async with asyncio.timeout(_LEAVE_S):
             await holding
+
+
+@asynccontextmanager
+async def own_loop(name: str) -> AsyncIterator[asyncio.AbstractEventLoop]:
+    """Run a loop in a thread of its own for the length of the block.
+
+    What is still at work in it at the end is cancelled.
+    """
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def run() -> None:
+        left = asyncio.Event()
+        begun.set_result((asyncio.get_running_loop(), left))
+        await left.wait()
+
+    # A daemon, since a plugin that hangs in it must not keep the process alive.
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name=name, daemon=True)
+    thread.start()
+    loop, left = await asyncio.wrap_future(begun)
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(left.set)
+        await asyncio.to_thread(thread.join, _LEAVE_S)

@@ -51,6 +51,7 @@ from src.api.routes import (
 from src.api.schemas import openapi
 from src.api.settings import ApiSettings
 from src.api.streams import Streams
+from src.swarm.rooms.calls import Calls
 from src.swarm.rooms.settings import LiveKitSettings
 from src.swarm.status import Status
 
@@ -138,8 +139,9 @@ def create_app(
     settings: ApiSettings | None = None,
     open_runtime: OpenRuntime | None = None,
     livekit: LiveKitSettings | None = None,
+    calls: Calls | None = None,
 ) -> Api:
-    """Return the application of one server.
+    """Return the application of one server; without `calls` it takes no sound.
 
     Settings that are not given are read from the environment. `open_runtime` opens what the API
     stands on, for the length of the application's life; by default a runtime from the environment.
@@ -176,7 +178,7 @@ def create_app(
             door,
         ),
     )
-    app.state.settings, app.state.door = settings, door
+    app.state.settings, app.state.door, app.state.calls = settings, door, calls
     app.state.drain, app.state.traffic = drain, traffic
     app.state.streams = Streams(traffic, settings.streams_per_caller)
     limits = app.state.rate_limits = RateLimits(settings)

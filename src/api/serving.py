@@ -9,8 +9,8 @@ import asyncio
 import resource
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
 from typing import Protocol
 
 import structlog
@@ -30,6 +30,7 @@ from src.swarm.handover import Handover
 from src.swarm.opened import Runtime
 from src.swarm.providers import OwnProvider
 from src.swarm.providers.registry import Stage
+from src.swarm.rooms.calls import Calls
 from src.swarm.runtime import open_runtime
 from src.swarm.settings import RuntimeSettings, SwarmSettings
 
@@ -111,15 +112,19 @@ def url_of(host: str, port: int, *, anywhere: str) -> str:
 
 
 class Worker(Protocol):
-    """Takes LiveKit's jobs beside the API."""
+    """Hosts conversations beside the API: LiveKit's jobs, or calls."""
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Take jobs for the length of the block."""
+        """Take them for the length of the block."""
         ...
 
     async def stop(self) -> None:
         """Take no more, and end what is left within a bounded time."""
         ...
+
+
+class CallWorker(Worker, Calls, Protocol):
+    """Takes calls."""
 
 
 class Rooms(Protocol):
@@ -129,8 +134,12 @@ class Rooms(Protocol):
         """Return the provider of a name; None: it is not known."""
         ...
 
-    def worker(self, runtime: Runtime) -> Worker:
-        """Make the worker of a server that is open."""
+    def worker(self, runtime: Runtime) -> Worker | None:
+        """Make the worker of a server that is open; None: there is no LiveKit to work for."""
+        ...
+
+    def calls(self, runtime: Runtime) -> CallWorker:
+        """Make what takes the calls of a server that is open."""
         ...
 
 
@@ -176,8 +185,10 @@ async def _serve(
         open_media(livekit) as media,
         open_runtime(settings, guards=guards, find_provider=find, media=media) as runtime,
     ):
+        calls = None if rooms is None else rooms.calls(runtime)
         worker = None if rooms is None else rooms.worker(runtime)
-        app = create_app(api, lambda: nullcontext(runtime), livekit)
+        workers: list[Worker] = [one for one in (calls, worker) if one is not None]
+        app = create_app(api, lambda: nullcontext(runtime), livekit, calls)
         server = _Server(app)
         told = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -191,22 +202,23 @@ async def _serve(
 
         for number in _STOP:
             loop.add_signal_handler(number, stop)
-        leaving = _leave_when_told(told, runtime.service.handover, server, worker)
-        hosting = nullcontext() if worker is None else worker.running()
-        async with hosting, background(leaving):
+        leaving = _leave_when_told(told, runtime.service.handover, server, workers)
+        async with AsyncExitStack() as stack:
+            for one in workers:
+                await stack.enter_async_context(one.running())
+            await stack.enter_async_context(background(leaving))
             log.info("server.listening", url=address(listener))
             await server.serve(sockets=[listener])
 
 
 async def _leave_when_told(
-    told: asyncio.Event, handover: Handover, server: _Server, worker: Worker | None
+    told: asyncio.Event, handover: Handover, server: _Server, workers: Sequence[Worker]
 ) -> None:
     """Give everything to the others while requests are still answered, then stop."""
     await told.wait()
     try:
-        if worker is not None:
-            # Before their conversations go: a room that goes on would fetch its own back.
-            await worker.stop()
+        # Before their conversations go: a room that goes on would fetch its own back.
+        await asyncio.gather(*(one.stop() for one in workers))
         async with asyncio.timeout(_HAND_OVER_S):
             await handover.leave()
     except TimeoutError:

@@ -130,7 +130,7 @@ def serve(
         int | None, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")
     ] = None,
     rooms: Annotated[
-        bool, typer.Option("--rooms", help="Host LiveKit rooms too; loads LiveKit's libraries.")
+        bool, typer.Option("--rooms", help="Host rooms and calls too; loads LiveKit's libraries.")
     ] = False,
     servers: Annotated[
         str | None,

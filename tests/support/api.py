@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +22,7 @@ from src.api.settings import ApiSettings
 from src.state.models import Places
 from src.state.settings import StateSettings
 from src.swarm.opened import Runtime
+from src.swarm.rooms.calls import Calls
 from src.swarm.rooms.protocols import Media
 from src.swarm.rooms.settings import LiveKitSettings
 from src.swarm.runtime import open_runtime
@@ -64,12 +65,13 @@ async def running_server(
     livekit: LiveKitSettings | None = None,
     media: Media | None = None,
     places: int = 100,
+    host_calls: Callable[[Runtime], AbstractAsyncContextManager[Calls]] | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningServer]:
     """Serve until the end of the block; `state` and the rest are settings of those rooms.
 
     With `livekit` it has rooms there, or with `media` rooms as that says, and then says that it has
-    so many places for them.
+    so many places for them. With `host_calls` it takes sound too.
     """
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -93,7 +95,9 @@ async def running_server(
             if media is not None or livekit is not None:
                 one.workers.offer(lambda: Places(places))
                 await one.workers.tell()
-            yield one
+            hosting = nullcontext() if host_calls is None else host_calls(one)
+            async with hosting as app.state.calls:
+                yield one
 
     app = create_app(ApiSettings(jwt_secret=SecretStr(SECRET), **settings), opened, runtime.livekit)
     config = uvicorn.Config(

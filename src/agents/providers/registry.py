@@ -31,11 +31,18 @@ def hearing(plugins: Plugins, names: ProviderNames) -> Hearing:
     Raises:
         ProviderMissing, BadProvider: say what to add or to mend.
     """
+    detector = EnergyDetector() if (names.stt or PHRASES) == PHRASES else _detector()
+    return understanding(plugins, names), detector
+
+
+def understanding(plugins: Plugins, names: ProviderNames) -> stt.STT:  # type: ignore[type-arg]
+    """Return what makes text of speech; raises what `hearing` does."""
     options = _options(names, "stt")
     name = names.stt or PHRASES
     if name == PHRASES:
-        return build("stt", name, PhraseHearing, options), EnergyDetector()
-    return plugins.make("stt", name, "STT", options), _detector()
+        return build("stt", name, PhraseHearing, options)
+    made: stt.STT = plugins.make("stt", name, "STT", options)  # type: ignore[type-arg]
+    return made
 
 
 def voice(plugins: Plugins, names: ProviderNames, sound: str) -> tts.TTS:  # type: ignore[type-arg]

@@ -15,6 +15,7 @@ from src.api.lifespan import Drain
 from src.api.live import Session
 from src.api.rate_limits import RateLimits
 from src.api.streams import Streams
+from src.swarm.rooms.calls import Calls
 
 router = APIRouter(tags=["live"])
 
@@ -31,7 +32,7 @@ async def live(
     token: Annotated[str | None, Query(max_length=8192)] = None,
     after: Annotated[int | None, Query(ge=0, le=2**53 - 1)] = None,
 ) -> None:
-    """Take part in a conversation by text; `after` goes on after the last event seen."""
+    """Take part in a conversation by text or sound; `after` goes on after the last event seen."""
     state = websocket.app.state
     drain = cast("Drain", state.drain)
     if drain.begun:
@@ -45,7 +46,15 @@ async def live(
         await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
         door = cast("Door", state.door)
         session = Session(
-            websocket, service, door, caller, conversation_id, settings, drain, limits
+            websocket,
+            service,
+            door,
+            caller,
+            conversation_id,
+            settings,
+            drain,
+            limits,
+            cast("Calls | None", state.calls),
         )
         seen = entry.version.seq if after is None else after
         await session.run(entry.version.token, seen)
