@@ -20,6 +20,9 @@ from src.swarm.rooms.calls import Caller, Wire
 _LAST_WORDS_S = 5.0
 """How long an ear may take to hear what was said before the call was hung up."""
 
+_NOTICED_S = 0.5
+"""How long it may take then until the ear notices that somebody speaks: it waits for that."""
+
 
 class CallVenue:
     """`Venue` of one call, in the loop of calls; `Line` of it for who brings the sound at home."""
@@ -58,6 +61,7 @@ class CallVenue:
             await self._over.wait()
             # What was said last is heard before its ear goes.
             await self._microphone.drained(_LAST_WORDS_S)
+            await asyncio.sleep(_NOTICED_S)
             closed(True)
 
         telling = asyncio.create_task(tell())

@@ -7,6 +7,7 @@ they said is a turn, or for a moment when nothing was understood.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
@@ -24,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 _SETTLE_S = 1.5
 """How long after a sound the floor stays its maker's, when no words come of it."""
+
+_LAST_WORDS_S = 3.0
+"""How long what somebody is saying may take to become a turn when the ear is to go."""
 
 
 class Ears:
@@ -90,6 +94,8 @@ class Ear:
         )
         self._listener = _Listener(self, heard)
         self._settling: asyncio.TimerHandle | None = None
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self.began: datetime | None = None
         self._session.on("user_state_changed", self._on_state)
 
@@ -97,6 +103,10 @@ class Ear:
         await venue.listen(self._id, self._session, self._listener)
 
     async def aclose(self) -> None:
+        # A session that closes takes no turn any more, also of what it has heard already.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._quiet.wait()
         await self._session.aclose()
         self.settled()
 
@@ -104,6 +114,7 @@ class Ear:
         if event.new_state == "speaking":
             self.began = datetime.now(UTC)
             self._settle(None)
+            self._quiet.clear()
             self._floor.person_starts(self._id)
         elif event.old_state == "speaking":
             self._settle(_SETTLE_S)
@@ -118,6 +129,7 @@ class Ear:
     def settled(self) -> None:
         """What was said is a turn, or was nothing: bots may speak."""
         self._settle(None)
+        self._quiet.set()
         self._floor.person_stops(self._id)
 
     @property

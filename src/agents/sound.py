@@ -62,7 +62,9 @@ class Microphone(AudioInput):
 
     def fall_silent(self) -> None:
         """Add the silence after which nothing comes any more."""
-        self.push(bytes(int(_SILENCE_S * self._rate) * _BYTES))
+        # In pieces: one would be taken for sound as a whole, by the end of the word in it.
+        for _ in range(round(_SILENCE_S / _PIECE_S)):
+            self.push(bytes(int(_PIECE_S * self._rate) * _BYTES))
 
     async def __anext__(self) -> rtc.AudioFrame:
         while not self._frames:
