@@ -43,6 +43,7 @@ from src.api.routes import (
     room_tokens,
     rooms,
     sessions,
+    telephony,
     turns,
     users,
     voice,
@@ -200,11 +201,12 @@ def _add_routes(app: FastAPI) -> None:
     people = (auth.router, users.router, api_keys.router)
     for router in (*configs.ROUTERS, changes.router, livekit_webhook.router, webhooks.router):
         v1.include_router(router)
-    for router in (*people, rooms.router, voice.router):
+    for router in (*people, rooms.router, voice.router, telephony.router):
         v1.include_router(router)
     app.include_router(v1)
     app.include_router(room_tokens.router)
     app.include_router(voice.router)
+    app.include_router(telephony.router)
     app.include_router(live.router)
     app.include_router(live.router, prefix="/api/v1")
     app.include_router(operations.router)

@@ -99,6 +99,10 @@ class ApiSettings(BaseSettings):
     """Conversations and rooms that one user may delete."""
     rate_token: RateSetting = parse_rate("10/1m")
     """Tokens for rooms on LiveKit, from one address."""
+    twilio_secret: SecretStr | None = Field(default=None, min_length=16)
+    """The auth token of the Twilio account whose calls are taken: it signs them."""
+    twilio_url: str | None = Field(default=None, pattern=r"^wss?://[^/\s?#]+/?$")
+    """Where Twilio reaches us, without a path, as in `wss://voice.example.com`."""
     guests: Literal["allow", "refuse"] = "refuse"
     """Whether people without a token may enter rooms that are marked open."""
     profile: Profile = Field(
@@ -143,6 +147,15 @@ class ApiSettings(BaseSettings):
                     f"of {', '.join(ROLES)} on the right"
                 )
         return given
+
+    @model_validator(mode="after")
+    def _twilio_is_whole(self) -> ApiSettings:
+        if (self.twilio_secret is None) != (self.twilio_url is None):
+            raise ValueError(
+                "SWARMSTATE_API_TWILIO_SECRET and SWARMSTATE_API_TWILIO_URL need each other: set "
+                "both, or none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _provider_is_whole(self) -> ApiSettings:

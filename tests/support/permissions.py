@@ -36,11 +36,15 @@ class Who(StrEnum):
     INTERNAL = "internal"
     LIVEKIT = "livekit"
     """LiveKit itself, by its signature of the body `{}`."""
+    TWILIO = "twilio"
+    """Twilio itself, by its signature of the address."""
 
 
 ANYBODY = frozenset(Who)
 """Open to all, whatever token they bring."""
-NOBODY_KNOWN = frozenset((Who.NONE, Who.EXPIRED, Who.REVOKED, Who.INTERNAL, Who.LIVEKIT))
+NOBODY_KNOWN = frozenset(
+    (Who.NONE, Who.EXPIRED, Who.REVOKED, Who.INTERNAL, Who.LIVEKIT, Who.TWILIO)
+)
 """They get 401 where a token is needed; the others, without the right to it, 403."""
 USERS = ANYBODY - NOBODY_KNOWN
 FULL = frozenset((Who.ADMIN, Who.SERVICE))
@@ -53,6 +57,7 @@ CONFIG_WRITERS = FULL | {Who.EDITOR}
 CONFIG_READERS = CONFIG_WRITERS | {Who.VIEWER}
 SERVERS = frozenset((Who.INTERNAL,))
 SIGNED = frozenset((Who.LIVEKIT,))
+PHONES = frozenset((Who.TWILIO,))
 
 
 class Rule(NamedTuple):
@@ -172,6 +177,12 @@ RULES: dict[str, Rule] = {
     "POST /agent/voice/automatic": Rule(MEMBERS, {}),
     "POST /api/v1/agent/voice/automatic": Rule(MEMBERS, {}),
     "POST /api/v1/webhooks/livekit": Rule(SIGNED, b"{}"),
+    # telephones; the server of the matrix takes no sound, which is 503 for those who are let in
+    **{
+        f"WS {prefix}/agent/voice/{rest}": Rule(PHONES, also=(503,))
+        for prefix in ("", "/api/v1")
+        for rest in ("{service}/{workflow}", "twilio/callback/{workflow}")
+    },
     # people
     "POST /api/v1/auth/register": Rule(ANYBODY, _ZOE, also=(409,)),
     "POST /api/v1/auth/login": Rule(ANYBODY, _ZOE, also=(401,)),
@@ -262,6 +273,13 @@ def _config(kind: str, body: dict[str, Any]) -> Make:
     return make
 
 
+def _phone(path: str) -> Make:
+    async def make(clients: Clients) -> str:
+        return path
+
+    return make
+
+
 async def _room(clients: Clients) -> str:
     made = await _made(clients[Who.OWN], "/api/v1/rooms", {})
     return f"/api/v1/rooms/{made['room_id']}"
@@ -303,6 +321,14 @@ MAKERS: dict[str, Make] = {
     "/api/v1/subtopics/{config_id}": _config("subtopics", SUBTOPIC),
     "/api/v1/settings/{config_id}": _setting,
     _CALL: _room,
+    **{
+        f"{prefix}/agent/voice/{rest}": _phone(f"{prefix}/agent/voice/{there}")
+        for prefix in ("", "/api/v1")
+        for rest, there in (
+            ("{service}/{workflow}", "twilio/crew"),
+            ("twilio/callback/{workflow}", "twilio/callback/crew"),
+        )
+    },
     _HOOK: _config("webhooks", WEBHOOK),
     "/api/v1/users/{user_id}": _user,
     "/api/v1/api-keys/{key_id}": _api_key,

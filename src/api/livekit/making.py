@@ -7,6 +7,7 @@ room.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from src.api.auth.idempotency import key_of
@@ -75,10 +76,7 @@ async def _check_conversation(
 async def _beginning(service: SwarmService, caller: Principal, new: NewRoom, id: str) -> Create:
     members: dict[str, NewParticipant] = {}
     if new.team is not None:
-        team = await service.configs.get("team", new.team)
-        for one in team.body.members:
-            name = await _name_of(service, one.bot)
-            members[one.bot] = NewParticipant(one.bot, "bot", name, one.role, one.priority)
+        members = {bot.id: bot for bot in await members_of(service, new.team)}
     for bot in new.bots:
         members.setdefault(bot, NewParticipant(bot, "bot", await _name_of(service, bot)))
     # A worker makes rooms for others, and is in none.
@@ -90,6 +88,19 @@ async def _beginning(service: SwarmService, caller: Principal, new: NewRoom, id:
         raise Refused("too_many", detail, field="team")
     create = Create(id, Config(team_id=new.team), tuple(members.values()))
     return await service.in_force.begun(create)
+
+
+async def members_of(service: SwarmService, team: str) -> Sequence[NewParticipant]:
+    """Return the bots of a team, as participants of a new conversation.
+
+    Raises:
+        NotFound: there is no such team.
+    """
+    members = (await service.configs.get("team", team)).body.members
+    return [
+        NewParticipant(one.bot, "bot", await _name_of(service, one.bot), one.role, one.priority)
+        for one in members
+    ]
 
 
 async def _name_of(service: SwarmService, bot: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from src.api.auth.principals import Role
 from src.api.auth.tokens import issue_token
 from src.api.lifespan import internal_secret
+from src.api.telephony import twilio
 from src.swarm.internal_tokens import InternalTokens
 from tests.integration.api.begun import ROOM, begin
 from tests.support import permissions
@@ -30,6 +31,7 @@ from tests.support.permissions import (
     Who,
 )
 
+TWILIOS = "x-twilio-signature"
 LOGOUT = "/api/v1/auth/logout"
 """It makes the token of `Who.REVOKED`."""
 TURN = {"conversation_id": "c-1", "user_message": "a", "assistant_message": "b"}
@@ -46,6 +48,7 @@ TOKENS = {
     Who.INTERNAL: InternalTokens(internal_secret(SECRET)).sign(),
 }
 ROOMS = settings_for("ws://127.0.0.1:1")
+PHONES = "wss://voice.example.com"
 
 
 @pytest.mark.directly("nginx shuts the routes between servers to all")
@@ -62,6 +65,8 @@ async def test_every_route_lets_in_whom_its_rule_names_and_nobody_else(
             livekit=ROOMS,
             media=media,
             rate_limits="off",
+            twilio_secret=SECRET,
+            twilio_url=PHONES,
         ) as server,
         callers(server) as clients,
     ):
@@ -92,6 +97,9 @@ async def callers(server: RunningServer) -> AsyncIterator[Clients]:
             headers = {"Authorization": f"Bearer {TOKENS[who]}"} if who in TOKENS else {}
             if who is Who.LIVEKIT:
                 headers = {"Authorization": signature(b"{}")}
+            if who is Who.TWILIO:
+                # Made for each address when it is known.
+                headers = {TWILIOS: ""}
             hooks = {"request": [sign_as_server] if who is Who.INTERNAL else []}
             clients[who] = await stack.enter_async_context(
                 httpx.AsyncClient(
@@ -141,6 +149,8 @@ async def status_of(client: httpx.AsyncClient, method: str, path: str, rule: Rul
 
 async def status_of_session(client: httpx.AsyncClient, path: str, rule: Rule) -> int:
     headers = {name: client.headers[name] for name in ("authorization",) if name in client.headers}
+    if TWILIOS in client.headers:
+        headers[TWILIOS] = twilio.signature(SECRET, PHONES + path)
     async with aiohttp.ClientSession() as http:
         url = str(client.base_url.join(path))
         try:
@@ -153,7 +163,7 @@ async def status_of_session(client: httpx.AsyncClient, path: str, rule: Rule) ->
 def is_right(status: int, who: Who, rule: Rule) -> bool:
     if who in rule.may:
         return status < 400 or status in rule.also
-    signed = (permissions.SERVERS, permissions.SIGNED)
+    signed = (permissions.SERVERS, permissions.SIGNED, permissions.PHONES)
     known = who not in NOBODY_KNOWN and rule.may not in signed
     return status == (403 if known else 401)
 

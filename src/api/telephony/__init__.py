@@ -1,0 +1,1 @@
+"""Telephone calls that a telephone company brings by WebSocket: Twilio's media streams."""
