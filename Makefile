@@ -9,6 +9,7 @@ ARGS ?=
 INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.installed-bench
 AZURITE := tests/azurite/node_modules/.installed
+CALLS := tests/unit/agents/test_sound.py tests/integration/api/test_live_sound.py tests/integration/api/test_telephony.py
 MUTATE_INSTALLED := .venv/.installed-mutate
 
 .PHONY: help install run demo demo-voice test rooms nginx prove azurite livekit check bench mutate lock format clean
@@ -49,7 +50,7 @@ test: install ## The whole suite on real PostgreSQL and Redis
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 ifeq ($(ARGS),)
 	$(BIN)/pytest -q tests/acceptance/test_voice_*.py
-	$(BIN)/pytest -q tests/integration/agents
+	$(BIN)/pytest -q $(CALLS) tests/integration/agents
 endif
 
 rooms: install livekit ## Whole voice rooms inside the test process, on a real livekit-server

@@ -24,9 +24,15 @@ for name in list(os.environ):
         del os.environ[name]
 
 # LiveKit's native library ends its process when it panics, and what a room leaves behind in it can
-# be another one's end: tests with whole rooms run in processes of their own (the door `test`).
+# be another one's end: tests of rooms and calls run in processes of their own (the door `test`).
 if "PYTEST_XDIST_WORKER" in os.environ:
-    collect_ignore_glob = ["integration/agents", "acceptance/test_voice_*.py"]
+    collect_ignore_glob = [
+        "integration/agents",
+        "integration/api/test_live_sound.py",
+        "integration/api/test_telephony.py",
+        "unit/agents/test_sound.py",
+        "acceptance/test_voice_*.py",
+    ]
 
 # How long an example takes is the machine's business.
 hypothesis_settings.register_profile("swarmstate", deadline=None)
