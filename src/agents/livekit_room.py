@@ -15,7 +15,7 @@ from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions, TextOut
 
 from src.agents.connections import Connect
 from src.agents.errors import VoiceFailed
-from src.agents.people import find_person, is_person, people_in, user_of
+from src.agents.people import find_person, is_person, member_of, people_in, user_of
 from src.agents.venue import Closed, Heard, Person
 from src.state.background import end
 from src.swarm.rooms.protocols import BOT_PREFIX
@@ -63,7 +63,7 @@ class LiveKitRoom:
             log.warning("chat.cut", room=self.name, person=person_id)
             return
         if text and find_person(self._room, person_id) is not None:
-            await wrote(person_id, reader.info.stream_id, text, came)
+            await wrote(member_of(person_id), reader.info.stream_id, text, came)
 
     def watch(self, changed: Callable[[], None]) -> None:
         for event in ("participant_connected", "participant_disconnected"):
@@ -80,11 +80,12 @@ class LiveKitRoom:
         }
 
     async def listen(self, person_id: str, session: AgentSession[None], listener: Agent) -> None:
+        person = people_in(self._room).get(person_id)
         await session.start(
             listener,
             room=self._room,
             room_options=RoomOptions(
-                participant_identity=person_id,
+                participant_identity=person_id if person is None else person.identity,
                 # Nothing was said before the ear was there; who comes is heard from then on.
                 audio_input=AudioInputOptions(pre_connect_audio=False),
                 text_input=False,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from livekit import rtc
 
+_NO_ID, _ID_CHARS = re.compile(r"[^A-Za-z0-9._:@-]"), 128
 _PEOPLE = (
     rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD,
     rtc.ParticipantKind.PARTICIPANT_KIND_SIP,
@@ -20,8 +22,17 @@ def is_person(participant: rtc.RemoteParticipant) -> bool:
 
 
 def people_in(room: rtc.Room) -> Mapping[str, rtc.RemoteParticipant]:
-    """Return the people of a room by identity."""
-    return {one.identity: one for one in room.remote_participants.values() if is_person(one)}
+    """Return the people of a room, by who they are as members of its conversation."""
+    found = room.remote_participants.values()
+    return {member_of(one.identity): one for one in found if is_person(one)}
+
+
+def member_of(identity: str) -> str:
+    """Return an identity as the id of a member, which takes not every character.
+
+    LiveKit calls who telephones `sip_+15105550100`.
+    """
+    return _NO_ID.sub("_", identity)[:_ID_CHARS]
 
 
 def find_person(room: rtc.Room, identity: str) -> rtc.RemoteParticipant | None:

@@ -271,13 +271,13 @@ async def test_each_of_several_people_is_heard_as_itself_telephones_too(
     async def heard(count: int) -> bool:
         return len([one for one in await turns(member) if one.author.kind == "person"]) == count
 
-    async with joined(*livekit.account, ROOM, "tel-1", kind="sip") as caller:
+    async with joined(*livekit.account, ROOM, "sip_+15105550100", kind="sip") as caller:
         for count, person in enumerate((zoe, caller, zoe), 1):
             await eventually(lambda: "bot-tutor" in caller.room.remote_participants)
             await person.say(HELLO_HZ)
             await eventually(partial(heard, count), within_s=15, what=f"turn {count}")
     said = [one.author.id for one in await turns(member) if one.author.kind == "person"]
-    assert said == ["zoe", "tel-1", "zoe"]
+    assert said == ["zoe", "sip__15105550100", "zoe"]
 
 
 async def test_bots_are_no_people_and_hold_no_room_open(
