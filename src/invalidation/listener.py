@@ -201,7 +201,7 @@ class Listener:
         self._sound(_POSTGRES, began)
 
     async def _pull_redis(self) -> None:
-        doubts = self._incarnations.doubts
+        doubts, before = self._incarnations.doubts, list(self._positions)
         positions = await self._bus.positions()
         for partition, found in enumerate(positions):
             # Of the timeline too: bodies folded from a lost branch of L3 are of another life.
@@ -213,6 +213,11 @@ class Listener:
                 self._doubt(partition)
             elif now.n > known.n and self._guards.pull:
                 await self._close_gap(partition, known, now.n)
+            elif now.incarnation == before[partition].incarnation and now.n < before[partition].n:
+                # Less than was known before it was asked: a message of a run that is over, read
+                # late from its connection, would hide as many of this one.
+                self._positions[partition] = now
+                self._doubt(partition)
         self._incarnations.certain(doubts)
 
     async def _note(self, pulled: Pulled) -> None:

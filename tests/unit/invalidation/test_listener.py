@@ -225,6 +225,23 @@ async def test_late_message_of_an_ended_life_moves_no_number() -> None:
 
 
 @virtual_time
+async def test_late_message_of_an_ended_run_hides_nothing_beyond_the_next_pull() -> None:
+    """It was left in a dead connection while Redis came back from an old dump, and fits by life."""
+    ears = await Ears().begin()
+    *_, late = await ears.say(1, 2, 3)
+    ears.cluster.space.counters[P].n = 1
+    ears.cluster.space.restart()
+    await ears.listener.pull()
+    await ears.listener.apply(late)
+    ears.doubts.clear()
+    await ears.listener.pull()
+    assert ears.doubts == [P]
+    for message in await ears.say(4, 5):
+        await ears.listener.apply(message)
+    assert ears.told[-2:] == [4, 5]
+
+
+@virtual_time
 async def test_own_echo_is_no_news() -> None:
     ears = await Ears().begin()
     await ears.server.announcer.publish([change(1)])
