@@ -8,7 +8,9 @@ from collections.abc import Mapping
 
 from livekit import rtc
 
-_NO_ID, _ID_CHARS = re.compile(r"[^A-Za-z0-9._:@-]"), 128
+from src.swarm.shapes.bounds import ID_CHARACTERS, ID_LENGTH
+
+_NO_ID = re.compile(f"[^{ID_CHARACTERS}]")
 _PEOPLE = (
     rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD,
     rtc.ParticipantKind.PARTICIPANT_KIND_SIP,
@@ -32,7 +34,7 @@ def member_of(identity: str) -> str:
 
     LiveKit calls who telephones `sip_+15105550100`.
     """
-    return _NO_ID.sub("_", identity)[:_ID_CHARS]
+    return _NO_ID.sub("_", identity)[:ID_LENGTH]
 
 
 def find_person(room: rtc.Room, identity: str) -> rtc.RemoteParticipant | None:

@@ -14,7 +14,9 @@ from msgspec import Meta
 
 from src.state.errors import Refused
 
-_ID = r"[A-Za-z0-9._:@-]{1,128}"
+ID_CHARACTERS, ID_LENGTH = r"A-Za-z0-9._:@-", 128
+"""What an id is made of, as in a class of a pattern, and the longest one."""
+_ID = rf"[{ID_CHARACTERS}]{{1,{ID_LENGTH}}}"
 
 # "Not followed by anything" instead of `$`, which would let a trailing newline through.
 Id = Annotated[str, Meta(pattern=rf"^{_ID}(?![\s\S])")]
