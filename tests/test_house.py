@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for root in ("src", "clients") for path in (ROOT / root).rglob("*.py"))
 ROOMS = sorted(path.parent for path in (ROOT / "src").glob("*/__init__.py"))
 REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -140,3 +141,14 @@ def test_revisions_of_the_database_are_one_line() -> None:
             re.findall(r'(?m)^(revision|down_revision) = (?:"(\w+)"|None)$', path.read_text())
         )
         assert named == {"revision": number, "down_revision": before or ""}, path.name
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
+def test_tests_that_a_document_names_are_there(page: Path) -> None:
+    named = re.findall(r"(tests/[\w/]+\.py)::(\w+)", page.read_text())
+    missing = [
+        f"{file}::{test}"
+        for file, test in named
+        if not (ROOT / file).is_file() or f"def {test}(" not in (ROOT / file).read_text()
+    ]
+    assert missing == []
