@@ -7,8 +7,10 @@ takes time that the server's loop does not have.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 from uuid import uuid4
 
 import structlog
@@ -22,8 +24,10 @@ from src.agents.providers import registry
 from src.agents.providers.plugins import Plugins
 from src.agents.settings import RoomsSettings
 from src.agents.threads import in_loop, own_loop
+from src.state.background import background
 from src.state.buffers import Buffer
-from src.state.errors import Overloaded, Refused
+from src.state.errors import Overloaded, Refused, TierUnavailable
+from src.state.records.finalised import Life
 from src.swarm.configs.bots import ProviderNames
 from src.swarm.opened import Runtime
 from src.swarm.rooms.calls import Caller, Line, Wire
@@ -34,6 +38,13 @@ log = structlog.get_logger(__name__)
 _LAST_WORDS_S = 12.0
 """How long a call that was hung up may take until its last words are logged."""
 _RETRY_S = 5.0
+_NOTE_S = 30.0
+"""How often calls are noted to go on; thrice it may fail."""
+
+
+class _Call(NamedTuple):
+    venue: CallVenue
+    life: Life
 
 
 class CallHosting:
@@ -44,7 +55,9 @@ class CallHosting:
         self._home = asyncio.get_running_loop()
         self._loop: asyncio.AbstractEventLoop | None = None
         """Where calls live; None: none are taken."""
-        self._calls: dict[asyncio.Future[None], CallVenue] = {}
+        self._calls: dict[asyncio.Future[None], _Call] = {}
+        self._begun = asyncio.Event()
+        """Whether one has begun that is not noted yet."""
         self._refused = 0
         runtime.status.bounded.append(self.buffers)
 
@@ -55,7 +68,7 @@ class CallHosting:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Take calls for the length of the block; those under way at its end are hung up."""
-        async with own_loop("calls") as self._loop:
+        async with background(self._note_calls()), own_loop("calls") as self._loop:
             try:
                 yield
             finally:
@@ -64,8 +77,8 @@ class CallHosting:
     async def stop(self) -> None:
         """Take no more, and hang up; what was said last is logged within a bounded time."""
         self._loop = None
-        for venue in self._calls.values():
-            venue.hang_up()
+        for call in self._calls.values():
+            call.venue.hang_up()
         if self._calls:
             await asyncio.wait(list(self._calls), timeout=_LAST_WORDS_S)
         for work in self._calls:
@@ -78,8 +91,10 @@ class CallHosting:
         await self._check(loop, conversation_id)
         loop = self._place()
         venue = CallVenue(str(uuid4()), caller, wire, loop)
-        work = asyncio.ensure_future(in_loop(loop, self._hosted(conversation_id, venue)))
-        self._calls[work] = venue
+        life = Life(f"call-{venue.name}", int(time.time() * 1000), conversation_id)
+        work = asyncio.ensure_future(self._call(loop, venue, life))
+        self._calls[work] = _Call(venue, life)
+        self._begun.set()
         work.add_done_callback(self._over)
         begun(venue)
         try:
@@ -106,6 +121,29 @@ class CallHosting:
         del self._calls[work]
         if not work.cancelled() and (error := work.exception()):
             log.info("call.failed", error=repr(error))
+
+    async def _call(self, loop: asyncio.AbstractEventLoop, venue: CallVenue, life: Life) -> None:
+        """Host a call, and have what it was kept."""
+        try:
+            await in_loop(loop, self._hosted(life.conversation_id, venue))
+        finally:
+            try:
+                await self._runtime.sessions.hung_up(life)
+            except TierUnavailable as error:
+                log.warning("call.end_not_noted", call=venue.name, error=str(error))
+
+    async def _note_calls(self) -> None:
+        """Note what goes on: the session of a call that dies with this server is kept as well."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_NOTE_S):
+                    await self._begun.wait()
+            self._begun.clear()
+            if lives := [call.life for call in self._calls.values()]:
+                try:
+                    await self._runtime.sessions.alive(lives)
+                except TierUnavailable as error:
+                    log.warning("calls.not_noted", calls=len(lives), error=str(error))
 
     async def _hosted(self, conversation_id: str, venue: CallVenue) -> None:
         """In the loop of calls: host one."""

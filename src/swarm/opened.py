@@ -12,6 +12,7 @@ from src.swarm.dialogue.host import Host
 from src.swarm.erasing import Erasing
 from src.swarm.files import FileService
 from src.swarm.internal_tokens import InternalTokens
+from src.swarm.rooms.finalising import Finaliser
 from src.swarm.rooms.service import RoomService
 from src.swarm.rooms.workers import Workers
 from src.swarm.service import SwarmService
@@ -41,3 +42,4 @@ class Runtime:
     rooms: RoomService | None
     """None without a LiveKit."""
     workers: Workers
+    sessions: Finaliser

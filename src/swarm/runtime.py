@@ -313,7 +313,7 @@ async def open_runtime(
         )
         to_rooms = (pool, media, settings.livekit, service, in_force, providing)
         looking = open_rooms(*to_rooms, leader, membership, status.counted, clock)
-        rooms, workers = await stack.enter_async_context(looking)
+        hosting = await stack.enter_async_context(looking)
         status.counted += [leader.counts, changes.counts]
         status.bounded += [service.buffers, notices.buffers, rates.buffers, changes.buffers]
         status.bounded += [history.buffers, edits.buffers, seen.buffers, downloads.buffers]
@@ -346,4 +346,4 @@ async def open_runtime(
         await stack.enter_async_context(leader.running())
         log.info("server.joined", server=membership.id, url=membership.url)
         parts = (service, host, status, tokens, first_answers, rates, changes, files, webhooks)
-        yield Runtime(*parts, people, erasing, downloads, rooms, workers)
+        yield Runtime(*parts, people, erasing, downloads, *hosting)

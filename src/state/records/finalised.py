@@ -1,6 +1,7 @@
-"""Lives of rooms that have ended: each is somebody's to finalise, and is finalised once.
+"""Lives of rooms and calls that have ended: each is somebody's to finalise, and is so once.
 
-A row comes into being with the end of the life (`rooms.py`), whoever heard of it and however often.
+The row of a room's life comes into being with its end (`rooms.py`), whoever heard of it and however
+often. That of a call is there while it lasts, and is due when nobody notes that it still does.
 Whoever claims it does the work and says so; a claim of a server that died is another's after a
 while, so the work must be repeatable: what it writes elsewhere has a key of its own.
 """
@@ -26,6 +27,12 @@ RETURNING room_id, began, conversation_id, ended_at
 """
 _CLAIM_DUE = _CLAIM.format(which="due_at <= now()")
 _CLAIM_ONE = _CLAIM.format(which="room_id = $3 AND began = $4")
+_ALIVE = """
+INSERT INTO finalised (room_id, began, conversation_id, due_at)
+SELECT *, now() + $4::interval FROM unnest($1::text[], $2::bigint[], $3::text[])
+ON CONFLICT (room_id, began) DO UPDATE SET ended_at = now(), due_at = excluded.due_at
+WHERE finalised.done_at IS NULL
+"""
 _RELEASE = """
 UPDATE finalised SET claimed_at = NULL, due_at = now() + $3::interval
 WHERE room_id = $1 AND began = $2 AND done_at IS NULL
@@ -38,15 +45,24 @@ WHERE room_id = $1 AND began = $2 AND done_at IS NULL
 """
 
 
+class Life(msgspec.Struct, frozen=True, gc=False):
+    """A call, as something that has a session."""
+
+    id: str
+    began: int
+    """In milliseconds since 1970, by its server's clock."""
+    conversation_id: str
+
+
 class Ended(msgspec.Struct, frozen=True, gc=False):
-    """A life of a room that has ended."""
+    """A life of a room, or a call, that has ended."""
 
     room_id: str
     began: int
-    """When, in milliseconds since 1970 by LiveKit's clock."""
+    """When, in milliseconds since 1970 by the clock of LiveKit, or of the call's server."""
     conversation_id: str
     ended_at: datetime
-    """When that was first heard of, by PostgreSQL's clock."""
+    """When that was first heard of, or a call was last known to go on, by PostgreSQL's clock."""
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +80,11 @@ class Finalised:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    async def alive(self, lives: Sequence[Life], due: timedelta) -> None:
+        """Note that these go on now; one is due so long after it was last noted."""
+        columns = zip(*((one.id, one.began, one.conversation_id) for one in lives), strict=True)
+        await self._pool.execute(_ALIVE, *columns, due)
 
     async def claim_due(self, limit: int) -> Sequence[Ended]:
         """Claim what is due and nobody is at; whoever has it says `done` or `release`."""

@@ -1,9 +1,10 @@
-"""Sessions at their end: when a room is over, one server keeps what it was, once.
+"""Sessions at their end: when a room or a call is over, one server keeps what it was, once.
 
-Who notices the end: the room's host, LiveKit's webhook, the look at all rooms, or the room's next
-life. All of them only see to it that there is a row; whoever claims the row does the work. What it
-writes into the log has the session's own key, so a second one who does it again, since the first
-died in the middle, finds the first one's word there and goes on from it.
+Who notices the end of a room: its host, LiveKit's webhook, the look at all rooms, or the room's
+next life; that of a call: its server, or that nobody notes any more that it goes on. All of them
+only see to it that there is a row; whoever claims the row does the work. What it writes into the
+log has the session's own key, so a second one who does it again, since the first died in the
+middle, finds the first one's word there and goes on from it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 
 import structlog
 from msgspec.structs import replace
 
 from src.state.errors import NotFound, Refused, StateError
 from src.state.models import Term
-from src.state.records.finalised import Counted, Ended, Finalised
+from src.state.records.finalised import Counted, Ended, Finalised, Life
 from src.swarm.configs.bots import OFFLINE, BotConfig
 from src.swarm.dialogue.generating import generate
 from src.swarm.errors import SwarmError
@@ -36,6 +38,8 @@ from src.swarm.shapes.models import Author, ConversationState, Message
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 10
+_SILENT = timedelta(seconds=120)
+"""A call that nobody notes for so long has died with its server."""
 _PAGE = 200
 _TURNS = 2_000
 """Turns of a session that are counted; of a longer one the last."""
@@ -68,6 +72,22 @@ class Finaliser:
         """Finalise what is due: what others have begun and not finished, too."""
         for ended in await self._records.claim_due(_AT_ONCE):
             await self._finalise(ended)
+
+    async def alive(self, calls: Sequence[Life]) -> None:
+        """Note that calls go on; to be said again within two minutes, or they are over.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL did not answer.
+        """
+        await self._records.alive(calls, _SILENT)
+
+    async def hung_up(self, call: Life) -> None:
+        """Have a call finalised that is over, with all that was said in it logged.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL did not answer; it is found to be over by and by.
+        """
+        await self._records.alive((call,), timedelta())
 
     async def over(self, room_id: str, began: int) -> None:
         """Finalise a life whose host has logged all that was said in it, unless somebody is at it.

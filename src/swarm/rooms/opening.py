@@ -1,4 +1,7 @@
-"""Rooms on a server: the service for its edges, and what looks after them and their line."""
+"""Rooms on a server: the service for its edges, and what looks after them and their line.
+
+Sessions are kept without a LiveKit too: calls have some.
+"""
 
 from __future__ import annotations
 
@@ -41,24 +44,25 @@ async def open_rooms(
     membership: Membership,
     counted: list[Callable[[], Mapping[str, float]]],
     clock: Clock,
-) -> AsyncIterator[tuple[RoomService | None, Workers]]:
-    """Give the service and who hosts rooms, and have rooms looked after for the block.
+) -> AsyncIterator[tuple[RoomService | None, Workers, Finaliser]]:
+    """Give the service, who hosts rooms and who keeps sessions; all is looked after for the block.
 
     Without a LiveKit there is no service. What both count goes to `counted`.
     """
+    finaliser = Finaliser(Finalised(pool), service, in_force, registry)
+    leader.add(Duty("sessions", _FINALISE, finaliser.finalise_as_duty))
+    counted.append(finaliser.counts)
     if media is None:
         workers = Workers(membership, None)
         counted.append(workers.counts)
-        yield None, workers
+        yield None, workers, finaliser
         return
-    finaliser = Finaliser(Finalised(pool), service, in_force, registry)
     queue = Queue(SwarmQueue(pool), media, settings)
     rooms = RoomService(Rooms(pool), media, queue, finaliser.over)
     reviver = Reviver(rooms, clock)
     workers = Workers(membership, queue)
     membership.on_death.append(reviver.died)
     leader.add(Duty("rooms", _LOOK, rooms.reconcile_as_duty))
-    leader.add(Duty("sessions", _FINALISE, finaliser.finalise_as_duty))
-    counted += [rooms.counts, workers.counts, finaliser.counts]
+    counted += [rooms.counts, workers.counts]
     async with background(reviver.run(), queue.run(clock)):
-        yield rooms, workers
+        yield rooms, workers, finaliser

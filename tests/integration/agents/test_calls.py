@@ -213,3 +213,23 @@ async def test_a_server_that_stops_hangs_up_and_keeps_the_last_words(served: Ser
 def _third(pcm: bytes) -> bytes:
     """Every third sample: 8 000 of 24 000, of a tone that is far below half of that."""
     return np.frombuffer(pcm, dtype=np.int16)[::3].tobytes()
+
+
+async def test_a_call_that_is_over_is_a_session_of_its_conversation(served: Served) -> None:
+    await configured(served.member, "Hello to you.")
+    wire = Earpiece()
+    call = await served.call(wire)
+    assert wire.line is not None
+    await say(wire.line.hear, HELLO_HZ)
+    await served.count(2)
+    wire.line.hang_up()
+    await call
+
+    async def is_kept() -> bool:
+        return bool((await served.member.service.sessions("c", before=None, limit=5)).sessions)
+
+    await eventually(is_kept, within_s=20, what="the session")
+    [session] = (await served.member.service.sessions("c", before=None, limit=5)).sessions
+    assert session.room_id.startswith("call-")
+    assert [(one.id, one.turns) for one in session.speakers] == [("zoe", 1), ("scout", 1)]
+    assert (session.turns, session.by) == (2, "extract")

@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from src.state.models import Term
-from src.state.records.finalised import Finalised
+from src.state.records.finalised import Finalised, Life
 from src.state.records.rooms import Rooms
 from src.state.records.swarm_queue import SwarmQueue
 from src.state.tiers.postgres import Pool, open_pool
@@ -266,3 +266,28 @@ async def test_room_in_which_nothing_was_said_leaves_nothing_in_the_log(
     assert await rows(database) == (1, 1)
     assert await database.value(_LOGGED) == 0
     assert await a.kept() == []
+
+
+async def test_call_is_finalised_when_it_is_over_or_its_server_says_no_more_that_it_goes_on(
+    houses: list[House], database: Database
+) -> None:
+    a, b = houses
+    await a.member.create("c")
+    began = int(time.time() * 1000)
+    killed, over = Life("call-1", began, "c"), Life("call-2", began + 1, "c")
+    await a.finaliser.alive([killed, over])
+    await a.member.say("c", "Hello there")
+    await a.finaliser.alive([killed])
+    await a.finaliser.hung_up(over)
+
+    await b.finaliser.finalise_as_duty(TERM)
+    assert await rows(database) == (2, 1), "one may go on yet"
+    await make_due(database)
+    await b.finaliser.finalise_as_duty(TERM)
+    assert await rows(database) == (2, 2)
+    assert [(one.room_id, one.turns) for one in await a.kept()] == [("call-1", 1), ("call-2", 1)]
+    # Who was given up and comes again changes nothing.
+    await a.finaliser.alive([killed])
+    await make_due(database)
+    await a.finaliser.finalise_as_duty(TERM)
+    assert len(await a.kept()) == 2
