@@ -133,7 +133,7 @@ class SwarmService:
     async def sessions(
         self, conversation_id: str, *, before: int | None, limit: int
     ) -> pages.SessionPage:
-        """Return a page of what sessions in the conversation's rooms were, newest first."""
+        """Return a page of what sessions in its rooms and calls were, newest first."""
         rows = await self._lists.sessions(conversation_id, before or 1 << 62, limit)
         more = str(rows[-1][0]) if len(rows) == limit else None
         return pages.SessionPage(tuple(pages.session(body) for _, body in rows), more)
