@@ -28,6 +28,11 @@ QUICK = {
 DEFAULTS: Mapping[str, str] = {}
 
 
+def token_of(subject: str, role: Role) -> str:
+    """Return a token that every server here believes."""
+    return issue_token(_SECRET, subject, (role,), lifetime=timedelta(hours=3))
+
+
 class Cluster:
     """The servers, by name and as the database sees them."""
 
@@ -44,7 +49,7 @@ class Cluster:
         self.redis_url = redis_url
         self.database_url = database_url
         self.database = database
-        self.token = issue_token(_SECRET, "replay", (Role.SERVICE,), lifetime=timedelta(hours=3))
+        self.token = token_of("replay", Role.SERVICE)
 
     @property
     def urls(self) -> list[str]:
