@@ -62,6 +62,8 @@ async def scene(database_url: str, redis_url: str, folder: Path) -> AsyncIterato
         stack.callback(postgres.restore)
         session = await stack.enter_async_context(open_session(cluster.token))
         crowd = Crowd(session, cluster.urls, _CONVERSATIONS)
+        # A server that starts on a slow machine may doubt a store at first.
+        await crowd.until_on("all")
         await crowd.begin()
         await all_flushed(cluster.database)
         yield Scene(crowd, cluster, postgres, redis)
