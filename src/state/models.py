@@ -110,7 +110,7 @@ class Read(msgspec.Struct, Generic[S], frozen=True, gc=False):
     where: Where
     stale_s: float | None = None
     """None: fresh (contains every write acknowledged more than 2 s before). Else seconds since
-    this server last knew that it was."""
+    this server last knew that it was; infinite when it may never have known."""
 
 
 class Meta(msgspec.Struct, frozen=True, gc=False):

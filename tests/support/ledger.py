@@ -69,7 +69,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="seen"
     """An answer to a read. "Not found" is version 0.0 with no turns.
 
     A client that asks several servers sends the version that it has (`asked`), or what it sees may
-    go back: whoever does not send it is a client per server.
+    go back: whoever does not send it is a client per server, and a server is one process.
     """
 
     client: str

@@ -1,8 +1,9 @@
 """Clients that read what others write, and record what they were shown.
 
 A pinned reader asks one server and sends no version: what it sees must be fresh by itself (I6) and
-never go back (I5). A roaming one asks any server and sends the highest version that anybody here
-was told, writers and readers: read-your-writes across servers, and every answer is of its moment.
+never go back (I5) as long as it is that server: of the next process at its address it is another
+client. A roaming one asks any server and sends the highest version that anybody here was told,
+writers and readers: read-your-writes across servers, and every answer is of its moment.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 import aiohttp
 import msgspec
 
+from src.demo.processes import ServerProcess
 from src.state.models import ZERO, Version
 from tests.support.ledger import Ledger, Line, Seen, Unseen
 
@@ -53,18 +55,19 @@ class Readers:
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        urls: Sequence[str],
+        servers: Sequence[ServerProcess],
         ledger: Ledger,
         acked: Mapping[str, Version],
         seed: int,
     ) -> None:
-        self._session, self._urls, self._ledger, self._acked = session, urls, ledger, acked
+        self._session, self._servers = session, servers
+        self._ledger, self._acked = ledger, acked
         self._chance = random.Random(seed)
         self._shown: dict[str, Version] = {}
         self._fresh = self._stale = 0
         self.failed: Counter[str] = Counter()
         """Reads without an answer, by code."""
-        self.at_once = frozenset(f"roaming-{number}" for number in range(len(urls)))
+        self.at_once = frozenset(f"roaming-{number}" for number in range(len(servers)))
         """Clients whose unlabelled answers are of their moment."""
 
     @property
@@ -75,8 +78,8 @@ class Readers:
     async def read_until(self, over: Callable[[], bool], *, pause_s: float = 0.02) -> None:
         """Have a pinned reader per server and as many roaming ones read until it is over."""
         async with asyncio.TaskGroup() as tasks:
-            for number, url in enumerate(self._urls):
-                tasks.create_task(self._pinned(f"pinned-{number}", url, over, pause_s))
+            for number, server in enumerate(self._servers):
+                tasks.create_task(self._pinned(f"pinned-{number}", server, over, pause_s))
             for client in sorted(self.at_once):
                 tasks.create_task(self._roaming(client, over, pause_s))
 
@@ -105,13 +108,14 @@ class Readers:
         return line
 
     async def _pinned(
-        self, client: str, url: str, over: Callable[[], bool], pause_s: float
+        self, name: str, server: ServerProcess, over: Callable[[], bool], pause_s: float
     ) -> None:
         while not over():
             line = None
             conversation = self._any()
             if conversation is not None:
-                line = await self.read(client, url, conversation)
+                client = f"{name} of {server.pid}"
+                line = await self.read(client, server.url, conversation)
             await self._breathe(pause_s, line)
 
     async def _roaming(self, client: str, over: Callable[[], bool], pause_s: float) -> None:
@@ -120,7 +124,7 @@ class Readers:
             conversation = self._any()
             if conversation is not None:
                 asked = max(self._shown.get(conversation, ZERO), self._acked[conversation])
-                url = self._chance.choice(self._urls)
+                url = self._chance.choice(self._servers).url
                 line = await self.read(client, url, conversation, asked)
             await self._breathe(pause_s, line)
 

@@ -188,7 +188,7 @@ async def open_stage(
         ):
             troubles = Troubles(cluster, replay, seed, stores)
             # Not by nginx: what one server shows must never go back, which two of them may.
-            readers = Readers(replay.session, cluster.urls, ledger, replay.versions, seed)
+            readers = Readers(replay.session, cluster.servers, ledger, replay.versions, seed)
             yield Stage(cluster, replay, troubles, readers, ledger, played, company)
 
 

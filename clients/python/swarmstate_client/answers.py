@@ -281,7 +281,7 @@ class Conversation:
     tier: str = ""
     """Who answered: `owner`, `l1`, `l2` or `l3`."""
     freshness: str = ""
-    """`fresh`, or `stale; age=<s>` while no tier can vouch for more."""
+    """`fresh`, or `stale; age=<s>` while no tier can vouch for more; `inf`: of any age."""
     pending: int = 0
     """Turns that wait for PostgreSQL and are not in here yet."""
 

@@ -6,6 +6,7 @@ Start reading at `Store.peek` (a hit, synchronous) and `Store.get` (everything e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Generic, TypeVar
 
 import structlog
@@ -138,14 +139,12 @@ class Store(Generic[S]):
         began, generation = self._monotonic(), self._mark()
         incarnation = self._incarnations.of(id)
         slot = self._lookup(id)
-        base = None if slot is None else slot.entry
-        if base is not None and base.ahead:
-            base = None
+        base, current = (None if slot is None or slot.entry.ahead else slot.entry), False
         if base is None and not probe:
             base, current = await self._from_shared(id)
             # While not everything was heard, a head in Redis may be missing as well.
-            current = current and began < self._heard.until
-            if base is not None and current and base.version >= self._watermarks.of(id):
+            heard = began < self._heard.until
+            if base is not None and current and heard and base.version >= self._watermarks.of(id):
                 self._keep(base, self._heard, generation, began)
                 self._l2_hits += 1
                 return Read(base, Where.L2)
@@ -156,7 +155,7 @@ class Store(Generic[S]):
                 began, generation = self._monotonic(), self._mark()
                 entry = await self._from_source(id, entry or base)
         except (DurableTierUnavailable, Overloaded):
-            stale = await self._newest_copy(id, base)
+            stale = await self._newest_copy(id, base, current)
             if stale is None or id in self.erased:
                 raise
             return stale
@@ -179,24 +178,25 @@ class Store(Generic[S]):
         async with self._loads.turn():
             return await self._source.load(id, base)
 
-    async def _newest_copy(self, id: str, seen: Entry[S] | None) -> Read[S] | None:
-        """Return what is left without L3, labelled: L1's copy, or L2's if that may be newer."""
+    async def _newest_copy(self, id: str, seen: Entry[S] | None, current: bool) -> Read[S] | None:
+        """Return L1's copy, or L2's if that may be newer; the age of one in doubt is not known."""
         slot = self._lookup(id)
         known = slot is not None and not slot.behind
         if slot is not None and known and slot.entry.version >= self._watermarks.of(id):
             return Read(slot.entry, Where.L1, self.unheard_s())
         if seen is None or slot is not None:
-            seen, _ = await self._from_shared(id)
+            seen, current = await self._from_shared(id)
             slot = self._lookup(id)
         if slot is not None and (seen is None or seen.version <= slot.entry.version):
-            return Read(slot.entry, Where.L1, self.unheard_s())
+            return Read(slot.entry, Where.L1, inf)
         if seen is None:
             return None
         if id not in self.erased and (slot is None or slot.lease is not self._owned):
             # A base for later, no answer: nobody can say now what there is beyond it.
             size = len(seen.body(self.kind.encode_state))
             self._l1.put(id, Slot(seen, self._heard, size, behind=True))
-        return Read(seen, Where.L2, self.unheard_s())
+        current = current and seen.version >= self._watermarks.of(id)
+        return Read(seen, Where.L2, self.unheard_s() if current else inf)
 
     async def _from_shared(self, id: str) -> tuple[Entry[S] | None, bool]:
         found = await self._copies.get(id)

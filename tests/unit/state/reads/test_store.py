@@ -1,6 +1,7 @@
 """The read path: which tier answers, what is kept, and what may be called fresh."""
 
 import asyncio
+from math import inf
 from typing import Any
 
 import pytest
@@ -248,6 +249,20 @@ async def test_l3_away_answers_from_l2_with_a_label() -> None:
         read = await lab.read("n")
         assert (read.where, read.entry.state.lines) == (Where.L2, ("one",))
         assert read.stale_s is not None
+
+
+@virtual_time
+@pytest.mark.parametrize("kept_in", ["L1", "L2"])
+async def test_l3_away_nobody_says_how_old_a_copy_is_that_was_heard_to_be_old(kept_in: str) -> None:
+    async with Lab() as lab:
+        await lab.shared("n", lab.logged("n", "one"), "one")
+        if kept_in == "L1":
+            await lab.read("n")
+        lab.store.invalidate("n", lab.logged("n", "two"))
+        lab.log.available = False
+        await advance(INTERVAL)
+        read = await lab.read("n")
+        assert (read.entry.state.lines, read.stale_s) == (("one",), inf)
 
 
 @virtual_time
