@@ -56,8 +56,8 @@ endif
 rooms: install livekit ## Whole voice rooms inside the test process, on a real livekit-server
 	$(BIN)/pytest -q tests/integration/agents $(ARGS)
 
-nginx: install ## The tests of the API asking two servers behind a real nginx (needs nginx)
-	SWARMSTATE_TEST_THROUGH_NGINX=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile tests/integration/api tests/acceptance/test_nginx.py $(ARGS)
+nginx: install ## Tests of the API and acceptance, asking two servers behind a real nginx (needs nginx)
+	SWARMSTATE_TEST_THROUGH_NGINX=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile tests/integration/api tests/acceptance $(ARGS)
 
 prove: install ## The long proof: faults by the hundred under load, into docs/proof.md
 	@$(BIN)/python -m tests.prove $(ARGS)
