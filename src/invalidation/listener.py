@@ -69,6 +69,8 @@ class Listener:
         self._pull_s = settings.pull_interval.total_seconds()
         self._trust_s = settings.pull_deadline.total_seconds()
         self._positions = [_UNKNOWN] * PARTITIONS
+        self._run = ""
+        """Which process Redis was at the last pull."""
         self._outbox_position = outbox_position
         self.on_pull: list[Callable[[Pulled], None]] = []
         """Called with what a good pull of PostgreSQL saw, each pull after the one before."""
@@ -203,6 +205,7 @@ class Listener:
     async def _pull_redis(self) -> None:
         doubts, before = self._incarnations.doubts, list(self._positions)
         positions = await self._bus.positions()
+        self._run = positions[0].incarnation.rpartition(":")[2]
         for partition, found in enumerate(positions):
             # Of the timeline too: bodies folded from a lost branch of L3 are of another life.
             now = Position(f"{found.incarnation}:{self._timeline}", found.n)
@@ -214,8 +217,8 @@ class Listener:
             elif now.n > known.n and self._guards.pull:
                 await self._close_gap(partition, known, now.n)
             elif now.incarnation == before[partition].incarnation and now.n < before[partition].n:
-                # Less than was known before it was asked: a message of a run that is over, read
-                # late from its connection, would hide as many of this one.
+                # Less than was known before it was asked: its data was replaced, and what was
+                # heard of the earlier one would hide as many of this one.
                 self._positions[partition] = now
                 self._doubt(partition)
         self._incarnations.certain(doubts)
@@ -249,8 +252,11 @@ class Listener:
                 async with self._bus.subscribe() as messages:
                     # What was announced before the subscription stood is found by this pull.
                     await self._catch_up()
-                    self._subscribed = True
+                    run, self._subscribed = self._run, True
                     async for message in messages:
+                        if run != self._run:
+                            # It may have been left in a dead connection, and would hide others.
+                            raise SharedTierUnavailable("Redis is another process by now")
                         await self.apply(message)
             except SharedTierUnavailable as error:
                 if self._subscribed:

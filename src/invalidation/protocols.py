@@ -16,6 +16,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     """Where a partition stands: its incarnation and the number of its newest message."""
 
     incarnation: str
+    """`<life>:<run>`: of the numbers, and of the process that counts them."""
     n: int
 
 

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from src.invalidation.buses.memory import MemoryBus, MemoryNotices
 from src.invalidation.messages import Message
+from src.state.background import end
 from src.state.errors import DurableTierUnavailable, SharedTierUnavailable
 from src.state.ladder.ladder import Rung
 from src.state.models import Announcement, Version, Where
@@ -239,6 +240,32 @@ async def test_late_message_of_an_ended_run_hides_nothing_beyond_the_next_pull()
     for message in await ears.say(4, 5):
         await ears.listener.apply(message)
     assert ears.told[-2:] == [4, 5]
+
+
+@virtual_time
+async def test_subscription_to_an_ended_run_is_left_before_what_is_still_in_it_hides_anything() -> (
+    None
+):
+    ears = await Ears().begin()
+    space = ears.cluster.space
+    listening = asyncio.ensure_future(ears.listener.subscribe_for_ever())
+    await settle()
+    [dead] = space.subscriptions
+    await ears.say(1, 2)
+    # Its connection is dead, with a message in it, and Redis back from an old dump.
+    space.subscriptions.clear()
+    await ears.say(3)
+    late = P, space.counters[P].kept[3]
+    space.counters[P].n = 1
+    space.restart()
+    await ears.listener.pull()
+    dead.put_nowait(late)
+    await settle()
+    # As many as the late message would have hidden, before the next pull.
+    await ears.say(4, 5)
+    await ears.listener.pull()
+    assert ears.told[-2:] == [4, 5]
+    await end([listening])
 
 
 @virtual_time
