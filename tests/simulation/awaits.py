@@ -109,17 +109,34 @@ def _place(filename: str, line: int, exits: bool) -> Await:
 
 _REAL = "asks a real store: struck by the kills of real processes"
 _UNFIT = "a snapshot that PostgreSQL never takes: the model database takes all"
+_ERASED = "nothing is erased in a simulation"
+_PAST = "nobody looks at the past in a simulation"
+_HOSTS = "no simulated server hosts rooms"
 _NEVER: tuple[tuple[str, str, str], ...] = (
     ("postgres", "", _REAL),
     ("redis", "", _REAL),
+    ("src/invalidation/changes.py", "", _REAL),
     ("src/state/configs.py", "", _REAL),
     ("src/state/lists.py", "", _REAL),
-    ("src/state/tiers/migrations.py", "", _REAL),
     ("src/state/quarantine.py", "", _REAL),
+    ("src/state/queue.py", "", _REAL),
+    ("src/state/rates.py", "", _REAL),
+    ("src/state/records/", "", _REAL),
+    ("src/state/tiers/connections.py", "", _REAL),
+    ("src/state/tiers/engine.py", "", _REAL),
+    ("src/state/tiers/migrations.py", "", _REAL),
     ("src/state/clock.py", "", "the clock of real servers"),
     ("", "await self.save(entries[", _UNFIT),
     ("", "_put_aside(entries[0]", _UNFIT),
     ("", "self._poison.put_aside([poison]", _UNFIT),
+    ("memory_duties.py", "", "no simulated server has a duty"),
+    ("memory_eraser.py", "", _ERASED),
+    ("store.py", "_load_erased(id)", _ERASED),
+    ("store.py", "_from_source(id, None)", _ERASED),
+    ("source.py", "_begin(id, within)", _PAST),
+    ("source.py", "fresh = events = await", _PAST),
+    ("membership.py", "_beat(self._clock.monotonic())", _HOSTS),
+    ("membership.py", "self._beating:", _HOSTS),
     ("memory_shared.py:65", "", "no part of a server asks for it"),
     (" exit", "_loads.turn()", "to give a turn back waits for nothing"),
     ("source.py", "self._log.tail(id, 1)", "a lost branch: the model's failover loses nothing"),
