@@ -111,6 +111,7 @@ _REAL = "asks a real store: struck by the kills of real processes"
 _UNFIT = "a snapshot that PostgreSQL never takes: the model database takes all"
 _ERASED = "nothing is erased in a simulation"
 _PAST = "nobody looks at the past in a simulation"
+_DUTIES = "no simulated server has a duty"
 _HOSTS = "no simulated server hosts rooms"
 _NEVER: tuple[tuple[str, str, str], ...] = (
     ("postgres", "", _REAL),
@@ -129,7 +130,8 @@ _NEVER: tuple[tuple[str, str, str], ...] = (
     ("", "await self.save(entries[", _UNFIT),
     ("", "_put_aside(entries[0]", _UNFIT),
     ("", "self._poison.put_aside([poison]", _UNFIT),
-    ("memory_duties.py", "", "no simulated server has a duty"),
+    ("leader.py", "", _DUTIES),
+    ("memory_duties.py", "", _DUTIES),
     ("memory_eraser.py", "", _ERASED),
     ("store.py", "_load_erased(id)", _ERASED),
     ("store.py", "_from_source(id, None)", _ERASED),
