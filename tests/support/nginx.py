@@ -48,11 +48,13 @@ def running(conf: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     assert NGINX is not None, "install nginx (Debian: apt-get install nginx)"
     # One process, so that round robin counts all requests, and it ends with a signal to it alone.
     command = [NGINX, "-e", "stderr", "-c", str(conf), "-g", "daemon off; master_process off;"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+    # A file: a pipe that nobody reads is full after some two hundred errors, and nginx waits.
+    errors = conf.with_name("error.log")
+    with errors.open("wb") as log, subprocess.Popen(command, stderr=log) as process:
         deadline = time.monotonic() + START_WITHIN_S
         try:
             while not listens(port):
-                assert process.poll() is None, process.stderr and process.stderr.read()
+                assert process.poll() is None, errors.read_text()
                 assert time.monotonic() < deadline
             yield process
         finally:
