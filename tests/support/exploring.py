@@ -78,7 +78,7 @@ def explore(
     url: str,
     token: str,
     *,
-    maker: str,
+    maker: str | None,
     leaver: str,
     seed: int,
     examples: int,
@@ -87,15 +87,15 @@ def explore(
 ) -> Explored:
     """Send requests made from the document to the server at `url`; blocks.
 
-    `maker` is a token that may make everything: what it makes stands in the examples. `leaver` is
-    one to log out with, since that is its end.
+    `maker` is a token that may make everything, None if `token` may: what it makes stands in the
+    examples. `leaver` is one to log out with, since that is its end.
     `covered` is a pattern of the paths that coverage asks; to all it sends thousands of requests.
     `examples` is how many requests each operation gets where they are drawn; there are ten times
     as many chains of requests over all operations.
     """
     found = Explored()
-    document, made = _with_made(document, url, maker)
-    if maker == token:
+    document, made = _with_made(document, url, maker or token)
+    if maker is None:
         for operation, status in made.items():
             found.statuses[operation] = Counter([status])
     for part in ({"coverage"}, set(PHASES) - {"coverage"}):
