@@ -71,7 +71,7 @@ async def refused_on(server: RunningServer, token: str, path: str = PROFILE) -> 
     async def refused() -> bool:
         return await asks(server, token, path) == 401
 
-    await eventually(refused, within_s=2, what="the token is refused")
+    await eventually(refused, what="the token is refused")
 
 
 async def test_who_registers_is_a_member_and_may_begin_to_talk(server: RunningServer) -> None:

@@ -77,7 +77,7 @@ async def test_config_edited_on_one_server_is_read_on_the_other(pair: Pair) -> N
     async def seen() -> bool:
         return await name_of_tutor(a) == "Mentor"
 
-    await eventually(seen, within_s=1.0)
+    await eventually(seen)
 
 
 async def test_config_that_was_committed_but_never_announced_arrives_through_the_outbox(
@@ -97,7 +97,7 @@ async def test_config_that_was_committed_but_never_announced_arrives_through_the
     async def seen() -> bool:
         return await name_of_tutor(a) == "Mentor"
 
-    await eventually(seen, within_s=2.0)
+    await eventually(seen)
 
 
 async def test_redis_killed_and_restarted(pair: Pair, servers: Servers) -> None:

@@ -106,13 +106,13 @@ async def test_team_and_settings_edited_elsewhere_decide_who_answers_next(pair: 
 
     setting = b'{"value": {"default_bot": "tutor"}}'
     await b.service.configs.create("setting", "responder", setting, "ada")
-    await eventually(lambda: obeys("tutor"), within_s=2.0)
+    await eventually(lambda: obeys("tutor"))
     assert (await answered(a, "two"))[0] == "tutor"
 
     team = b'{"name": "Crew", "defaults": {"responder": {"default_bot": "scout"}}}'
     await b.service.configs.create("team", "crew", team, "ada")
-    await eventually(lambda: obeys("scout"), within_s=2.0)
+    await eventually(lambda: obeys("scout"))
     assert (await answered(a, "three"))[0] == "scout"
     await b.service.configs.delete("team", "crew", "ada")
-    await eventually(lambda: obeys("tutor"), within_s=2.0)
+    await eventually(lambda: obeys("tutor"))
     assert (await answered(a, "four"))[0] == "tutor"

@@ -228,14 +228,14 @@ async def test_change_is_in_the_next_read_here_and_soon_on_every_other_server(
         async def is_there(role: str = f"{number}") -> bool:
             return bool((await there.get("bot", "scout")).body.role == role)
 
-        await eventually(is_there, within_s=2, what="the change on the other server")
+        await eventually(is_there, what="the change on the other server")
     await here.delete("bot", "scout", "ada")
 
     async def is_gone() -> bool:
         read = await there.read("bot", "scout")
         return read is None or read.entry.state.deleted
 
-    await eventually(is_gone, within_s=2, what="the deletion on the other server")
+    await eventually(is_gone, what="the deletion on the other server")
 
 
 WAIT = b'{"type": "wait", "seconds": 1}'
@@ -304,9 +304,9 @@ async def test_every_kind_is_invalidated_on_the_other_server(
         return False
 
     await here.create(kind, id, data, "ada")
-    await eventually(partial(is_shown, 1), within_s=2, what=f"the {kind} on the other server")
+    await eventually(partial(is_shown, 1), what=f"the {kind} on the other server")
     await here.patch(kind, id, patch, "ada")
-    await eventually(partial(is_shown, 2), within_s=2, what="its edit on the other server")
+    await eventually(partial(is_shown, 2), what="its edit on the other server")
 
 
 async def test_rollback_and_difference_need_versions_that_there_were(
