@@ -37,7 +37,8 @@ class ProviderNames(Part, frozen=True, gc=False):
 
 
 class BotTool(Part, frozen=True, gc=False):
-    """A tool of a bot's own: a function by entry point, an HTTP call, or an MCP server."""
+    """A tool of a bot's own: a function by entry point, an HTTP call, or an MCP server. A call of
+    it waits in the conversation for whoever runs such things, and reports what came of it."""
 
     name: Name
     kind: Literal["function", "http", "mcp"] = "function"

@@ -80,7 +80,7 @@ class Replies:
         voiced = await self._voiced(room, state, bot)
         calls = Calls(self._submit, self._in_force, self._state, state, turn, bot_id)
         taught = await self._in_force.taught(state, calls.person)
-        tools = tools_of(state, taught)
+        tools = tools_of(state, taught, bot.tools)
         teaching = None if taught is None else lessons.teaching(taught)
         request = ReplyRequest(bot_id, bot, state, turn, tools, voiced, teaching, calls.outcome)
         key = command_key(f"reply-{attempt}" if attempt else "reply", turn.id, bot_id)

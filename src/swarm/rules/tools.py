@@ -1,4 +1,5 @@
-"""The tools that every bot has: a call of one becomes a command on the conversation.
+"""The tools of bots, and those that every bot has: a call of one becomes a command on the
+conversation.
 
 One that needs approval, or has a delay, waits in the state first; then its owner runs it. Bots of
 a lesson have those of `lesson_tools` too, but for any that the conversation has under such a name.
@@ -6,12 +7,13 @@ a lesson have those of `lesson_tools` too, but for any that the conversation has
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Raw
 
 from src.state.errors import Refused
+from src.swarm.configs.bots import BotTool
 from src.swarm.providers import ToolCall
 from src.swarm.rules import arguments, lesson_tools
 from src.swarm.rules.arguments import Arguments
@@ -51,11 +53,20 @@ class _Subtask(Arguments, frozen=True, gc=False):
     priority: SubtaskPriority | None = None
 
 
-def tools_of(state: ConversationState, taught: Taught | None) -> tuple[Tool, ...]:
-    """Return what the bots of a conversation may call; `taught` is its lesson, if it is one."""
+def tools_of(
+    state: ConversationState, taught: Taught | None, own: Sequence[BotTool] = ()
+) -> tuple[Tool, ...]:
+    """Return what a bot of a conversation may call: `taught` is its lesson, if it is one, and `own`
+    the tools of the bot's config. What the conversation has under a name counts there."""
     more = () if taught is None else lesson_tools.TOOLS
     ours = tuple(tool for tool in more if is_built_in(state, tool.name))
-    return (*BUILT_IN, *ours, *state.available_tools)
+    shared = (*BUILT_IN, *ours, *state.available_tools)
+    taken = {tool.name for tool in shared}
+    return shared + tuple(
+        Tool(tool.name, tool.description, tool.input_schema, category=tool.kind)
+        for tool in own
+        if tool.name not in taken
+    )
 
 
 def is_built_in(state: ConversationState, name: str) -> bool:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from msgspec import Raw
 from msgspec.structs import replace
 
+from src.swarm.configs.bots import BotConfig, BotTool, ProviderNames
 from src.swarm.providers import Outcome, ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.rules.lessons import Lesson, lesson_of
 from src.swarm.shapes.config import Config, Scheduling
@@ -62,6 +63,25 @@ async def test_bot_learns_that_it_has_called_enough() -> None:
         Outcome("done"),
         Outcome("a reply has 1 tool calls at most; go on without", True),
     ]
+
+
+@virtual_time
+async def test_bot_is_offered_the_tools_of_its_config_as_they_are_now() -> None:
+    swarm = Swarm()
+    weather = BotConfig("Scout", providers=ProviderNames(llm="test/voice"))
+    weather = replace(weather, tools=(BotTool("weather", "http", "https://weather.example"),))
+    swarm.save("bot", "scout", weather)
+    voice = Voice(Text("So be it."))
+    async with swarm.open("a", voice=voice) as [a]:
+        await a.begin(SCOUT)
+        await a.say("hello")
+        await advance(1)
+        swarm.save("bot", "scout", replace(weather, tools=(BotTool("tides"),)))
+        await a.say("hello again")
+        await advance(1)
+    before, after = ({tool.name for tool in request.tools} for request in voice.requests)
+    assert before ^ after == {"weather", "tides"}
+    assert "tides" in after
 
 
 # -- lessons -------------------------------------------------------------------------------------

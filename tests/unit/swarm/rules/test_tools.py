@@ -6,11 +6,12 @@ import pytest
 from msgspec import Raw
 
 from src.state.errors import Refused
+from src.swarm.configs.bots import BotTool
 from src.swarm.providers import ToolCall
 from src.swarm.rules import lesson_tools
-from src.swarm.rules.tools import BUILT_IN, command_for
+from src.swarm.rules.tools import BUILT_IN, command_for, tools_of
 from src.swarm.shapes import free_json
-from src.swarm.shapes.commands import Command, PassBaton
+from src.swarm.shapes.commands import Command, PassBaton, SetTools
 from src.swarm.shapes.models import Tool
 from src.swarm.shapes.work import Assignment, EditBlackboard, Increment, SetSubtask
 from tests.unit.swarm.given import Story, raw
@@ -87,3 +88,19 @@ def test_a_model_is_shown_a_plain_object_schema(tool: Tool) -> None:
     assert schema["type"] == "object"
     assert schema["additionalProperties"] is False
     assert "$ref" not in str(schema)
+
+
+def test_a_bot_may_call_tools_of_its_own_but_not_in_the_name_of_the_conversations() -> None:
+    story = Story()
+    story.tell(SetTools((Tool("look", "Look for all."),)))
+    places = raw({"type": "object", "properties": {"at": {"type": "string"}}})
+    own = (
+        BotTool("weather", "http", "https://weather.example", "Ask for it.", places),
+        BotTool("look", description="Look for me."),
+        BotTool("pass_baton", description="Keep it."),
+    )
+
+    *others, last = tools_of(story.state, None, own)
+
+    assert others == [*tools_of(story.state, None)]
+    assert last == Tool("weather", "Ask for it.", places, category="http")
