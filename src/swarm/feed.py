@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from src.state.buffers import Buffer
 from src.state.errors import DurableTierUnavailable
@@ -151,7 +151,7 @@ class Feed:
     async def _events(
         self, conversation_id: str, channel: _Channel, waiter: asyncio.Event, after: int
     ) -> AsyncIterator[Event | PendingEvent]:
-        told = 0
+        told, look = 0, True
         while not channel.is_over():
             waiter.clear()
             for pending in self._pending.after(conversation_id, told):
@@ -159,7 +159,7 @@ class Feed:
                 told = pending.number
             events: Sequence[Event] = channel.after(after)
             look_again_s = _IDLE_CHECK_S
-            if not events:
+            if look and not events:
                 try:
                     # While turns are pending the log is away, and asking it would hold them up.
                     if conversation_id not in self._pending:
@@ -173,12 +173,13 @@ class Feed:
                     return
                 yield event
                 after = event.version.seq
+            # Who has the newest that was heard of has nothing to look for, unless woken meanwhile.
+            look = waiter.is_set() or after != channel.newest
             if not events:
-                try:
+                with suppress(TimeoutError):
                     async with asyncio.timeout(look_again_s):
                         await waiter.wait()
-                except TimeoutError:
-                    continue
+                look = True
 
     async def _tail(self, conversation_id: str, channel: _Channel, after: int) -> Sequence[Event]:
         # A read begun before something newer was heard of is no answer to who has heard of it.
