@@ -63,9 +63,9 @@ async def while_allowed(
 
     None after each `idle_s` without one.
     """
-    closing = drain.future()
     upcoming: asyncio.Task[T | None] | None = None
-    watching = ExitStack()
+    draining, watching = ExitStack(), ExitStack()
+    closing = draining.enter_context(drain.watching())
     revoked = watching.enter_context(door.watching(caller))
     try:
         while True:
@@ -95,6 +95,7 @@ async def while_allowed(
             yield event
     finally:
         watching.close()
+        draining.close()
         if upcoming is not None:
             upcoming.cancel()
             await asyncio.wait((upcoming,))

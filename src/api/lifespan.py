@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from typing import Protocol, TypedDict
 
 from fastapi import FastAPI
@@ -68,8 +73,13 @@ class Drain:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._future: asyncio.Future[None] | None = None
+        self._watching: set[asyncio.Future[None]] = set()
+        self._over = False
         self.begun = False
+
+    def open(self) -> None:
+        """Belong to the running loop."""
+        self._loop = asyncio.get_running_loop()
 
     def announce(self) -> None:
         """Say that this server is going away, and take no new streams; those there are go on."""
@@ -77,22 +87,29 @@ class Drain:
 
     def begin(self) -> None:
         """End all streams, and take no new ones. It never waits."""
-        self.begun = True
+        self.begun = self._over = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._finish)
 
-    def future(self) -> asyncio.Future[None]:
-        """Return a future that is done when draining begins; to be waited for, never cancelled."""
-        if self._future is None:
-            self._loop = asyncio.get_running_loop()
-            self._future = self._loop.create_future()
-            if self.begun:
-                self._finish()
-        return self._future
+    @contextmanager
+    def watching(self) -> Iterator[asyncio.Future[None]]:
+        """Give a future that is done when the streams end; to be waited for only.
+
+        Each has its own: to stop waiting for one that thousands wait for takes a look at them all.
+        """
+        future = asyncio.get_running_loop().create_future()
+        self._watching.add(future)
+        if self._over:
+            future.set_result(None)
+        try:
+            yield future
+        finally:
+            self._watching.discard(future)
 
     def _finish(self) -> None:
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
+        for future in self._watching:
+            if not future.done():
+                future.set_result(None)
 
 
 class State(TypedDict):
@@ -152,7 +169,7 @@ def lifespan(
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[State]:
-        drain.future()
+        drain.open()
         passwords = Passwords(settings.password_threads)
         async with open_it() as runtime:
             people = runtime.people
