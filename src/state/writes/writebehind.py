@@ -1,8 +1,7 @@
 """The write-behind buffer: what follows from the log is written later, once for many changes.
 
-Due 2 s after the last change, 5 s after the first, when much has gathered, or when the server is
-pressed. Nothing here is needed to keep a promise of durability: the log has every acknowledged
-event already. What is dirty is held here and cannot be evicted (I8).
+Due 2 s after the last change, 5 s after the first, when much has gathered, or under pressure.
+The log has every acknowledged event already. What is dirty is held here and cannot be evicted (I8).
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ S = TypeVar("S")
 log = structlog.get_logger(__name__)
 
 _NEVER = float("inf")
+_NEARLY = 1 / 8
+"""What is due within this part of the debounce is written with what is due now."""
 _ENTRY_BYTES = 1024
 """What a dirty aggregate holds beside its state."""
 
@@ -217,7 +218,7 @@ class WriteBehind(Generic[S]):
                 break
             yield id
         for id, dirty in self._by_last.items():
-            if dirty.last + self._debounce_s > now:
+            if dirty.last + self._debounce_s * (1 - _NEARLY) > now:
                 break
             yield id
 

@@ -186,6 +186,32 @@ async def test_many_are_written_in_one_transaction() -> None:
 
 
 @virtual_time
+async def test_changes_that_come_one_by_one_are_written_several_at_a_time() -> None:
+    """A hundred a second, as a thousand rooms make them: a transaction for each would cost most."""
+    async with lab() as it:
+        for i in range(400):
+            it.mark(f"n{i}", 1)
+            await advance(0.01)
+        await advance(2.1)
+        assert sum(len(save) for save in it.saves) == 400
+        assert len(it.saves) <= 4 * 6
+
+
+@virtual_time
+async def test_change_is_written_with_others_when_nearly_due_and_not_long_before() -> None:
+    async with lab() as it:
+        it.mark("n1", 1)
+        await advance(0.2)
+        it.mark("n2", 1)
+        await advance(0.1)
+        it.mark("n3", 1)
+        await advance(1.75)
+        assert it.saves == [[("n1", 1), ("n2", 1)]]
+        await advance(0.3)
+        assert it.saves[1:] == [[("n3", 1)]]
+
+
+@virtual_time
 async def test_snapshot_reaches_l2_after_l3() -> None:
     async with lab() as it:
         it.mark("n", 1)
