@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from src.state.buffers import Buffer
 from src.state.errors import DurableTierUnavailable
 from src.state.models import Entry, Event, Version
-from src.state.protocols import EventLog
+from src.state.protocols import PAGE, EventLog
 from src.state.reads.single_flight import SingleFlight
 from src.swarm.pending import PendingCommand, PendingEvent, PendingRooms
 from src.swarm.shapes.models import ConversationState
@@ -158,12 +158,13 @@ class Feed:
                 yield pending
                 told = pending.number
             events: Sequence[Event] = channel.after(after)
-            look_again_s = _IDLE_CHECK_S
+            look_again_s, all_there_is = _IDLE_CHECK_S, False
             if look and not events:
                 try:
                     # While turns are pending the log is away, and asking it would hold them up.
                     if conversation_id not in self._pending:
                         events = await self._tail(conversation_id, channel, after)
+                        all_there_is = len(events) < PAGE
                     else:
                         look_again_s = _RETRY_S
                 except DurableTierUnavailable:
@@ -174,7 +175,7 @@ class Feed:
                 yield event
                 after = event.version.seq
             # Who has the newest that was heard of has nothing to look for, unless woken meanwhile.
-            look = waiter.is_set() or after != channel.newest
+            look = waiter.is_set() or not (all_there_is or after == channel.newest)
             if not events:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(look_again_s):

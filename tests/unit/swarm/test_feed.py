@@ -207,6 +207,22 @@ async def test_doubt_while_a_follower_is_busy_with_the_newest_makes_it_look() ->
 
 
 @virtual_time
+async def test_what_one_follower_finds_before_it_is_announced_the_others_hear_of_then() -> None:
+    lab = Lab()
+    waiting = lab.follow()
+    await settle()
+    lab.log(1)
+    looking = lab.follow()
+    await settle()
+    assert (waiting.seqs, looking.seqs) == ([], [1])
+    lab.feed.heard("c", Version(1, 1))
+    await settle()
+    assert waiting.seqs == [1]
+    for follower in (waiting, looking):
+        await follower.stop()
+
+
+@virtual_time
 async def test_past_longer_than_a_page_is_read_to_its_end_by_all() -> None:
     lab = Lab()
     lab.log(*range(1, 2 * PAGE + 2))
@@ -269,6 +285,18 @@ async def test_events_of_the_owner_cost_no_read() -> None:
     assert lab.link.trips - before == 0
     for follower in followers:
         await follower.stop()
+
+
+@virtual_time
+async def test_past_that_fits_into_a_page_costs_one_read() -> None:
+    lab = Lab()
+    lab.log(1, 2, 3)
+    before = lab.link.trips
+    follower = lab.follow()
+    await settle()
+    assert follower.seqs == [1, 2, 3]
+    assert lab.link.trips - before == 1
+    await follower.stop()
 
 
 @virtual_time
