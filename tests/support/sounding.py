@@ -1,0 +1,57 @@
+"""What a recording has in it, decoded: when it sounds, and at which pitch."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import av
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from src.agents.providers.phrases import pitch
+
+_LOUD = 500.0
+"""Root mean square of 16-bit samples, from which on it is sound."""
+_STEP_S = 0.02
+_GAP_STEPS = 5
+"""Silence that ends a stretch of sound."""
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """Sound without a break, at its pitch in Hz."""
+
+    begins_s: float
+    seconds: float
+    hz: float
+
+
+class Sound(msgspec.Struct, frozen=True):
+    """Channels of 16-bit samples."""
+
+    samples: npt.NDArray[np.float64]
+    rate: int
+
+    @property
+    def seconds(self) -> float:
+        return self.samples.shape[1] / self.rate
+
+    def stretches(self, channel: int) -> Iterator[Stretch]:
+        """Give what sounds on a channel, in order."""
+        step = int(_STEP_S * self.rate)
+        steps = self.samples[channel][: self.samples.shape[1] // step * step].reshape(-1, step)
+        loud = np.flatnonzero(np.sqrt(np.mean(steps**2, axis=1)) >= _LOUD)
+        for found in np.split(loud, np.flatnonzero(np.diff(loud) > _GAP_STEPS) + 1):
+            if len(found):
+                first, last = int(found[0]), int(found[-1]) + 1
+                wave = steps[first:last].ravel()
+                yield Stretch(first * _STEP_S, (last - first) * _STEP_S, pitch(wave, self.rate))
+
+
+def decoded(file: bytes) -> Sound:
+    """Return the sound of an audio file."""
+    with av.open(io.BytesIO(file)) as container:
+        frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
+        rate = container.streams.audio[0].rate
+    return Sound(np.concatenate(frames, axis=1).astype(np.float64) * 32_768, rate)
