@@ -162,6 +162,10 @@ class InForce:
         """
         return inheritance.effective(state.config, await self.inherited(state)).providers
 
+    async def recording(self, state: ConversationState) -> bool:
+        """Say whether a conversation's rooms are to be recorded; raises what `providers` raises."""
+        return inheritance.effective(state.config, await self.inherited(state)).policy.recording
+
 
 def _decide(
     state: ConversationState | None, command: Command, context: Context, at_hand: AtHand

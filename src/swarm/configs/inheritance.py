@@ -25,10 +25,11 @@ from src.swarm.shapes.work import RequestToolCall
 
 
 class EffectivePolicy(msgspec.Struct, frozen=True, gc=False):
-    """Who may see and write."""
+    """Who may see and write, and whether its rooms are recorded."""
 
     visibility: Literal["open", "restricted", "private"] = "open"
     acl: tuple[str, ...] = ()
+    recording: bool = False
 
 
 class EffectiveScheduling(msgspec.Struct, frozen=True, gc=False):

@@ -30,6 +30,8 @@ class Policy(_Layer, frozen=True, gc=False):
 
     visibility: Literal["open", "restricted", "private"] | None = None
     acl: Annotated[tuple[Id, ...], Meta(max_length=bounds.PARTICIPANTS)] | None = None
+    recording: bool | None = None
+    """Whether the sound of its rooms is kept as files, while it is so."""
 
 
 class Scheduling(_Layer, frozen=True, gc=False):

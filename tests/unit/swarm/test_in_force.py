@@ -337,3 +337,29 @@ async def test_turns_of_an_exchange_are_ruled_in_an_outage_like_others() -> None
             await a.submit(SaveTurn("hello", "hi", user_id="zoe"), key="two")
         await give_back(swarm)
     assert [who for who, _ in swarm.said()][:2] == ["ada", "scout"]
+
+
+# -- recording -----------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_room_is_recorded_only_where_somebody_said_so_and_the_nearest_counts() -> None:
+    swarm = Swarm()
+    swarm.save("team", "crew", crew())
+    async with swarm.open("a") as [a]:
+        await a.begin(config=OF_CREW)
+
+        async def recorded() -> bool:
+            return await a.in_force.recording((await a.service.read("c")).entry.state)
+
+        found = [await recorded()]
+        swarm.save("setting", "policy", setting("policy", {"recording": True}))
+        found.append(await recorded())
+        swarm.save("team", "crew", crew(policy={"recording": False}))
+        found.append(await recorded())
+        await a.submit(PatchConfig(raw({"policy": {"recording": True}})), key="on")
+        found.append(await recorded())
+        await a.submit(PatchConfig(raw({"policy": {"recording": None}})), key="off")
+        found.append(await recorded())
+
+    assert found == [False, True, False, True, False]
