@@ -23,7 +23,7 @@ from src.state.errors import NotFound, Refused, TierUnavailable
 from src.state.models import Entry, Event, Term
 from src.state.protocols import Clock
 from src.state.records.blobs import Blobs
-from src.state.records.files import File, Files, OverQuota
+from src.state.records.files import File, Files, OverQuota, Recording
 from src.state.records.first_answers import KeyReused
 from src.state.settings import StateSettings
 from src.swarm.errors import UploadTooSlow
@@ -48,6 +48,7 @@ class Upload(msgspec.Struct, frozen=True, gc=False):
     actor: str
     sha256: str | None = None
     key: str | None = None
+    recording: Recording | None = None
 
 
 class Swept(msgspec.Struct, frozen=True, gc=False):
@@ -108,10 +109,16 @@ class FileService:
             BlobsUnavailable, DurableTierUnavailable: a store does not answer.
         """
         with self._uploads.turn():
-            room = self._quota - await self._table.used(given.conversation_id)
+            room = await self.left(given.conversation_id)
             key = None if given.key is None else _key_of(given.actor, given.key)
             if not await self._table.begin(
-                given.id, given.conversation_id, given.name, given.type, given.actor, key
+                given.id,
+                given.conversation_id,
+                given.name,
+                given.type,
+                given.actor,
+                key,
+                given.recording,
             ):
                 return await self._earlier(key or "", given, parts), True
             try:
@@ -128,6 +135,14 @@ class FileService:
             except Exception:
                 await self._remove(given.id)
                 raise
+
+    async def left(self, conversation_id: str) -> int:
+        """Return how many bytes of files a conversation may still have.
+
+        Raises:
+            DurableTierUnavailable: PostgreSQL does not answer.
+        """
+        return self._quota - await self._table.used(conversation_id)
 
     async def _earlier(self, key: str, given: Upload, parts: AsyncIterable[bytes]) -> File:
         found = await self._table.of_key(key)

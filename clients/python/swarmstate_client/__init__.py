@@ -38,7 +38,7 @@ from swarmstate_client.errors import (
     Unauthorized,
     Unavailable,
 )
-from swarmstate_client.files import FileHead, FileInfo
+from swarmstate_client.files import FileHead, FileInfo, Recording
 from swarmstate_client.patience import Patience
 from swarmstate_client.sessions import Session, Talk
 
@@ -69,6 +69,7 @@ __all__ = [
     "Posted",
     "PreconditionFailed",
     "ProblemError",
+    "Recording",
     "Reset",
     "Saved",
     "Session",

@@ -24,6 +24,19 @@ _PART_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """What a file is that has the sound of a room."""
+
+    room_id: str
+    life: str
+    """LiveKit's name of that life of the room."""
+    began_at: datetime
+    duration_s: float
+    speakers: tuple[str, ...]
+    """Members of the conversation who are heard in it, in the order in which they begin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileInfo:
     """A file of a conversation; its bytes have this SHA-256 (hex)."""
 
@@ -35,6 +48,8 @@ class FileInfo:
     sha256: str
     created_by: str
     created_at: datetime
+    recording: Recording | None = None
+    """None: it was uploaded."""
     repeated: bool = False
 
 

@@ -61,6 +61,7 @@ _FILE = {
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "created_by": "zoe",
     "created_at": "2026-01-02T03:04:05Z",
+    "recording": None,
     "repeated": False,
 }
 

@@ -55,6 +55,18 @@ class OverQuota(Refused):
         )
 
 
+class Recording(msgspec.Struct, frozen=True, gc=False):
+    """What a file is that has the sound of a room."""
+
+    room_id: str
+    life: str
+    """LiveKit's name of that life of the room (its sid)."""
+    began_at: datetime
+    duration_s: float
+    speakers: tuple[str, ...]
+    """Members of the conversation who are heard in it, in the order in which they begin."""
+
+
 class File(msgspec.Struct, frozen=True, gc=False):
     """A file that can be read. Its name is what the uploader called it, and nothing else."""
 
@@ -66,6 +78,8 @@ class File(msgspec.Struct, frozen=True, gc=False):
     sha256: str
     created_by: str
     created_at: datetime
+    recording: Recording | None = None
+    """None: it was uploaded."""
 
 
 class Files:
@@ -76,7 +90,14 @@ class Files:
         self._way = way
 
     async def begin(
-        self, id: str, conversation_id: str, name: str, type: str, actor: str, key: str | None
+        self,
+        id: str,
+        conversation_id: str,
+        name: str,
+        type: str,
+        actor: str,
+        key: str | None,
+        recording: Recording | None = None,
     ) -> bool:
         """Add the row of an upload; False when `key` was used before."""
         row = insert(files).values(
@@ -86,6 +107,7 @@ class Files:
             type=type,
             created_by=actor,
             upload_key=key,
+            recording=None if recording is None else msgspec.to_builtins(recording),
         )
         unless = row.on_conflict_do_nothing(constraint="files_upload_key")
         return bool(await self._change(unless.returning(files.c.id)))
@@ -203,4 +225,8 @@ def _is_deleted(conversation_id: ColumnElement[str]) -> ColumnElement[bool]:
 
 
 def _file(row: Any) -> File:
-    return File(**{name: row[name] for name in File.__struct_fields__})
+    given = {name: row[name] for name in File.__struct_fields__}
+    recording = given.pop("recording")
+    if recording is None:
+        return File(**given)
+    return File(**given, recording=msgspec.convert(recording, Recording))

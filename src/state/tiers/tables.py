@@ -23,7 +23,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData()
 
@@ -198,6 +198,7 @@ files = Table(
     moment("created_at", default=True),
     Column("state", Text, nullable=False, server_default=text("'uploading'")),
     Column("upload_key", Text),
+    Column("recording", JSONB),
     UniqueConstraint("upload_key", name="files_upload_key"),
     Index("files_conversation", "conversation_id", "id"),
     # What the sweep looks for; nearly no row is in it.
