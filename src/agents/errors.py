@@ -4,6 +4,7 @@ AgentsError
 ├── VoiceFailed        a bot cannot be heard: no connection, or its voice's provider failed
 ├── ProviderMissing    no package here brings the provider that a config names
 ├── BadProvider        a provider does not take the options that a config gives it
+├── RecordingFull      a conversation may have no more bytes of files
 └── NoConversation     a job names no conversation, and its room does not either
 """
 
@@ -39,6 +40,16 @@ class BadProvider(AgentsError):
             f"providers.options.{stage} of the bot, the team or the global setting"
         )
         self.stage, self.name = stage, name
+
+
+class RecordingFull(AgentsError):
+    """There is no room for a recording."""
+
+    def __init__(self, conversation_id: str, left: int) -> None:
+        super().__init__(
+            f"conversation {conversation_id} may have {left} more bytes of files; delete some, or "
+            "raise SWARMSTATE_FILE_QUOTA_BYTES"
+        )
 
 
 class NoConversation(AgentsError):

@@ -43,6 +43,9 @@ class LocalConversation:
     async def providers(self) -> ProviderNames:
         return await self._at_home(self._service.in_force.providers(await self.state()))
 
+    async def recording(self) -> bool:
+        return await self._at_home(self._service.in_force.recording(await self.state()))
+
     async def submit(self, command: Command, *, key: str, actor: str) -> None:
         # What a room brings is as foreign as what HTTP does: names, ids and texts have bounds.
         checked = decode_command(encode_command(command))

@@ -42,6 +42,14 @@ class Conversation(Protocol):
         """Return what is inherited of providers: the conversation's, its team's, the setting's."""
         ...
 
+    async def recording(self) -> bool:
+        """Say whether its rooms are to be recorded.
+
+        Raises:
+            NotFound, StateError: there is no such conversation, or nobody can tell.
+        """
+        ...
+
     async def submit(self, command: Command, *, key: str, actor: str) -> None:
         """Have a command taken, once for its key.
 

@@ -36,6 +36,11 @@ class RoomsSettings(BaseSettings):
     """Rooms that this server hosts at once; then LiveKit is told that it is full."""
     calls: int = Field(default=10, ge=1, le=10_000)
     """Calls over WebSockets that this server hosts at once, besides rooms; one more gets 503."""
+    recording_length: Duration = Field(
+        default=timedelta(hours=1), ge=timedelta(seconds=1), le=timedelta(hours=12)
+    )
+    """How long one file of a recording becomes; then it goes on in a further one. So much is lost
+    at most when this server is killed."""
     metadata_timeout: Duration = timedelta(seconds=10)
     """How long a job whose dispatch names no conversation waits for its room to name one."""
     drain_timeout: Duration = timedelta(seconds=5)

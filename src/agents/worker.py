@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 
 import structlog
 from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobExecutorType, JobRequest
@@ -17,6 +22,9 @@ from src.agents.livekit_room import LiveKitRoom
 from src.agents.local import LocalConversation
 from src.agents.people import named_in
 from src.agents.providers.plugins import Plugins
+from src.agents.recording.keeping import KeptAtHome
+from src.agents.recording.recorder import Recorder
+from src.agents.recording.shelf import Shelf
 from src.agents.settings import RoomsSettings
 from src.agents.threads import in_loop
 from src.state.background import background
@@ -52,6 +60,11 @@ class Worker:
         self._home = asyncio.get_running_loop()
         self._stopping = False
         self._lately = deque([0], _SAMPLES)
+        self._shelf = None if runtime.files is None else Shelf(runtime.files)
+        """None without a place for files: nothing is recorded."""
+        if self._shelf is not None:
+            runtime.status.bounded.append(self._shelf.buffers)
+            runtime.status.counted.append(self._shelf.counts)
         self._server = AgentServer(
             # A thread, since the conversation is in this process's memory.
             job_executor_type=JobExecutorType.THREAD,
@@ -98,7 +111,10 @@ class Worker:
         The block begins when LiveKit knows this server, since it gives up what it cannot dispatch
         at once; or a little later, when it does not answer.
         """
-        async with background(self._server.run()):
+        async with AsyncExitStack() as stack:
+            if self._shelf is not None:
+                await stack.enter_async_context(self._shelf.running())
+            await stack.enter_async_context(background(self._server.run()))
             try:
                 await self._registered()
                 self._runtime.workers.offer(self.places)
@@ -168,7 +184,8 @@ class Worker:
         log.info("room.hosted", room=job.room.name, conversation_id=id)
         self._hosts[task] = host
         try:
-            is_over = await host.run()
+            async with self._recorded(job, conversation):
+                is_over = await host.run()
             if rooms is not None and room is not None and is_over:
                 await in_loop(self._home, rooms.over(room))
             elif rooms is not None and job.room.isconnected():
@@ -178,6 +195,15 @@ class Worker:
             log.info("room.left", room=job.room.name, conversation_id=id)
             await connect.aclose()
             job.shutdown("the room is over")
+
+    def _recorded(
+        self, job: JobContext, conversation: LocalConversation
+    ) -> AbstractAsyncContextManager[None]:
+        if self._shelf is None:
+            return nullcontext()
+        keeping = KeptAtHome(self._shelf, self._home, conversation.id)
+        longest = self._settings.recording_length
+        return Recorder(job.room, job.job.room.sid, conversation, keeping, longest).running()
 
 
 async def _left(host: RoomHost, task: asyncio.Task[None]) -> None:

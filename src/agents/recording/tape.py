@@ -38,8 +38,8 @@ class Tape:
         return self._samples / RATE
 
     @property
-    def bytes(self) -> int:
-        """How much of the disk it takes, a second of sound more or less."""
+    def size(self) -> int:
+        """How many bytes it has, a second of sound more or less."""
         return self._file.tell()
 
     def write(self, pcm: bytes) -> None:

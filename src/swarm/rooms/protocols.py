@@ -14,7 +14,8 @@ AGENT_PREFIX = "swarm-"
 """How the identity of each swarm's agent begins."""
 BOT_PREFIX = "bot-"
 """How the identity of each bot in a room begins; nobody else gets such a one."""
-
+RECORDING = "swarmstate.recording"
+"""The agent's attribute by which everybody in a room sees that it is recorded: `true`."""
 
 PATIENCE = timedelta(seconds=15)
 """A swarm that no worker has taken on for so long is sent again: LiveKit offers it but once."""
@@ -61,6 +62,9 @@ class Media(Protocol):
 
     async def close(self, room_id: str) -> None:
         """End its life, whoever is in; nothing happens when it has none."""
+
+    async def recorded(self, room_id: str) -> bool:
+        """Say whether a swarm's agent in the room shows that it records it now."""
 
     async def list(self) -> Sequence[LiveRoom]:
         """Return every room that lives, others' too."""

@@ -39,7 +39,7 @@ def test_tape_says_how_much_of_the_disk_it_takes_before_it_ends() -> None:
     tape = Tape("a room")
     for _ in range(4):
         tape.write(sound(400, 700))
-    before = tape.bytes
+    before = tape.size
     with tape.end() as file:
         whole = len(file.read())
     assert 0 < whole // 2 < before <= whole
