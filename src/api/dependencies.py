@@ -61,7 +61,7 @@ async def _erasing(connection: HTTPConnection) -> Erasing:
     return cast("Erasing", connection.state.erasing)
 
 
-async def _files(connection: HTTPConnection) -> FileService:
+async def files_of(connection: HTTPConnection) -> FileService:
     files = cast("FileService | None", connection.state.files)
     if files is None:
         raise NotConfigured("files need a place for their bytes: set SWARMSTATE_BLOBS_URL")
@@ -159,7 +159,7 @@ WorkersOf = Annotated[Workers, Depends(_workers)]
 LiveKitKeysOf = Annotated[Keys, Depends(_livekit_keys)]
 LiveKitOf = Annotated[LiveKitSettings, Depends(_livekit)]
 Eraser = Annotated[Erasing, Depends(_erasing)]
-FileStore = Annotated[FileService, Depends(_files)]
+FileStore = Annotated[FileService, Depends(files_of)]
 ServerStatus = Annotated[Status, Depends(_status)]
 Changes = Annotated[ChangeFeed, Depends(_changes)]
 Webhooks = Annotated[WebhookService, Depends(_webhooks)]

@@ -80,6 +80,8 @@ SERVER = (
     Named("workers_wanted", "workers_wanted", "How many of them there should be", False),
     Named("places", "room_places", "Rooms that all of them can host", False),
     Named("sessions", "room_sessions", "Rooms that all of them host", False),
+    Named("recordings_kept", "recordings_kept", "Recordings of rooms that became files"),
+    Named("recordings_lost", "recordings_lost", "Finished recordings that were given up"),
     Named("livekit_messages", "livekit_messages", "LiveKit's webhooks of our rooms acted on"),
     Named("pending_turned_away", "pending_turned_away", "Turns that the bounds had no room for"),
 )

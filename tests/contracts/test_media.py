@@ -177,3 +177,11 @@ async def test_a_secret_that_is_not_livekits_is_told_apart(
     async with open_livekit(wrong) as real:
         with pytest.raises(MediaUnavailable, match="refuses"):
             await real.open(room, "c-1")
+
+
+async def test_a_room_without_an_agent_that_says_so_is_not_recorded(
+    media: Media, room: str
+) -> None:
+    assert not await media.recorded(room)
+    await media.open(room, "c-1")
+    assert not await media.recorded(room)

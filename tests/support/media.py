@@ -18,6 +18,7 @@ class _Life:
     live: LiveRoom
     conversation_id: str
     dispatches: list[str] = field(default_factory=list)
+    recorded: bool = False
 
 
 class MemoryMedia:
@@ -53,6 +54,10 @@ class MemoryMedia:
     async def close(self, room_id: str) -> None:
         self._answer()
         self.lives.pop(room_id, None)
+
+    async def recorded(self, room_id: str) -> bool:
+        self._answer()
+        return room_id in self.lives and self.lives[room_id].recorded
 
     async def list(self) -> Sequence[LiveRoom]:
         self._answer()

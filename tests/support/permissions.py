@@ -171,6 +171,8 @@ RULES: dict[str, Rule] = {
     f"DELETE {_CALL}": Rule(OWNERS),
     f"POST {_CALL}/swarm": Rule(OWNERS),
     f"GET {_CALL}/swarm": Rule(OWN_READERS, also=(404,)),
+    f"POST {_CALL}/recording": Rule(OWNERS, {"recording": True}),
+    f"GET {_CALL}/recording": Rule(OWN_READERS),
     f"POST {_CALL}/agent-joined": Rule(FULL, {"agent_identity": "agent-1"}),
     "POST /api/getToken": Rule(MEMBERS, {}),
     "GET /api/token": Rule(OWN_READERS, query={"room": CALL}),

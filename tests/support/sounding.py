@@ -35,7 +35,7 @@ class Sound(msgspec.Struct, frozen=True):
 
     @property
     def seconds(self) -> float:
-        return self.samples.shape[1] / self.rate
+        return float(self.samples.shape[1] / self.rate)
 
     def stretches(self, channel: int) -> Iterator[Stretch]:
         """Give what sounds on a channel, in order."""
@@ -51,7 +51,7 @@ class Sound(msgspec.Struct, frozen=True):
 
 def decoded(file: bytes) -> Sound:
     """Return the sound of an audio file."""
-    with av.open(io.BytesIO(file)) as container:
+    with av.open(io.BytesIO(file), "r") as container:
         frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
         rate = container.streams.audio[0].rate
     return Sound(np.concatenate(frames, axis=1).astype(np.float64) * 32_768, rate)

@@ -63,6 +63,17 @@ class RoomSwarm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoomRecording:
+    """Whether a room is to be recorded, and whether it is."""
+
+    room_id: str
+    conversation_id: str
+    wanted: bool
+    under_way: bool | None
+    """None: LiveKit did not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoomSession:
     """All that is needed to talk; `session_id` is the room's id."""
 
@@ -146,6 +157,17 @@ class Rooms:
         """Return how the swarm comes; NotFound when nobody asked for one."""
         ask = Ask(method="GET", path=at("/rooms/{}/swarm", id))
         return read(RoomSwarm, (await self._transport.send(ask)).body)
+
+    async def record(self, id: str, recording: bool = True) -> RoomRecording:
+        """Have a room recorded from now on, or not any more; the files are its conversation's."""
+        body = {"recording": recording}
+        ask = Ask(method="POST", path=at("/rooms/{}/recording", id), body=body)
+        return read(RoomRecording, (await self._transport.send(ask)).body)
+
+    async def recording(self, id: str) -> RoomRecording:
+        """Say whether a room is recorded."""
+        ask = Ask(method="GET", path=at("/rooms/{}/recording", id))
+        return read(RoomRecording, (await self._transport.send(ask)).body)
 
     async def agent_joined(self, id: str, identity: str, *, bot_id: str | None = None) -> None:
         """Say that an agent of one's own worker is in the room, and for which bot it speaks."""

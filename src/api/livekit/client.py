@@ -19,7 +19,7 @@ from livekit.protocol.room import UpdateRoomMetadataRequest
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from src.swarm.errors import MediaUnavailable
-from src.swarm.rooms.protocols import AGENT, PATIENCE, LiveRoom
+from src.swarm.rooms.protocols import AGENT, AGENT_PREFIX, PATIENCE, RECORDING, LiveRoom
 from src.swarm.rooms.settings import LiveKitSettings
 
 log = structlog.get_logger(__name__)
@@ -68,6 +68,20 @@ class LiveKit:
                     raise
 
         await self._insist(delete)
+
+    async def recorded(self, room_id: str) -> bool:
+        async def look() -> bool:
+            wanted = api.ListParticipantsRequest(room=room_id)
+            try:
+                found = await self._api.room.list_participants(wanted)
+            except api.ServerError as error:
+                if error.status != _NOT_FOUND:
+                    raise
+                return False
+            agents = (one for one in found.participants if one.identity.startswith(AGENT_PREFIX))
+            return any(one.attributes.get(RECORDING) == "true" for one in agents)
+
+        return await self._insist(look)
 
     async def list(self) -> Sequence[LiveRoom]:
         found = await self._insist(lambda: self._api.room.list_rooms(api.ListRoomsRequest()))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
+from msgspec import Raw
 from starlette.responses import Response
 
 from src.api.auth.idempotency import key_of
@@ -21,6 +22,7 @@ from src.api.dependencies import (
     RoomId,
     RoomsOf,
     Service,
+    files_of,
     metered,
     needs,
 )
@@ -33,6 +35,8 @@ from src.api.schemas.openapi import answer, body, json_body, problems
 from src.api.schemas.rooms import (
     AgentJoined,
     NewRoom,
+    RecordingState,
+    RecordingWished,
     RoomEdit,
     RoomItem,
     RoomList,
@@ -46,7 +50,7 @@ from src.state.records.rooms import Room
 from src.swarm.rooms.service import RoomService
 from src.swarm.service import SwarmService
 from src.swarm.shapes import free_json
-from src.swarm.shapes.commands import SetParticipantState
+from src.swarm.shapes.commands import PatchConfig, SetParticipantState
 from src.swarm.shapes.models import ConversationState
 
 router = APIRouter(prefix="/rooms", tags=["rooms"])
@@ -80,6 +84,13 @@ SENT = {
     "agent_name": "swarmstate",
 }
 WAITING = {**SENT, "dispatch_id": None, "state": "waiting", "position": 3, "attempts": 0}
+
+_RECORDED = {
+    "room_id": _ROOM["room_id"],
+    "conversation_id": _ROOM["room_id"],
+    "wanted": True,
+    "under_way": False,
+}
 
 RoomKey = Annotated[
     str | None,
@@ -229,6 +240,54 @@ async def read_swarm(room_id: RoomId, caller: Caller, rooms: RoomsOf, service: S
     room, state = await _room(rooms, service, room_id)
     check_read(caller, state)
     return json_response(sent(await rooms.swarm_of(room)))
+
+
+@router.post(
+    "/{room_id}/recording",
+    summary="Record a room, or stop",
+    openapi_extra=body(RecordingWished, {"recording": True}),
+    responses=answer(RecordingState, "Wished; the host obeys within a second", example=_RECORDED)
+    | problems(404, 409, 413),
+)
+async def record(
+    room_id: RoomId,
+    caller: Caller,
+    rooms: RoomsOf,
+    service: Service,
+    request: Request,
+    given: JsonBody,
+) -> Response:
+    """Have all that is heard in a room kept as files of its conversation, until it is stopped.
+
+    It is the conversation's `config.policy.recording`, and holds in later lives of the room too.
+    Who made the room, or began its conversation, may ask for it. Everybody in the room sees it, by
+    the attribute `swarmstate.recording` of the swarm's agent.
+    """
+    wished = decoded(RecordingWished, given)
+    room, state = await _room(rooms, service, room_id)
+    check_change(caller, state, room)
+    if wished.recording:
+        # Only then: a recording can be stopped whatever is missing.
+        await files_of(request)
+    patch = PatchConfig(Raw(free_json.write({"policy": {"recording": wished.recording}})))
+    await service.submit(state.id, patch, key=new_id(), actor=caller.id)
+    under_way = await rooms.recorded(room)
+    return json_response(RecordingState(room.id, state.id, wished.recording, under_way))
+
+
+@router.get(
+    "/{room_id}/recording",
+    summary="Read whether a room is recorded",
+    responses=answer(RecordingState, "How it is now", example=_RECORDED) | problems(404),
+)
+async def read_recording(
+    room_id: RoomId, caller: Caller, rooms: RoomsOf, service: Service
+) -> Response:
+    """Say whether a room is to be recorded, and whether it is recorded now."""
+    room, state = await _room(rooms, service, room_id)
+    check_read(caller, state)
+    wanted = await service.in_force.recording(state)
+    return json_response(RecordingState(room.id, state.id, wanted, await rooms.recorded(room)))
 
 
 @router.post(

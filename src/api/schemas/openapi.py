@@ -61,6 +61,7 @@ _DOCUMENTED: tuple[type, ...] = (
     rooms.RoomItem,
     rooms.RoomList,
     rooms.SwarmSent,
+    rooms.RecordingState,
     rooms.TokenMade,
     rooms.SessionBegun,
     webhooks.WebhookMade,

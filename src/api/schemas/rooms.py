@@ -14,8 +14,8 @@ from src.swarm.rooms.protocols import AGENT
 from src.swarm.shapes import bounds
 from src.swarm.shapes.bounds import Id, Name
 
-_TAKEN = r"^(?!lk\.)[^\u0000]{1,100}(?![\s\S])"
-# LiveKit's own attributes (`lk.agent.state`) say of bots what they do: nobody else's word counts.
+_TAKEN = r"^(?!lk\.|swarmstate\.)[^\u0000]{1,100}(?![\s\S])"
+# LiveKit's own attributes (`lk.agent.state`), and ours, say what bots do: only their word counts.
 AttributeName = Annotated[str, Meta(pattern=_TAKEN)]
 AttributeText = Annotated[str, Meta(max_length=500)]
 Nothing = Literal[""]
@@ -48,6 +48,12 @@ class RoomEdit(_Input, frozen=True):
 
     name: Name
     open: bool
+
+
+class RecordingWished(_Input, frozen=True):
+    """Whether a room is to be recorded, from now on."""
+
+    recording: bool
 
 
 class AgentJoined(_Input, frozen=True):
@@ -142,6 +148,18 @@ class SwarmSent(msgspec.Struct, frozen=True, gc=False):
     why: str
     """What was in the way last; empty when nothing was."""
     agent_name: str = AGENT
+
+
+class RecordingState(msgspec.Struct, frozen=True, gc=False):
+    """What is wished for, and what is done."""
+
+    room_id: str
+    conversation_id: str
+    wanted: bool
+    """Whether the room is to be recorded: what its conversation says, else its team or the global
+    setting `policy`."""
+    under_way: bool | None
+    """Whether it is recorded now, which everybody in the room sees; null: LiveKit is away."""
 
 
 class TokenMade(msgspec.Struct, frozen=True, gc=False):

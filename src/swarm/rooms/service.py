@@ -158,6 +158,13 @@ class RoomService:
             raise NotFound("swarm of room", room.id)
         return found
 
+    async def recorded(self, room: Room) -> bool | None:
+        """Say whether a room is recorded now, as everybody in it sees; None: LiveKit is away."""
+        try:
+            return await self._media.recorded(room.id)
+        except MediaUnavailable:
+            return None
+
     async def agent_joined(self, room: Room, identity: str) -> None:
         """Note that the swarm's agent is there."""
         await self._records.agent_joined(room.id, room.began, identity)

@@ -16,6 +16,7 @@ from tests.support.media import MemoryMedia
 ROOMS = "/api/v1/rooms"
 ROOM = f"{ROOMS}/r-1"
 LIVEKIT = settings_for("ws://livekit.invalid")
+PERSON = {"id": "max", "kind": "person", "name": "Max"}
 NAMED = "SWARMSTATE_LIVEKIT_URL, SWARMSTATE_LIVEKIT_API_KEY and SWARMSTATE_LIVEKIT_API_SECRET"
 
 
@@ -26,7 +27,7 @@ def media() -> MemoryMedia:
 
 @pytest.fixture
 def given(media: MemoryMedia) -> dict[str, Any]:
-    return {"livekit": LIVEKIT, "media": media}
+    return {"livekit": LIVEKIT, "media": media, "state": {"blobs_url": "memory://"}}
 
 
 async def participants(client: Any, conversation: str) -> dict[str, tuple[str, str]]:
@@ -266,3 +267,61 @@ async def test_without_a_livekit_the_missing_settings_are_named(
     found = {(one.status_code, one.json()["code"]) for one in answers}
     assert found == {(503, "not_configured")}
     assert all(NAMED in one.json()["detail"] for one in answers)
+
+
+async def test_a_recording_is_wished_for_and_stopped_and_both_are_in_the_conversation(
+    server: RunningServer, media: MemoryMedia
+) -> None:
+    async with server.as_("zoe") as zoe:
+        room = (await zoe.post(ROOMS, json={"id": "r-1"})).json()
+        conversation = f"/api/v1/conversations/{room['conversation_id']}"
+        found = [(await zoe.get(f"{ROOM}/recording")).json()]
+        for recording in (True, False):
+            asked = await zoe.post(f"{ROOM}/recording", json={"recording": recording})
+            assert asked.status_code == 200
+            assert asked.json()["wanted"] is recording
+            media.lives["r-1"].recorded = recording
+            found.append((await zoe.get(f"{ROOM}/recording")).json())
+            policy = (await zoe.get(conversation)).json()["config"]["policy"]
+            assert policy == {"recording": recording}
+        media.away = True
+        found.append((await zoe.get(f"{ROOM}/recording")).json())
+
+    assert [(one["wanted"], one["under_way"]) for one in found] == [
+        (False, False),
+        (True, True),
+        (False, False),
+        (False, None),
+    ]
+
+
+async def test_a_member_that_did_not_make_the_room_cannot_have_it_recorded(
+    server: RunningServer,
+) -> None:
+    async with server.as_("zoe") as zoe:
+        room = (await zoe.post(ROOMS, json={"id": "r-1"})).json()
+        command = {"type": "add_participant", "participant": PERSON}
+        path = f"/api/v1/conversations/{room['conversation_id']}/commands"
+        (await zoe.post(path, json=command)).raise_for_status()
+    async with server.as_("max") as other:
+        asked = await other.post(f"{ROOM}/recording", json={"recording": True})
+        read = await other.get(f"{ROOM}/recording")
+
+    assert asked.status_code == 403
+    assert read.json()["wanted"] is False
+
+
+@pytest.mark.directly("it is about a server with other settings")
+async def test_a_recording_can_be_stopped_but_not_begun_where_there_is_no_place_for_files(
+    database_url: str, redis_url: str, given: dict[str, Any]
+) -> None:
+    async with (
+        running_server(database_url, redis_url, **given | {"state": {}}) as server,
+        server.as_("zoe") as zoe,
+    ):
+        await zoe.post(ROOMS, json={"id": "r-1"})
+        begun = await zoe.post(f"{ROOM}/recording", json={"recording": True})
+        stopped = await zoe.post(f"{ROOM}/recording", json={"recording": False})
+
+    assert (begun.status_code, stopped.status_code) == (503, 200)
+    assert "SWARMSTATE_BLOBS_URL" in begun.json()["detail"]
