@@ -21,7 +21,7 @@ from src.swarm.configs.seen import UNREADABLE, Name, SeenConfigs
 from src.swarm.configs.settings import VALUES, value_of
 from src.swarm.configs.teams import TeamConfig
 from src.swarm.errors import RulesUnknown
-from src.swarm.rules import lessons, transitions
+from src.swarm.rules import lessons, lifecycle, transitions
 from src.swarm.rules.lessons import Taught
 from src.swarm.shapes.commands import Command, Create
 from src.swarm.shapes.events import ConversationEvent
@@ -164,6 +164,9 @@ class InForce:
 
     async def recording(self, state: ConversationState) -> bool:
         """Say whether a conversation's rooms are to be recorded; raises what `providers` raises."""
+        if lifecycle.is_over(state):
+            # Its config takes no more edits: nobody could have that stopped.
+            return False
         return inheritance.effective(state.config, await self.inherited(state)).policy.recording
 
 

@@ -18,6 +18,7 @@ from src.swarm.forwarding import Receipt
 from src.swarm.providers import ToolCall
 from src.swarm.shapes import free_json
 from src.swarm.shapes.commands import (
+    ChangeStatus,
     Create,
     PatchConfig,
     PostMessage,
@@ -363,3 +364,18 @@ async def test_room_is_recorded_only_where_somebody_said_so_and_the_nearest_coun
         found.append(await recorded())
 
     assert found == [False, True, False, True, False]
+
+
+@virtual_time
+async def test_room_of_a_conversation_that_is_finished_is_not_recorded_on() -> None:
+    swarm = Swarm()
+    swarm.save("setting", "policy", setting("policy", {"recording": True}))
+    async with swarm.open("a") as [a]:
+        await a.begin()
+        await a.submit(PatchConfig(raw({"policy": {"recording": True}})), key="on")
+        found = []
+        for action in ("pause", "complete"):
+            await a.submit(ChangeStatus(action), key=action)
+            found.append(await a.in_force.recording((await a.service.read("c")).entry.state))
+
+    assert found == [True, False]
