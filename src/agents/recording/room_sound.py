@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import numpy as np
+import structlog
 from livekit import rtc
 
 from src.agents.people import is_person, member_of
 from src.agents.recording.mix import RATE, Samples
 from src.state.background import end
 from src.swarm.rooms.protocols import BOT_PREFIX
+
+log = structlog.get_logger(__name__)
 
 PEOPLE, BOTS = 0, 1
 """Their channels."""
@@ -29,7 +32,10 @@ class RoomSound:
 
     def __init__(self, room: rtc.Room, begin: Begin) -> None:
         self._room, self._begin = room, begin
-        self._listening: dict[str, asyncio.Task[None]] = {}
+        self._heard: dict[str, asyncio.Task[None]] = {}
+        """By publication, of those that are heard now."""
+        self._listening: set[asyncio.Task[None]] = set()
+        """These, and those that are about to end."""
 
     @asynccontextmanager
     async def heard(self) -> AsyncIterator[None]:
@@ -39,19 +45,19 @@ class RoomSound:
             "track_subscribed": self._listen,
             "track_unsubscribed": self._forget,
         }
-        for event, take in events.items():
-            self._room.on(event, take)
-        for publication, who in _audio(self._room):
-            if publication.track is None:
-                _subscribe(publication, who)
-            else:
-                self._listen(publication.track, publication, who)
         try:
+            for event, take in events.items():
+                self._room.on(event, take)
+            for publication, who in _audio(self._room):
+                # Its track may be the one of an earlier stretch that LiveKit is about to end.
+                _subscribe(publication, who)
+                if publication.track is not None:
+                    self._listen(publication.track, publication, who)
             yield
         finally:
             for event, take in events.items():
                 self._room.off(event, take)
-            await end(self._listening.values())
+            await end(self._listening)
             for publication, who in _audio(self._room):
                 if not is_person(who):
                     publication.set_subscribed(False)
@@ -62,16 +68,24 @@ class RoomSound:
         publication: rtc.RemoteTrackPublication,
         who: rtc.RemoteParticipant,
     ) -> None:
-        if track.kind == rtc.TrackKind.KIND_AUDIO and publication.sid not in self._listening:
-            self._listening[publication.sid] = asyncio.create_task(self._take(track, who))
+        if track.kind == rtc.TrackKind.KIND_AUDIO and publication.sid not in self._heard:
+            task = asyncio.create_task(self._take(track, who))
+            self._heard[publication.sid] = task
+            self._listening.add(task)
+            task.add_done_callback(self._ended)
 
     def _forget(
         self, _: rtc.Track, publication: rtc.RemoteTrackPublication, who: rtc.RemoteParticipant
     ) -> None:
-        task = self._listening.get(publication.sid)
+        # At once: the same publication may be heard anew before its stream has ended.
+        task = self._heard.pop(publication.sid, None)
         if task is not None:
             task.cancel()
-            task.add_done_callback(lambda _: self._listening.pop(publication.sid, None))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._listening.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("recording.unheard", room=self._room.name, error=repr(error))
 
     async def _take(self, track: rtc.Track, who: rtc.RemoteParticipant) -> None:
         if is_person(who):
