@@ -186,10 +186,11 @@ class Worker:
         try:
             async with self._recorded(job, conversation):
                 is_over = await host.run()
-            if rooms is not None and room is not None and is_over:
-                await in_loop(self._home, rooms.over(room))
-            elif rooms is not None and job.room.isconnected():
-                await in_loop(self._home, rooms.pass_on(job.room.name, identity))
+                # Before the recording ends: that waits for a disk, and the room for its next host.
+                if rooms is not None and room is not None and is_over:
+                    await in_loop(self._home, rooms.over(room))
+                elif rooms is not None and job.room.isconnected():
+                    await in_loop(self._home, rooms.pass_on(job.room.name, identity))
         finally:
             del self._hosts[task]
             log.info("room.left", room=job.room.name, conversation_id=id)
