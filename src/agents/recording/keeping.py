@@ -19,3 +19,6 @@ class KeptAtHome:
 
     def put(self, finished: Finished) -> None:
         self._home.call_soon_threadsafe(self._shelf.put, finished)
+
+    def lost(self, room_id: str, seconds: float, why: str) -> None:
+        self._home.call_soon_threadsafe(self._shelf.lost, room_id, seconds, why)

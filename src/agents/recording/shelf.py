@@ -48,7 +48,7 @@ class Finished:
     size: int
     """Bytes."""
     file: IO[bytes]
-    """At its beginning; closed by the shelf."""
+    """Closed by the shelf."""
     recording: Recording
     since: float = field(default_factory=time.monotonic)
     tried: list[str] = field(default_factory=list)
@@ -92,6 +92,11 @@ class Shelf:
         self._empty.clear()
         self._came.set()
 
+    def lost(self, room_id: str, seconds: float, why: str) -> None:
+        """Note that a recording becomes no file."""
+        self._lost += 1
+        log.error("recording.lost", room=room_id, seconds=seconds, why=why)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Store what is put here for the length of the block, and a bounded time longer."""
@@ -128,6 +133,9 @@ class Shelf:
                 log.warning("recording.waits", room=one.recording.room_id, error=str(error))
                 return False
             self._lose(one, str(error))
+        except Exception as error:
+            # Of whatever kind: it ends this recording, and not the server.
+            self._lose(one, repr(error))
         else:
             self._kept += 1
             one.file.close()
@@ -152,9 +160,8 @@ class Shelf:
         await self._files.upload(given, _parts(one.file))
 
     def _lose(self, one: Finished, why: str) -> None:
-        self._lost += 1
         one.file.close()
-        log.error("recording.lost", room=one.recording.room_id, bytes=one.size, why=why)
+        self.lost(one.recording.room_id, one.recording.duration_s, why)
 
 
 async def _parts(file: IO[bytes]) -> AsyncIterator[bytes]:

@@ -28,6 +28,8 @@ _DISK_S = 20.0
 """How long the disk may take for a little sound ..."""
 _END_S = 5.0
 """... and for the end of a file; else it is given up."""
+_PART = 10 * RATE
+"""Sound that is written at once at most."""
 _LEAST_BYTES = 256 << 10
 """With less room than this none is begun."""
 _MARGIN_BYTES = 64 << 10
@@ -45,6 +47,10 @@ class Keeping(Protocol):
         """Have it stored; it never waits."""
         ...
 
+    def lost(self, room_id: str, seconds: float, why: str) -> None:
+        """Note that so much of a room's sound, which was on tape, becomes no file."""
+        ...
+
 
 class Subject(msgspec.Struct, frozen=True, gc=False):
     """What is recorded, and whose files it becomes."""
@@ -56,13 +62,12 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
 
 
 class Takes:
-    """In a room's loop; the disk has a thread of its own."""
+    """In a room's loop; `disk` is the one thread that waits for the disk."""
 
-    def __init__(self, of: Subject, keeping: Keeping) -> None:
-        self._of, self._keeping = of, keeping
+    def __init__(self, of: Subject, keeping: Keeping, disk: ThreadPoolExecutor) -> None:
+        self._of, self._keeping, self._disk = of, keeping, disk
         self._mix, self._speakers = Mix(), Speakers()
         self._loop = asyncio.get_running_loop()
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="recording")
         self._tape: Tape | None = None
         self._left = self._sources = 0
         self._given = self._began = 0
@@ -101,29 +106,39 @@ class Takes:
             StateError: nobody can tell whether there is.
             TAPE_ERRORS, TimeoutError: the disk does not do its part, now or at the end.
         """
+        self._left = await self._keeping.left()
+        await self._insert()
         try:
-            self._left = await self._keeping.left()
-            await self._insert()
             try:
                 yield
             finally:
-                await self.write(settled=False)
-                await self._finish()
+                await self.write(settled=False, patience_s=_END_S)
+                await self._finish(_END_S)
         finally:
-            self._give_up()
-            self._disk.shutdown(wait=False)
+            self._give_up("it was cut off")
 
-    async def write(self, *, settled: bool = True) -> None:
-        """Put on tape what was heard so far; the last of it may not have come yet: not that."""
+    async def write(self, *, settled: bool = True, patience_s: float = _DISK_S) -> None:
+        """Put on tape what was heard so far; the last of it may not have come yet: not that.
+
+        Raises:
+            TAPE_ERRORS, TimeoutError: the disk does not do its part.
+        """
         until = self._now() - (SETTLED if settled else 0)
-        if self._tape is not None and until > self._given:
-            sound, self._given = self._mix.take(until), until
-            await self._on_disk(_DISK_S, self._tape.write, sound)
+        while self._tape is not None and until > self._given:
+            # In parts: whoever was stopped for an hour has an hour to write.
+            self._given = min(until, self._given + _PART)
+            sound = self._mix.take(self._given)
+            try:
+                await self._on_disk(patience_s, self._tape.write, sound)
+            except TAPE_ERRORS:
+                # What is on tape already is kept.
+                await self._finish(patience_s)
+                raise
 
     async def turn(self) -> None:
         """Finish the tape, and go on with another one; raises what `open` raises."""
         before = 0 if self._tape is None else self._tape.size
-        await self._finish()
+        await self._finish(_DISK_S)
         try:
             self._left = await self._keeping.left()
         except StateError:
@@ -137,18 +152,21 @@ class Takes:
         self._began = self._given
         self._tape = await self._on_disk(_DISK_S, Tape, self._of.room_id)
 
-    async def _finish(self) -> None:
+    async def _finish(self, patience_s: float) -> None:
         tape = self._tape
         if tape is None or not tape.seconds or not self._sources:
             # Nobody was there to be heard.
+            self._discard()
             return
-        file = await self._on_disk(_END_S, tape.end)
+        file, size = await self._on_disk(patience_s, tape.end)
+        if not size:
+            self._give_up("the disk took none of it")
+            return
         self._tape = None
         began = self._at + timedelta(seconds=self._began / RATE)
         heard = self._speakers.until(self._given)
         about = Recording(self._of.room_id, self._of.life, began, tape.seconds, heard)
         name = f"recording-{began:%Y-%m-%dT%H-%M-%SZ}{SUFFIX}"
-        size = await self._on_disk(_END_S, file.seek, 0, 2)
         whose = (self._of.conversation_id, self._of.owner)
         self._keeping.put(Finished(*whose, name, size, file, about))
 
@@ -159,12 +177,18 @@ class Takes:
         try:
             async with asyncio.timeout(patience_s):
                 return await self._loop.run_in_executor(self._disk, work, *given)
-        except (TimeoutError, *TAPE_ERRORS):
-            self._give_up()
+        except TimeoutError:
+            self._give_up(f"the disk has not answered for {patience_s:.0f} s")
             raise
 
-    def _give_up(self) -> None:
-        """Discard the tape, as soon as the disk answers."""
+    def _give_up(self, why: str) -> None:
+        tape = self._discard()
+        if tape is not None and self._sources:
+            self._keeping.lost(self._of.room_id, tape.seconds, why)
+
+    def _discard(self) -> Tape | None:
+        """Have no tape any more, and the disk give its file back as soon as it answers."""
         tape, self._tape = self._tape, None
         if tape is not None:
             self._disk.submit(tape.discard)
+        return tape

@@ -5,6 +5,8 @@ It goes with the process, however that ends. All of it blocks: it belongs into a
 
 from __future__ import annotations
 
+from contextlib import suppress
+from io import SEEK_END
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -25,7 +27,8 @@ class Tape:
 
     def __init__(self, title: str) -> None:
         """Raises TAPE_ERRORS when the disk takes no file; so do the others."""
-        self._file: IO[bytes] = TemporaryFile()  # noqa: SIM115  # closed by who gets it
+        # Without a buffer: FFmpeg has one, and what a full disk does not take would wait there.
+        self._file: IO[bytes] = TemporaryFile(buffering=0)  # noqa: SIM115  # closed by who gets it
         self._container = av.open(self._file, "w", format="ogg")
         self._container.metadata["title"] = title
         self._stream = self._container.add_stream("libopus", rate=RATE, layout="stereo")
@@ -50,12 +53,18 @@ class Tape:
         self._container.mux(self._stream.encode(frame))
         self._samples += frame.samples
 
-    def end(self) -> IO[bytes]:
-        """Write what is missing, and return the file, whole and at its beginning."""
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
-        self._file.seek(0)
-        return self._file
+    def end(self) -> tuple[IO[bytes], int]:
+        """Write what is missing, and return the file and how many bytes it has.
+
+        On a disk that is full it ends with what that took: Ogg can be played up to there.
+        """
+        for write in (
+            lambda: self._container.mux(self._stream.encode(None)),
+            self._container.close,
+        ):
+            with suppress(*TAPE_ERRORS):
+                write()
+        return self._file, self._file.seek(0, SEEK_END)
 
     def discard(self) -> None:
         """Give the disk back."""

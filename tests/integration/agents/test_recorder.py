@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import cast
 
 import pytest
-from livekit import rtc
+from livekit import api, rtc
 
 from src.agents.connections import Connections
 from src.agents.livekit_room import LiveKitRoom
@@ -134,3 +134,38 @@ async def test_what_a_person_and_a_bot_say_is_on_tape_until(
     about = finished.recording
     assert (about.room_id, about.life, about.speakers) == (ROOM, "RM_1", ("zoe", "scout"))
     assert about.duration_s == pytest.approx(sound.seconds, abs=0.1)
+
+
+@pytest.mark.parametrize("how", ["somebody takes it away", "its host connects anew"])
+async def test_recording_that_nobody_sees_any_more_ends_and_another_begins_with_its_mark(
+    livekit: LiveKitSettings, how: str
+) -> None:
+    connect, wished, kept = Connections(*livekit.account, ROOM), Wished(), Kept()
+    wished.is_wanted = True
+    async with (
+        joined(*livekit.account, ROOM, "zoe") as zoe,
+        entered(connect, AGENT) as room,
+    ):
+        LiveKitRoom(room, connect).watch(lambda: None)
+        await eventually(lambda: hears(room, "zoe"), within_s=15, what="the agent hears Zoe")
+        recorder = Recorder(room, "RM_1", cast("Conversation", wished), kept, timedelta(hours=1))
+        async with recorder.running():
+            await eventually(lambda: shown(zoe) == "true", within_s=15, what="all see it")
+            await zoe.say(ZOE_HZ, 0.3)
+            if how == "somebody takes it away":
+                async with api.LiveKitAPI(*livekit.account) as lk:
+                    gone = {RECORDING: ""}
+                    await lk.room.update_participant(
+                        api.UpdateParticipantRequest(room=ROOM, identity=AGENT, attributes=gone)
+                    )
+            else:
+                await room.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_FULL_RECONNECT)
+            await eventually(lambda: len(kept.finished) == 1, within_s=15, what="the first")
+            await eventually(lambda: shown(zoe) == "true", within_s=15, what="all see the next")
+            await eventually(lambda: hears(room, "zoe"), within_s=15, what="Zoe is heard again")
+            await zoe.say(ZOE_HZ, 0.3)
+
+    for sound in kept.sounds:
+        [said] = list(sound.stretches(PEOPLE))
+        assert said.hz == pytest.approx(ZOE_HZ, abs=15)
+    assert len(kept.sounds) == 2

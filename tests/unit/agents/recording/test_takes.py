@@ -6,6 +6,9 @@ import asyncio
 import errno
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from threading import Event
 
 import numpy as np
 import pytest
@@ -29,6 +32,7 @@ class Kept:
     def __init__(self, *left: int) -> None:
         self._left = list(left)
         self.finished: list[Finished] = []
+        self.losses: list[str] = []
 
     async def left(self) -> int:
         if not self._left:
@@ -39,9 +43,17 @@ class Kept:
         finished.file.close()
         self.finished.append(finished)
 
+    def lost(self, room_id: str, seconds: float, why: str) -> None:
+        assert seconds > 0
+        self.losses.append(why)
+
     @property
     def speakers(self) -> list[tuple[str, ...]]:
         return [one.recording.speakers for one in self.finished]
+
+
+def takes_of(kept: Kept) -> Takes:
+    return Takes(SUBJECT, kept, ThreadPoolExecutor(1))
 
 
 async def moment() -> None:
@@ -53,7 +65,7 @@ async def moment() -> None:
 
 async def test_tape_after_tape_is_kept_with_who_is_heard_on_it() -> None:
     kept = Kept(PLENTY, PLENTY)
-    takes = Takes(SUBJECT, kept)
+    takes = takes_of(kept)
     async with takes.open():
         await moment()
         takes.source("zoe", 0)(LOUD)
@@ -83,7 +95,7 @@ async def written(takes: Takes, then: Callable[[], object] = lambda: None) -> No
 
 async def test_room_in_which_there_was_nobody_leaves_no_file() -> None:
     kept = Kept(PLENTY)
-    takes = Takes(SUBJECT, kept)
+    takes = takes_of(kept)
     async with takes.open():
         await moment()
         await takes.write(settled=False)
@@ -91,9 +103,9 @@ async def test_room_in_which_there_was_nobody_leaves_no_file() -> None:
     assert kept.finished == []
 
 
-def watched(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+def watched(monkeypatch: pytest.MonkeyPatch) -> Event:
     """Give what is set when a tape is discarded."""
-    discarded, discard = threading.Event(), Tape.discard
+    discarded, discard = Event(), Tape.discard
 
     def noted(tape: Tape) -> None:
         discard(tape)
@@ -106,34 +118,36 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 async def test_conversation_that_may_have_no_more_bytes_is_not_recorded() -> None:
     kept = Kept(1000)
     with pytest.raises(RecordingFull, match="1000 more bytes"):
-        await written(Takes(SUBJECT, kept))
+        await written(takes_of(kept))
     assert kept.finished == []
 
 
 async def test_tape_ends_before_it_is_more_than_there_is_room_for_and_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kept = Kept(PLENTY, 0)
-    takes = Takes(SUBJECT, kept)
+    monkeypatch.setattr(module, "_LEAST_BYTES", 0)
+    left = module._MARGIN_BYTES + (8 << 10)
+    kept = Kept(left, 0)
+    takes = takes_of(kept)
+    monkeypatch.setattr(takes, "_now", count(RATE, RATE).__next__)
 
     async def record() -> None:
         async with takes.open():
             takes.source("zoe", 0)(LOUD)
-            await moment()
-            await takes.write(settled=False)
-            full = [takes.is_full]
-            monkeypatch.setattr(module, "_MARGIN_BYTES", PLENTY)
-            assert [*full, takes.is_full] == [False, True]
+            while not takes.is_full:
+                await takes.write(settled=False)
+            monkeypatch.setattr(module, "_LEAST_BYTES", 1)
             await takes.turn()
 
     with pytest.raises(RecordingFull):
         await record()
-    assert len(kept.finished) == 1
+    [one] = kept.finished
+    assert left // 16 < one.size <= left
 
 
 async def test_recording_goes_on_while_nobody_can_tell_how_much_room_there_is() -> None:
     kept = Kept(PLENTY)
-    takes = Takes(SUBJECT, kept)
+    takes = takes_of(kept)
     async with takes.open():
         takes.source("zoe", 0)(LOUD)
         for _ in range(2):
@@ -144,31 +158,94 @@ async def test_recording_goes_on_while_nobody_can_tell_how_much_room_there_is() 
     assert len(kept.finished) == 3
 
 
-async def test_disk_that_is_full_ends_the_recording_and_nothing_else(
+async def test_disk_that_is_full_ends_the_recording_and_what_it_took_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    discarded = watched(monkeypatch)
+    write, kept = Tape.write, Kept(PLENTY)
 
     def full(tape: Tape, pcm: bytes) -> None:
-        raise OSError(errno.ENOSPC, "no space left")
+        if tape.seconds:
+            raise OSError(errno.ENOSPC, "no space left")
+        write(tape, pcm)
 
     monkeypatch.setattr(Tape, "write", full)
-    kept = Kept(PLENTY)
     with pytest.raises(OSError, match="no space left"):
-        await written(Takes(SUBJECT, kept))
-    assert kept.finished == []
+        await written(takes_of(kept))
+    assert [one.size > 0 for one in kept.finished] == [True]
+    assert kept.losses == []
+
+
+async def test_disk_that_takes_nothing_ends_the_recording_which_is_counted_as_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    discarded, kept = watched(monkeypatch), Kept(PLENTY)
+    monkeypatch.setattr(Tape, "end", lambda tape: (tape._file, 0))
+    await written(takes_of(kept))
+    assert (kept.finished, kept.losses) == ([], ["the disk took none of it"])
     assert await asyncio.to_thread(discarded.wait, 30)
 
 
 async def test_disk_that_hangs_is_given_up_and_has_its_tape_back_when_it_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    answers, discarded = threading.Event(), watched(monkeypatch)
-    monkeypatch.setattr(Tape, "write", lambda *_: answers.wait(30))
+    write, answers, discarded, kept = Tape.write, Event(), watched(monkeypatch), Kept(PLENTY)
+
+    def hang(tape: Tape, pcm: bytes) -> None:
+        if tape.seconds:
+            answers.wait(30)
+        write(tape, pcm)
+
+    monkeypatch.setattr(Tape, "write", hang)
     with pytest.raises(TimeoutError):
-        await written(
-            Takes(SUBJECT, Kept(PLENTY)), lambda: monkeypatch.setattr(module, "_DISK_S", 0.05)
-        )
+        await written(takes_of(kept), lambda: monkeypatch.setattr(module, "_END_S", 0.05))
     assert not discarded.is_set()
+    assert [why[:8] for why in kept.losses] == ["the disk"]
     answers.set()
     assert await asyncio.to_thread(discarded.wait, 30)
+
+
+async def test_disk_that_hangs_has_one_thread_however_often_it_is_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers, disk = Event(), ThreadPoolExecutor(1, thread_name_prefix="the one disk")
+    monkeypatch.setattr(Tape, "__init__", lambda *_: answers.wait(30) and None)
+    monkeypatch.setattr(module, "_DISK_S", 0.01)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await written(Takes(SUBJECT, Kept(PLENTY), disk))
+    threads = [one.name for one in threading.enumerate() if one.name.startswith("the one disk")]
+    answers.set()
+    disk.shutdown()
+    assert len(threads) == 1
+
+
+async def test_tape_of_a_room_without_anybody_is_given_back_when_another_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    discarded, kept = watched(monkeypatch), Kept(PLENTY, PLENTY)
+    takes = takes_of(kept)
+    async with takes.open():
+        await moment()
+        await takes.write(settled=False)
+        await takes.turn()
+        assert await asyncio.to_thread(discarded.wait, 30)
+    assert (kept.finished, kept.losses) == ([], [])
+
+
+async def test_what_waits_for_the_disk_is_bounded_however_long_everything_stood_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write, parts = Tape.write, []
+
+    def noted(tape: Tape, pcm: bytes) -> None:
+        parts.append(len(pcm))
+        write(tape, pcm)
+
+    monkeypatch.setattr(Tape, "write", noted)
+    takes = takes_of(Kept(PLENTY))
+    async with takes.open():
+        takes.source("zoe", 0)(LOUD)
+        monkeypatch.setattr(takes, "_now", lambda: 600 * RATE)
+        await takes.write(settled=False)
+        assert takes.seconds == 600
+    assert max(parts) <= 30 * RATE * 4
