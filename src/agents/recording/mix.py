@@ -24,7 +24,7 @@ _EARLY = RATE // 20
 """A piece may seem to be said so much before it is heard: clocks, and pieces, are no finer."""
 _LATE = RATE // 20
 _OF_LATE = 40
-"""So many pieces do not all wait for a busy process."""
+"""So many pieces, none of which came at once with the one before, did not all wait."""
 
 Samples = npt.NDArray[np.int16]
 
@@ -34,6 +34,8 @@ class Place:
 
     def __init__(self) -> None:
         self._end: int | None = None
+        self._came = 0
+        """When the last piece did."""
         self._late: deque[int] = deque(maxlen=_OF_LATE)
 
     def of(self, length: int, now: int) -> int:
@@ -44,7 +46,10 @@ class Place:
             # What came first had waited: all of it was said earlier than it seemed.
             end = latest
             self._late.clear()
-        self._late.append(latest - end)
+        if now - self._came >= length // 2:
+            # What waited comes all at once, and does not tell how late a piece is by itself.
+            self._late.append(latest - end)
+        self._came = now
         if len(self._late) == _OF_LATE and (lost := min(self._late)) > _LATE:
             end += lost
             self._late.clear()

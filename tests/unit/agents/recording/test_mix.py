@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from src.agents.recording.mix import CHANNELS, RATE, SETTLED, Mix, Place, Samples
 
@@ -30,10 +31,11 @@ def test_pieces_in_time_follow_each_other_without_a_gap() -> None:
     assert placed(*moments) == [PIECE * number for number in range(len(jitter))]
 
 
-def test_pieces_that_waited_for_a_busy_process_are_where_they_were_said() -> None:
-    ready = RATE
-    moments = [PIECE, 2 * PIECE, *(max(ready, PIECE * number) for number in range(3, 30))]
-    assert placed(*moments) == [PIECE * number for number in range(29)]
+@pytest.mark.parametrize("busy_s", [1.0, 2.5, 5.0, 20.0])
+def test_pieces_that_waited_for_a_busy_process_are_where_they_were_said(busy_s: float) -> None:
+    ready, count = int(busy_s * RATE), int(busy_s / 0.05) + 100
+    moments = [PIECE, 2 * PIECE, *(max(ready, PIECE * number) for number in range(3, count))]
+    assert placed(*moments) == [PIECE * number for number in range(count - 1)]
 
 
 def test_source_whose_first_pieces_waited_is_set_right_by_the_next_that_did_not() -> None:
