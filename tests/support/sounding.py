@@ -11,12 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from src.agents.providers.phrases import pitch
+from src.agents.providers.tone import tone
 
 _LOUD = 500.0
 """Root mean square of 16-bit samples, from which on it is sound."""
 _STEP_S = 0.02
 _GAP_STEPS = 5
 """Silence that ends a stretch of sound."""
+_BAND_HZ = 140.0
+_POWER = np.mean(np.frombuffer(tone(440.0, 1.0), dtype=np.int16).astype(np.float64) ** 2)
+"""Of the tones that people and bots speak in."""
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -36,6 +40,16 @@ class Sound(msgspec.Struct, frozen=True):
     @property
     def seconds(self) -> float:
         return float(self.samples.shape[1] / self.rate)
+
+    def seconds_of(self, channel: int, hz: float) -> float:
+        """For how long a tone of this pitch sounds on a channel, by its energy.
+
+        So a tone that a busy speaker sent in bits is as long as it was meant to be.
+        """
+        wave = self.samples[channel]
+        power = np.abs(np.fft.rfft(wave)) ** 2 * 2 / len(wave)
+        is_it = np.abs(np.fft.rfftfreq(len(wave), 1 / self.rate) - hz) < _BAND_HZ
+        return float(np.sum(power[is_it]) / self.rate / _POWER)
 
     def stretches(self, channel: int) -> Iterator[Stretch]:
         """Give what sounds on a channel, in order."""

@@ -28,10 +28,12 @@ from src.swarm.shapes.config import Config
 from tests.support.cluster_runtimes import Member, open_members
 from tests.support.cluster_settings import eventually
 from tests.support.livekit import needs_livekit
-from tests.support.sounding import Stretch, decoded
+from tests.support.sounding import decoded
 from tests.unit.swarm.given import raw
 
 HELLO_HZ, SCOUT_HZ = 700.0, 400.0
+MS_PER_CHAR, REPLY = 60, "I am Scout."
+HELLO_S, REPLY_S = 0.4, MS_PER_CHAR * len(REPLY) / 1000
 ROOM = "lesson"
 PEOPLE, BOTS = 0, 1
 _keys = count(1)
@@ -51,7 +53,10 @@ async def member(database_url: str, redis_url: str, blobs: Path) -> AsyncIterato
     async with open_members(database_url, redis_url, 1, **where) as [member]:
         hearing: dict[str, Any] = {"stt": {"phrases": {"700": "Hello there"}}}
         team = {"name": "Crew", "defaults": {"providers": {"options": hearing}}}
-        options = {"llm": {"default": "I am Scout."}, "tts": {"hz": SCOUT_HZ, "ms_per_char": 60}}
+        options = {
+            "llm": {"default": REPLY},
+            "tts": {"hz": SCOUT_HZ, "ms_per_char": MS_PER_CHAR},
+        }
         scout = {"name": "Scout", "providers": {"options": options}}
         configs = member.service.configs
         await configs.create("team", "crew", msgspec.json.encode(team), "ada")
@@ -117,10 +122,6 @@ async def answered(member: Member, times: int) -> None:
     await eventually(are_there, within_s=20, what=f"answer {times}")
 
 
-def of(stretches: Sequence[Stretch], hz: float) -> Sequence[Stretch]:
-    return [one for one in stretches if one.hz == pytest.approx(hz, abs=15)]
-
-
 async def test_what_people_and_bots_say_is_a_file_each_at_its_time_until_it_is_stopped(
     member: Member, livekit: LiveKitSettings, blobs: Path
 ) -> None:
@@ -129,13 +130,11 @@ async def test_what_people_and_bots_say_is_a_file_each_at_its_time_until_it_is_s
         await zoe.say(HELLO_HZ)
         await answered(member, 1)
         assert shown(zoe) == ""
-        before_s = other.seconds_of("zoe")
 
         await wish(member, True)
         await eventually(lambda: shown(zoe) == "true", within_s=15, what="everybody sees it")
         began = await zoe.say(HELLO_HZ)
         await answered(member, 2)
-        said_s = other.seconds_of("zoe") - before_s
         heard_after_s = zoe.heard["bot-scout"].first_after(began) - began
         await wish(member, False)
         await eventually(lambda: shown(zoe) == "", within_s=15, what="it is over")
@@ -150,7 +149,7 @@ async def test_what_people_and_bots_say_is_a_file_each_at_its_time_until_it_is_s
     # What is left of the answer before is there too, where the voice was held up.
     answer = [one for one in sound.stretches(BOTS) if one.begins_s > hello[0].begins_s]
     assert [hello[0].hz, answer[0].hz] == pytest.approx([HELLO_HZ, SCOUT_HZ], abs=15)
-    assert sum(one.seconds for one in hello) == pytest.approx(said_s, abs=0.2), hello
+    assert sound.seconds_of(PEOPLE, HELLO_HZ) == pytest.approx(HELLO_S, abs=0.15)
     assert answer[0].begins_s - hello[0].begins_s == pytest.approx(heard_after_s, abs=0.4)
 
     about = file.recording
@@ -183,7 +182,6 @@ async def test_a_long_recording_is_several_files_and_what_was_heard_last_is_kept
             for times in (1, 2, 3):
                 await zoe.say(HELLO_HZ)
                 await answered(member, times)
-            said_s, replied_s = other.seconds_of("zoe"), other.seconds_of("bot-scout")
         if end == "the room":
             async with api.LiveKitAPI(*livekit.account) as lk:
                 await lk.room.delete_room(api.DeleteRoomRequest(room=ROOM))
@@ -198,11 +196,9 @@ async def test_a_long_recording_is_several_files_and_what_was_heard_last_is_kept
     kept = await files(member)
     assert len(kept) > 1
     sounds = [decoded(await content(member, file)) for file in kept]
-    said = [of(list(sound.stretches(PEOPLE)), HELLO_HZ) for sound in sounds]
-    replied = [of(list(sound.stretches(BOTS)), SCOUT_HZ) for sound in sounds]
-    for stretches, heard_s in ((said, said_s), (replied, replied_s)):
-        seconds = sum(one.seconds for part in stretches for one in part)
-        assert seconds == pytest.approx(heard_s, abs=0.4), stretches
+    said_s = sum(sound.seconds_of(PEOPLE, HELLO_HZ) for sound in sounds)
+    replied_s = sum(sound.seconds_of(BOTS, SCOUT_HZ) for sound in sounds)
+    assert [said_s, replied_s] == pytest.approx([3 * HELLO_S, 3 * REPLY_S], abs=0.3)
     for before, after in pairwise(kept):
         assert before.recording is not None
         assert after.recording is not None
