@@ -41,6 +41,9 @@ class RoomsSettings(BaseSettings):
     )
     """How long one file of a recording becomes; then it goes on in a further one. So much is lost
     at most when this server is killed."""
+    recording_timeout: Duration = timedelta(seconds=10)
+    """How long the recordings that are finished may take to be stored when this server stops; what
+    is not stored then is lost."""
     metadata_timeout: Duration = timedelta(seconds=10)
     """How long a job whose dispatch names no conversation waits for its room to name one."""
     drain_timeout: Duration = timedelta(seconds=5)

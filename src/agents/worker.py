@@ -60,9 +60,10 @@ class Worker:
         self._home = asyncio.get_running_loop()
         self._stopping = False
         self._lately = deque([0], _SAMPLES)
-        self._shelf = None if runtime.files is None else Shelf(runtime.files)
+        self._shelf: Shelf | None = None
         """None without a place for files: nothing is recorded."""
-        if self._shelf is not None:
+        if runtime.files is not None:
+            self._shelf = Shelf(runtime.files, settings.recording_timeout)
             runtime.status.bounded.append(self._shelf.buffers)
             runtime.status.counted.append(self._shelf.counts)
         self._server = AgentServer(

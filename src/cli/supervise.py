@@ -30,7 +30,9 @@ def supervise(servers: str, api: ApiSettings, *, rooms: bool) -> NoReturn:
         check_port(port)
     swarm = SwarmSettings()
     given = swarm.server_url if "server_url" in swarm.model_fields_set else None
-    drain_s = RoomsSettings().drain_timeout.total_seconds() if rooms else 0.0
+    hosting = RoomsSettings()
+    leave = hosting.drain_timeout + hosting.recording_timeout
+    drain_s = leave.total_seconds() if rooms else 0.0
     children = [Child(port, api, given, drain_s, rooms=rooms) for port in ports]
     supervisor = Supervisor(span, children, api.jwt_secret.get_secret_value())
     raise typer.Exit(0 if asyncio.run(supervisor.run()) else FAILED)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import IO
 
 import structlog
@@ -31,9 +31,8 @@ _MOST = 32
 """Recordings that wait; one more is lost."""
 _PATIENCE_S = 3600.0
 """How long one waits for a store that is away, or that answers too slowly."""
-_AGAIN_S = 5.0
-_LEAVE_S = 10.0
-"""How long those that wait when the server stops may take to be stored."""
+_AT_ONCE = 4
+_AGAIN_S, _AGAIN_AT_THE_END_S = 5.0, 0.2
 _PART_BYTES = 1 << 20
 
 
@@ -58,11 +57,13 @@ class Finished:
 class Shelf:
     """The finished recordings of one server."""
 
-    def __init__(self, files: FileService, *, again_s: float = _AGAIN_S) -> None:
-        self._files, self._again_s = files, again_s
-        self._waiting: deque[Finished] = deque()
-        self._came, self._empty = asyncio.Event(), asyncio.Event()
-        self._empty.set()
+    def __init__(self, files: FileService, leave: timedelta, *, again_s: float = _AGAIN_S) -> None:
+        self._files, self._leave_s, self._again_s = files, leave.total_seconds(), again_s
+        self._waiting: list[Finished] = []
+        self._line: asyncio.Queue[Finished] = asyncio.Queue()
+        """Those of them that are not being stored now."""
+        self._stopping = asyncio.Event()
+        self._is_over = False
         self._kept = self._lost = self._refused = 0
 
     def buffers(self) -> Mapping[str, Buffer]:
@@ -84,13 +85,14 @@ class Shelf:
 
     def put(self, finished: Finished) -> None:
         """Have a recording stored; it never waits."""
-        if len(self._waiting) >= _MOST:
+        if self._is_over:
+            self._lose(finished, "this server stops")
+        elif len(self._waiting) >= _MOST:
             self._refused += 1
             self._lose(finished, f"{_MOST} others wait")
-            return
-        self._waiting.append(finished)
-        self._empty.clear()
-        self._came.set()
+        else:
+            self._waiting.append(finished)
+            self._line.put_nowait(finished)
 
     def lost(self, room_id: str, seconds: float, why: str) -> None:
         """Note that a recording becomes no file."""
@@ -100,27 +102,34 @@ class Shelf:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Store what is put here for the length of the block, and a bounded time longer."""
-        async with background(self._store_for_ever()):
+        async with background(*(self._store_for_ever() for _ in range(_AT_ONCE))):
             try:
                 yield
             finally:
+                self._stopping.set()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_LEAVE_S):
-                        await self._empty.wait()
+                    async with asyncio.timeout(self._leave_s):
+                        await self._line.join()
+        self._is_over = True
         for finished in self._waiting:
             self._lose(finished, "this server stops")
 
     async def _store_for_ever(self) -> None:
         while True:
-            await self._came.wait()
-            self._came.clear()
-            while self._waiting:
-                if await self._dealt_with(self._waiting[0]):
-                    self._waiting.popleft()
-                else:
-                    self._waiting.rotate(-1)
-                    await asyncio.sleep(self._again_s)
-            self._empty.set()
+            one = await self._line.get()
+            if await self._dealt_with(one):
+                self._waiting.remove(one)
+            else:
+                self._line.put_nowait(one)
+                await self._pause()
+            self._line.task_done()
+
+    async def _pause(self) -> None:
+        """Leave the store alone for a while, a short one when the server stops."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._again_s):
+                await self._stopping.wait()
+                await asyncio.sleep(_AGAIN_AT_THE_END_S)
 
     async def _dealt_with(self, one: Finished) -> bool:
         """Try to store a recording; whether it is stored, or never will be."""

@@ -64,7 +64,8 @@ class Recording(msgspec.Struct, frozen=True, gc=False):
     began_at: datetime
     duration_s: float
     speakers: tuple[str, ...]
-    """Members of the conversation who are heard in it, in the order in which they begin."""
+    """Who is heard in it, in the order in which they begin: members of the conversation, and others
+    who sound in the room."""
 
 
 class File(msgspec.Struct, frozen=True, gc=False):

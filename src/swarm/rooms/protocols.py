@@ -15,7 +15,8 @@ AGENT_PREFIX = "swarm-"
 BOT_PREFIX = "bot-"
 """How the identity of each bot in a room begins; nobody else gets such a one."""
 RECORDING = "swarmstate.recording"
-"""The agent's attribute by which everybody in a room sees that it is recorded: `true`."""
+"""The agent's attribute by which people see that a room is recorded: `true`. Who telephones sees
+none."""
 
 PATIENCE = timedelta(seconds=15)
 """A swarm that no worker has taken on for so long is sent again: LiveKit offers it but once."""

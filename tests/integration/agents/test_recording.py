@@ -19,6 +19,7 @@ from livekit import api
 from src.agents.providers.plugins import Plugins
 from src.agents.settings import RoomsSettings
 from src.agents.worker import Worker
+from src.api.livekit.client import open_livekit
 from src.demo.person import Person, joined
 from src.state.records.files import File, Recording
 from src.swarm.rooms.protocols import AGENT, AGENT_PREFIX, RECORDING
@@ -133,6 +134,8 @@ async def test_what_people_and_bots_say_is_a_file_each_at_its_time_until_it_is_s
 
         await wish(member, True)
         await eventually(lambda: shown(zoe) == "true", within_s=15, what="everybody sees it")
+        async with open_livekit(livekit) as media:
+            assert await media.recorded(ROOM)
         began = await zoe.say(HELLO_HZ)
         await answered(member, 2)
         heard_after_s = zoe.heard["bot-scout"].first_after(began) - began
