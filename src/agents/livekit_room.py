@@ -69,6 +69,11 @@ class LiveKitRoom:
         for event in ("participant_connected", "participant_disconnected"):
             self._room.on(event, lambda *_: changed())
         self._room.on("track_published", _subscribe)
+        # What is asked for while LiveKit is connected to anew is lost.
+        self._room.on("reconnected", self._subscribe)
+        self._subscribe()
+
+    def _subscribe(self) -> None:
         for person in self._room.remote_participants.values():
             for track in person.track_publications.values():
                 _subscribe(track, person)

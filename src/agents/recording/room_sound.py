@@ -21,7 +21,8 @@ PEOPLE, BOTS = 0, 1
 """Their channels."""
 _PIECE_MS = 50
 _WAITING = 600
-"""Pieces of one source that wait for a busy loop: half a minute; beyond it the oldest go."""
+"""Pieces of one source that wait for a loop that is not blocked: half a minute; beyond it the oldest
+go. While it is blocked they wait in LiveKit's library, which has no bound."""
 
 Begin = Callable[[str, int], Callable[[Samples], None]]
 """(who is heard, as a member, and its channel) -> who takes each piece as it is heard"""
@@ -42,17 +43,15 @@ class RoomSound:
         """Listen to everybody for the length of the block, to who comes meanwhile too."""
         events: dict[rtc.room.EventTypes, Callable[..., None]] = {
             "track_published": _subscribe,
+            # What is asked for while LiveKit is connected to anew is lost.
+            "reconnected": self._attend,
             "track_subscribed": self._listen,
             "track_unsubscribed": self._forget,
         }
         try:
             for event, take in events.items():
                 self._room.on(event, take)
-            for publication, who in _audio(self._room):
-                # Its track may be the one of an earlier stretch that LiveKit is about to end.
-                _subscribe(publication, who)
-                if publication.track is not None:
-                    self._listen(publication.track, publication, who)
+            self._attend()
             yield
         finally:
             for event, take in events.items():
@@ -61,6 +60,13 @@ class RoomSound:
             for publication, who in _audio(self._room):
                 if not is_person(who):
                     publication.set_subscribed(False)
+
+    def _attend(self) -> None:
+        for publication, who in _audio(self._room):
+            # Its track may be the one of an earlier stretch that LiveKit is about to end.
+            _subscribe(publication, who)
+            if publication.track is not None:
+                self._listen(publication.track, publication, who)
 
     def _listen(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -60,6 +61,9 @@ class Kept:
             file.seek(0)
             self.sounds.append(decoded(file.read()))
         self.finished.append(finished)
+
+    def lost(self, room_id: str, seconds: float, why: str) -> None:
+        raise AssertionError(f"{seconds} s of {room_id} are lost: {why}")
 
 
 async def voice_of(room: rtc.Room) -> rtc.AudioSource:
@@ -127,45 +131,59 @@ async def test_what_a_person_and_a_bot_say_is_on_tape_until(
         answered_after_s = zoe.heard["bot-scout"].first_after(began) - began
 
     [finished], [sound] = kept.finished, kept.sounds
-    [hello], [answer] = list(sound.stretches(PEOPLE)), list(sound.stretches(BOTS))
+    hello, answer = next(sound.stretches(PEOPLE)), next(sound.stretches(BOTS))
     assert [hello.hz, answer.hz] == pytest.approx([ZOE_HZ, SCOUT_HZ], abs=15)
-    assert [hello.seconds, answer.seconds] == pytest.approx([0.5, 1.0], abs=0.15)
+    said_s = [sound.seconds_of(PEOPLE, ZOE_HZ), sound.seconds_of(BOTS, SCOUT_HZ)]
+    assert said_s == pytest.approx([0.5, 1.0], abs=0.15)
     assert answer.begins_s - hello.begins_s == pytest.approx(answered_after_s, abs=0.4)
     about = finished.recording
     assert (about.room_id, about.life, about.speakers) == (ROOM, "RM_1", ("zoe", "scout"))
     assert about.duration_s == pytest.approx(sound.seconds, abs=0.1)
 
 
-@pytest.mark.parametrize("how", ["somebody takes it away", "its host connects anew"])
-async def test_recording_that_nobody_sees_any_more_ends_and_another_begins_with_its_mark(
-    livekit: LiveKitSettings, how: str
-) -> None:
-    connect, wished, kept = Connections(*livekit.account, ROOM), Wished(), Kept()
+@asynccontextmanager
+async def recorded(livekit: LiveKitSettings, kept: Kept) -> AsyncIterator[tuple[Person, rtc.Room]]:
+    """Have a room recorded in which Zoe is, who sees it."""
+    connect, wished = Connections(*livekit.account, ROOM), Wished()
     wished.is_wanted = True
-    async with (
-        joined(*livekit.account, ROOM, "zoe") as zoe,
-        entered(connect, AGENT) as room,
-    ):
+    async with joined(*livekit.account, ROOM, "zoe") as zoe, entered(connect, AGENT) as room:
         LiveKitRoom(room, connect).watch(lambda: None)
         await eventually(lambda: hears(room, "zoe"), within_s=15, what="the agent hears Zoe")
         recorder = Recorder(room, "RM_1", cast("Conversation", wished), kept, timedelta(hours=1))
         async with recorder.running():
             await eventually(lambda: shown(zoe) == "true", within_s=15, what="all see it")
-            await zoe.say(ZOE_HZ, 0.3)
-            if how == "somebody takes it away":
-                async with api.LiveKitAPI(*livekit.account) as lk:
-                    gone = {RECORDING: ""}
-                    await lk.room.update_participant(
-                        api.UpdateParticipantRequest(room=ROOM, identity=AGENT, attributes=gone)
-                    )
-            else:
-                await room.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_FULL_RECONNECT)
-            await eventually(lambda: len(kept.finished) == 1, within_s=15, what="the first")
-            await eventually(lambda: shown(zoe) == "true", within_s=15, what="all see the next")
-            await eventually(lambda: hears(room, "zoe"), within_s=15, what="Zoe is heard again")
-            await zoe.say(ZOE_HZ, 0.3)
+            yield zoe, room
 
-    for sound in kept.sounds:
-        [said] = list(sound.stretches(PEOPLE))
-        assert said.hz == pytest.approx(ZOE_HZ, abs=15)
-    assert len(kept.sounds) == 2
+
+async def test_recording_whose_mark_is_taken_away_ends_and_another_begins_with_it(
+    livekit: LiveKitSettings,
+) -> None:
+    kept = Kept()
+    async with recorded(livekit, kept) as (zoe, _), api.LiveKitAPI(*livekit.account) as lk:
+        await zoe.say(ZOE_HZ, 0.4)
+        gone = api.UpdateParticipantRequest(room=ROOM, identity=AGENT, attributes={RECORDING: ""})
+        await lk.room.update_participant(gone)
+        await eventually(lambda: len(kept.finished) == 1, within_s=15, what="the first")
+        await eventually(lambda: shown(zoe) == "true", within_s=15, what="all see the next")
+        await zoe.say(ZOE_HZ, 0.4)
+
+    said_s = [sound.seconds_of(PEOPLE, ZOE_HZ) for sound in kept.sounds]
+    assert said_s == pytest.approx([0.4, 0.4], abs=0.15)
+
+
+async def test_recording_goes_on_and_is_shown_when_its_host_has_connected_anew(
+    livekit: LiveKitSettings,
+) -> None:
+    kept, is_back = Kept(), asyncio.Event()
+    async with recorded(livekit, kept) as (zoe, room):
+        room.on("reconnected", is_back.set)
+        await zoe.say(ZOE_HZ, 0.4)
+        await room.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_FULL_RECONNECT)
+        async with asyncio.timeout(15):
+            await is_back.wait()
+        await eventually(lambda: hears(room, "zoe"), within_s=15, what="Zoe is heard again")
+        await eventually(lambda: shown(zoe) == "true", within_s=15, what="all see it")
+        await zoe.say(ZOE_HZ, 0.4)
+
+    said_s = sum(sound.seconds_of(PEOPLE, ZOE_HZ) for sound in kept.sounds)
+    assert said_s == pytest.approx(0.8, abs=0.3)
