@@ -21,8 +21,8 @@ PEOPLE, BOTS = 0, 1
 """Their channels."""
 _PIECE_MS = 50
 _WAITING = 600
-"""Pieces of one source that wait for a loop that is not blocked: half a minute; beyond it the oldest
-go. While it is blocked they wait in LiveKit's library, which has no bound."""
+"""Pieces of one source that wait for a loop that is busy: half a minute; beyond it the oldest go.
+While it is blocked altogether they wait in LiveKit's library, which has no bound."""
 
 Begin = Callable[[str, int], Callable[[Samples], None]]
 """(who is heard, as a member, and its channel) -> who takes each piece as it is heard"""

@@ -70,8 +70,8 @@ class Takes:
         self._loop = asyncio.get_running_loop()
         self._tape: Tape | None = None
         self._left = self._sources = 0
-        self._given = self._began = 0
-        """Where in the sound the tape ends, and where it began."""
+        self._given = self._began = self._looked = 0
+        """Where in the sound the tape ends, where it began, and what time it was last."""
         self._zero_s, self._at = self._loop.time(), datetime.now(UTC)
 
     def source(self, id: str, channel: int) -> Callable[[Samples], None]:
@@ -123,7 +123,10 @@ class Takes:
         Raises:
             TAPE_ERRORS, TimeoutError: the disk does not do its part.
         """
-        until = self._now() - (SETTLED if settled else 0)
+        now = self._now()
+        # As of the time before: a loop that was busy meanwhile has not placed what waited for it.
+        until = self._looked - SETTLED if settled else now
+        self._looked = now
         while self._tape is not None and until > self._given:
             # In parts: whoever was stopped for an hour has an hour to write.
             self._given = min(until, self._given + _PART)

@@ -232,6 +232,29 @@ async def test_tape_of_a_room_without_anybody_is_given_back_when_another_follows
     assert (kept.finished, kept.losses) == ([], [])
 
 
+async def test_sound_that_waited_for_a_busy_process_is_on_tape_however_long_it_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write, heard = Tape.write, []
+
+    def noted(tape: Tape, pcm: bytes) -> None:
+        heard.append(int(np.count_nonzero(np.frombuffer(pcm, dtype=np.int16))))
+        write(tape, pcm)
+
+    monkeypatch.setattr(Tape, "write", noted)
+    takes, pieces = takes_of(Kept(PLENTY)), 200
+    async with takes.open():
+        zoe = takes.source("zoe", 0)
+        monkeypatch.setattr(takes, "_now", lambda: len(LOUD))
+        zoe(LOUD)
+        await takes.write()
+        monkeypatch.setattr(takes, "_now", lambda: pieces * len(LOUD))
+        await takes.write()
+        for _ in range(pieces - 1):
+            zoe(LOUD)
+    assert sum(heard) == pieces * len(LOUD)
+
+
 async def test_what_waits_for_the_disk_is_bounded_however_long_everything_stood_still(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
