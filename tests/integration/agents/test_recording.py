@@ -178,13 +178,14 @@ async def test_a_long_recording_is_several_files_and_what_was_heard_last_is_kept
     member: Member, livekit: LiveKitSettings, end: str
 ) -> None:
     await wish(member, True)
-    async with hosting(member, livekit, recording_length=timedelta(seconds=2)) as zoe:
+    async with hosting(member, livekit, recording_length=timedelta(seconds=1)) as zoe:
         await eventually(lambda: shown(zoe) == "true", within_s=15, what="everybody sees it")
         async with joined(*livekit.account, ROOM, "max") as other:
             await eventually(lambda: "zoe" in other.heard, within_s=15, what="Max hears Zoe")
             for times in (1, 2, 3):
                 await zoe.say(HELLO_HZ)
                 await answered(member, times)
+                await eventually(partial(is_kept, member), within_s=15, what="the first file")
         if end == "the room":
             async with api.LiveKitAPI(*livekit.account) as lk:
                 await lk.room.delete_room(api.DeleteRoomRequest(room=ROOM))
