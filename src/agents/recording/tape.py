@@ -58,12 +58,10 @@ class Tape:
 
         On a disk that is full it ends with what that took: Ogg can be played up to there.
         """
-        for write in (
-            lambda: self._container.mux(self._stream.encode(None)),
-            self._container.close,
-        ):
-            with suppress(*TAPE_ERRORS):
-                write()
+        with suppress(*TAPE_ERRORS):
+            self._container.mux(self._stream.encode(None))
+        with suppress(*TAPE_ERRORS):
+            self._container.close()
         return self._file, self._file.seek(0, SEEK_END)
 
     def discard(self) -> None:

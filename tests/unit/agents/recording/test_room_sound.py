@@ -119,7 +119,7 @@ async def test_sound_that_comes_back_before_its_stream_has_ended_is_heard_anew(
     track = type("Track", (), {"kind": rtc.TrackKind.KIND_AUDIO})
     async with RoomSound(room, heard.begin).heard():
         for event in ("track_subscribed", "track_unsubscribed", "track_subscribed"):
-            room.emit(event, track, publication, scout)  # type: ignore[arg-type]  # one of them
+            room.emit(event, track, publication, scout)
             await asyncio.sleep(0)
         for stream in streams:
             stream.ended.set()
