@@ -56,7 +56,10 @@ class Attendance:
         while True:
             await self._looks.wait()
             self._looks.clear()
-            problems = [*await self._people(), *await self._bots()]
+            # Side by side: a bot may speak before what people are heard with is loaded.
+            async with asyncio.TaskGroup() as tasks:
+                looks = [tasks.create_task(look) for look in (self._people(), self._bots())]
+            problems = [problem for look in looks for problem in look.result()]
             for problem in problems:
                 log.warning("room.incomplete", room=self._venue.name, error=str(problem))
             if problems:

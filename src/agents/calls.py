@@ -21,7 +21,7 @@ from src.agents.errors import AgentsError
 from src.agents.hosting import RoomHost
 from src.agents.local import LocalConversation
 from src.agents.providers import registry
-from src.agents.providers.plugins import Plugins
+from src.agents.providers.models import Models
 from src.agents.settings import RoomsSettings
 from src.agents.threads import in_loop, own_loop
 from src.state.background import background
@@ -50,8 +50,8 @@ class _Call(NamedTuple):
 class CallHosting:
     """`Calls` on this server."""
 
-    def __init__(self, runtime: Runtime, settings: RoomsSettings, plugins: Plugins) -> None:
-        self._runtime, self._settings, self._plugins = runtime, settings, plugins
+    def __init__(self, runtime: Runtime, settings: RoomsSettings, models: Models) -> None:
+        self._runtime, self._settings, self._models = runtime, settings, models
         self._home = asyncio.get_running_loop()
         self._loop: asyncio.AbstractEventLoop | None = None
         """Where calls live; None: none are taken."""
@@ -87,8 +87,8 @@ class CallHosting:
     async def host(
         self, conversation_id: str, caller: Caller, wire: Wire, begun: Callable[[Line], None]
     ) -> None:
-        loop = self._place()
-        await self._check(loop, conversation_id)
+        self._place()
+        await self._check(conversation_id)
         loop = self._place()
         venue = CallVenue(str(uuid4()), caller, wire, loop)
         life = Life(f"call-{venue.name}", int(time.time() * 1000), conversation_id)
@@ -151,7 +151,7 @@ class CallHosting:
         log.info("call.hosted", call=venue.name, conversation_id=conversation_id)
         try:
             async with http_context.open():
-                await RoomHost(venue, conversation, self._plugins).run()
+                await RoomHost(venue, conversation, self._models).run()
         except ExceptionGroup as group:
             raise _first(group) from group
         finally:
@@ -159,7 +159,7 @@ class CallHosting:
 
     # -- what it takes ---------------------------------------------------------------------------
 
-    async def _check(self, loop: asyncio.AbstractEventLoop, conversation_id: str) -> None:
+    async def _check(self, conversation_id: str) -> None:
         """Raises Refused when a person would not be understood, or a bot not be heard."""
         service = self._runtime.service
         state = (await service.read(conversation_id)).entry.state
@@ -177,16 +177,15 @@ class CallHosting:
                 raise _lacking(f"bot {bot.id} would not be heard", "tts", "offline/tone")
             voices.append((names, sound))
         try:
-            await in_loop(loop, self._try(shared, voices))
+            await self._try(shared, voices)
         except AgentsError as error:
             raise Refused("no_voice", str(error), field="providers") from error
 
     async def _try(self, shared: ProviderNames, voices: list[tuple[ProviderNames, str]]) -> None:
-        """In the loop of calls: make one of each, so that what is wrong is said at once."""
-        async with http_context.open():
-            await registry.understanding(self._plugins, shared).aclose()
-            for names, sound in voices:
-                await registry.voice(self._plugins, names, sound).aclose()
+        """Load one of each, so that what is wrong is said at once."""
+        await (await registry.understanding(self._models, shared)).aclose()
+        for names, sound in voices:
+            await (await registry.voice(self._models, names, sound)).aclose()
 
 
 def _lacking(what: str, stage: str, offline: str) -> Refused:

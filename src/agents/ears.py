@@ -17,7 +17,7 @@ from livekit.agents.voice import UserStateChangedEvent
 from src.agents.closing import Closing
 from src.agents.port import Floor
 from src.agents.providers import registry
-from src.agents.providers.plugins import Plugins
+from src.agents.providers.models import Models
 from src.agents.venue import Heard, Venue
 from src.swarm.configs.bots import ProviderNames
 
@@ -33,9 +33,9 @@ _LAST_WORDS_S = 3.0
 class Ears:
     """The ears of one room, one person each."""
 
-    def __init__(self, venue: Venue, floor: Floor, heard: Heard, plugins: Plugins) -> None:
+    def __init__(self, venue: Venue, floor: Floor, heard: Heard, models: Models) -> None:
         self._venue, self._floor, self._heard = venue, floor, heard
-        self._plugins = plugins
+        self._models = models
         self._ears: dict[str, Ear] = {}
         self._closing = Closing()
 
@@ -48,10 +48,10 @@ class Ears:
         """Listen to a person from now on.
 
         Raises:
-            ProviderMissing, BadProvider: nothing to hear with.
+            ProviderMissing, BadProvider, ProviderFailed: nothing to hear with.
         """
         if person_id not in self._ears:
-            hearing = registry.hearing(self._plugins, providers)
+            hearing = await registry.hearing(self._models, providers)
             ear = Ear(person_id, self._floor, self._heard, hearing)
             try:
                 await ear.open(self._venue)
@@ -80,10 +80,10 @@ class Ear:
         self, person_id: str, floor: Floor, heard: Heard, hearing: registry.Hearing
     ) -> None:
         self._id, self._floor = person_id, floor
-        stt, vad = hearing
+        self._hearing = hearing
         self._session: AgentSession[None] = AgentSession(
-            stt=stt,
-            vad=vad,
+            stt=hearing.stt,
+            vad=hearing.vad,
             turn_handling={
                 "turn_detection": "vad",
                 "endpointing": {"min_delay": 0.1, "max_delay": 1.0},
@@ -107,8 +107,11 @@ class Ear:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_S):
                 await self._quiet.wait()
-        await self._session.aclose()
-        self.settled()
+        try:
+            await self._session.aclose()
+        finally:
+            await self._hearing.aclose()
+            self.settled()
 
     def _on_state(self, event: UserStateChangedEvent) -> None:
         if event.new_state == "speaking":

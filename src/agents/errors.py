@@ -5,6 +5,7 @@ AgentsError
 ├── ProviderMissing    no package here brings the provider that a config names
 ├── BadProvider        a provider does not take the options that a config gives it
 ├── RecordingFull      a conversation may have no more bytes of files
+├── ProviderFailed     a provider's model cannot be loaded, or had no place for one request more
 └── NoConversation     a job names no conversation, and its room does not either
 """
 
@@ -50,6 +51,14 @@ class RecordingFull(AgentsError):
             f"conversation {conversation_id} may have {left} more bytes of files; delete some, or "
             "raise SWARMSTATE_FILE_QUOTA_BYTES"
         )
+
+
+class ProviderFailed(AgentsError):
+    """A provider's model cannot be used now; it may be later."""
+
+    def __init__(self, stage: str, name: str, why: str) -> None:
+        super().__init__(f"the {stage} provider {name!r} cannot be used now: {why}")
+        self.stage, self.name = stage, name
 
 
 class NoConversation(AgentsError):

@@ -14,7 +14,7 @@ import structlog
 from src.agents.attendance import Attendance
 from src.agents.ears import Ears
 from src.agents.port import Conversation
-from src.agents.providers.plugins import Plugins
+from src.agents.providers.models import Models
 from src.agents.venue import Venue
 from src.agents.voices import Voices
 from src.state.background import background
@@ -32,8 +32,8 @@ _LAST_WORDS_S = 10.0
 class RoomHost:
     """One venue with its conversation."""
 
-    def __init__(self, venue: Venue, conversation: Conversation, plugins: Plugins) -> None:
-        self._venue, self._conversation, self._plugins = venue, conversation, plugins
+    def __init__(self, venue: Venue, conversation: Conversation, models: Models) -> None:
+        self._venue, self._conversation, self._models = venue, conversation, models
         self._said: asyncio.Queue[PostMessage] = asyncio.Queue(_UNSAID)
         self._closed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.left_out = 0
@@ -53,12 +53,12 @@ class RoomHost:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._venue.attended(self._heard, self._note))
             await self._start()
-            voices = Voices(self._venue, self._plugins)
+            voices = Voices(self._venue, self._models)
             stack.push_async_callback(voices.aclose)
             floor = await stack.enter_async_context(self._conversation.staged(voices))
             await stack.enter_async_context(background(self._log_turns()))
             stack.push_async_callback(self._logged)
-            ears = Ears(self._venue, floor, self._heard, self._plugins)
+            ears = Ears(self._venue, floor, self._heard, self._models)
             stack.push_async_callback(ears.aclose)
             attendance = Attendance(self._venue, self._conversation, ears, voices)
             await stack.enter_async_context(attendance.kept())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 
 import livekit
@@ -15,6 +16,7 @@ import structlog
 from src.agents.calls import CallHosting
 from src.agents.errors import ProviderMissing
 from src.agents.providers.language import LanguageModel
+from src.agents.providers.models import Models
 from src.agents.providers.plugins import Plugins
 from src.agents.providers.realtime import RealtimeVoice
 from src.agents.settings import RoomsSettings
@@ -35,6 +37,11 @@ class Rooms:
         if not self._livekit.configured:
             log.warning("rooms.calls_only", why="SWARMSTATE_LIVEKIT_URL is not set")
         self._plugins = Plugins(self._settings.providers)
+        self._models = Models(
+            self._plugins,
+            most=self._settings.models,
+            kept_s=self._settings.models_kept.total_seconds(),
+        )
         self.loaded = load_plugins()
         log.info("rooms.plugins", plugins=self.loaded, named=sorted(self._settings.providers))
 
@@ -46,18 +53,24 @@ class Rooms:
             return None
         if package not in self.loaded:
             return None
-        kind = LanguageModel if stage == "llm" else RealtimeVoice
-        return kind(name, self._plugins)
+        if stage == "llm":
+            return LanguageModel(name, self._models)
+        return RealtimeVoice(name, self._plugins)
+
+    def running(self) -> AbstractAsyncContextManager[object]:
+        """Keep models for the length of the block; nothing of them is used any more at its end."""
+        return self._models.running()
 
     def worker(self, runtime: Runtime) -> Worker | None:
         """Make the worker of a server that is open; None: there is no LiveKit to work for."""
         if not self._livekit.configured:
             return None
-        return Worker(runtime, self._settings, self._livekit, self._plugins)
+        return Worker(runtime, self._settings, self._livekit, self._models)
 
     def calls(self, runtime: Runtime) -> CallHosting:
         """Make what takes the calls of a server that is open."""
-        return CallHosting(runtime, self._settings, self._plugins)
+        self._models.show(runtime)
+        return CallHosting(runtime, self._settings, self._models)
 
 
 def load_plugins() -> Sequence[str]:

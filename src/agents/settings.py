@@ -20,6 +20,8 @@ class NamedProvider(BaseModel):
     """The package livekit-plugins-<plugin>."""
     options: dict[str, Any] = Field(default_factory=dict, repr=False)
     """Arguments of the plugin's classes: `api_key`, `base_url` and the like."""
+    concurrency: int | None = Field(default=None, ge=1, le=10_000)
+    """Requests of each stage that a server makes of it at once; more wait. None: no bound."""
 
 
 _ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -48,5 +50,9 @@ class RoomsSettings(BaseSettings):
     """How long a job whose dispatch names no conversation waits for its room to name one."""
     drain_timeout: Duration = timedelta(seconds=5)
     """How long rooms may go on when this server is told to stop; then others host them."""
+    models: int = Field(default=256, ge=1, le=10_000)
+    """Models that this server has loaded at once, one for each name and options in use."""
+    models_kept: Duration = timedelta(minutes=2)
+    """How long a model that nobody uses stays loaded, for who comes next."""
     providers: dict[_ProviderName, NamedProvider] = Field(default={}, max_length=100)
     """What configs may write before the slash of `plugin/model`, besides plugins themselves."""

@@ -7,6 +7,8 @@ import threading
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import Context
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -15,14 +17,20 @@ _LEAVE_S = 5.0
 """How long a context of another loop may take to close before it is left to that loop."""
 
 
-async def in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+async def in_loop(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], within: Context | None = None
+) -> T:
     """Await work that belongs to another loop; who gives up here gives it up there.
+
+    It sees the context variables of `within`, or without it those of who asks.
 
     Raises:
         RuntimeError: that loop is closed.
     """
+    begin = partial(asyncio.run_coroutine_threadsafe, work, loop)
     try:
-        future = asyncio.run_coroutine_threadsafe(work, loop)
+        # A copy, since a context can be entered once at a time.
+        future = begin() if within is None else within.copy().run(begin)
     except RuntimeError:
         work.close()
         raise
@@ -31,9 +39,13 @@ async def in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T])
 
 @asynccontextmanager
 async def opened_in(
-    loop: asyncio.AbstractEventLoop, context: AbstractAsyncContextManager[T]
+    loop: asyncio.AbstractEventLoop,
+    context: AbstractAsyncContextManager[T],
+    within: Context | None = None,
 ) -> AsyncIterator[T]:
     """Hold a context of another loop open for the length of the block, in one task there.
+
+    `within`: as `in_loop` has it.
 
     Raises:
         RuntimeError: that loop is closed.
@@ -48,7 +60,7 @@ async def opened_in(
             entered.set_result((value, left))
             await left.wait()
 
-    held = in_loop(loop, hold())
+    held = in_loop(loop, hold(), within)
     holding = asyncio.ensure_future(held)
     entering = asyncio.wrap_future(entered)
     try:

@@ -13,14 +13,15 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from livekit import rtc
-from livekit.agents import AgentSession, tts
+from livekit.agents import AgentSession
 from livekit.agents.voice import AgentStateChangedEvent, SpeechHandle
 from livekit.agents.voice.io import TextOutput
 
 from src.agents.closing import Closing
 from src.agents.errors import VoiceFailed
 from src.agents.providers import registry
-from src.agents.providers.plugins import Plugins
+from src.agents.providers.models import Models
+from src.agents.providers.shared import SharedVoice
 from src.agents.venue import Mouth, Venue
 from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.dialogue.stage import Heard, Spoken
@@ -40,8 +41,8 @@ _ARRIVAL_S = 10.0
 class Voices:
     """`Stage` in a venue."""
 
-    def __init__(self, venue: Venue, plugins: Plugins) -> None:
-        self._venue, self._plugins = venue, plugins
+    def __init__(self, venue: Venue, models: Models) -> None:
+        self._venue, self._models = venue, models
         self._voices: dict[str, Voice] = {}
         self._closing = Closing()
         self._brought = asyncio.Event()
@@ -72,7 +73,7 @@ class Voices:
         return problems
 
     async def _open(self, id: str, name: str) -> Voice:
-        voice = Voice(id, await self._venue.enter(id, name), self._plugins, self._lost)
+        voice = Voice(id, await self._venue.enter(id, name), self._models, self._lost)
         try:
             await voice.start()
         except BaseException:
@@ -98,7 +99,7 @@ class Voices:
         voice = self._voices.get(bot_id)
         if voice is None or voice.lost:
             raise VoiceFailed(bot_id, "it is not in the room")
-        voice.use(bot)
+        await voice.use(bot)
         speech = VoiceSpeech(voice, heard)
         try:
             yield speech
@@ -120,15 +121,15 @@ class Voice:
     """One bot in one venue: its mouth, and the session that makes sound of what it says."""
 
     def __init__(
-        self, bot_id: str, mouth: Mouth, plugins: Plugins, on_lost: Callable[[], None]
+        self, bot_id: str, mouth: Mouth, models: Models, on_lost: Callable[[], None]
     ) -> None:
-        self.bot_id, self._mouth, self._plugins = bot_id, mouth, plugins
+        self.bot_id, self._mouth, self._models = bot_id, mouth, models
         self._on_lost = on_lost
         self.lost = False
         """It is not in the room, or cannot speak any more."""
         self._made_of: tuple[ProviderNames, str] | None = None
         self.transcript = Transcript()
-        self._sounds: list[tts.TTS] = []  # type: ignore[type-arg]  # as the registry makes them
+        self._sounds: list[SharedVoice] = []
         """What it speaks with, last; before it what speeches may still use."""
         self._speeches = 0
         self.session: AgentSession[None] = AgentSession(
@@ -146,15 +147,19 @@ class Voice:
         self.lost = True
         self._on_lost()
 
-    def use(self, bot: BotConfig) -> None:
+    async def use(self, bot: BotConfig) -> None:
         """Speak from now on with what this config names, for one speech more; see `release`.
 
         Raises:
-            ProviderMissing, BadProvider: it speaks as before.
+            ProviderMissing, BadProvider, ProviderFailed: it speaks as before.
+            VoiceFailed: it left meanwhile.
         """
         made_of = (bot.providers, bot.voice)
         if made_of != self._made_of:
-            sound = registry.voice(self._plugins, bot.providers, bot.voice)
+            sound = await registry.voice(self._models, bot.providers, bot.voice)
+            if self.lost:
+                await sound.aclose()
+                raise VoiceFailed(self.bot_id, "it left the room")
             self.session.current_agent.update_options(tts=sound)
             self._sounds.append(sound)
             self._made_of = made_of
@@ -171,6 +176,7 @@ class Voice:
             await self._sounds.pop(0).aclose()
 
     async def aclose(self) -> None:
+        self.lost = True
         try:
             await self.session.aclose()
             await self._close_sounds(keep=0)

@@ -21,7 +21,7 @@ from src.agents.hosting import RoomHost
 from src.agents.livekit_room import LiveKitRoom
 from src.agents.local import LocalConversation
 from src.agents.people import named_in
-from src.agents.providers.plugins import Plugins
+from src.agents.providers.models import Models
 from src.agents.recording.keeping import KeptAtHome
 from src.agents.recording.recorder import Recorder
 from src.agents.recording.shelf import Shelf
@@ -53,9 +53,9 @@ class Worker:
         runtime: Runtime,
         settings: RoomsSettings,
         livekit: LiveKitSettings,
-        plugins: Plugins,
+        models: Models,
     ) -> None:
-        self._runtime, self._settings, self._plugins = runtime, settings, plugins
+        self._runtime, self._settings, self._models = runtime, settings, models
         self._url, self._key, self._secret = livekit.account
         self._home = asyncio.get_running_loop()
         self._stopping = False
@@ -174,7 +174,7 @@ class Worker:
         id = await _conversation_of(job, self._settings.metadata_timeout.total_seconds())
         connect = Connections(self._url, self._key, self._secret, job.room.name)
         conversation = LocalConversation(self._runtime, self._home, id)
-        host = RoomHost(LiveKitRoom(job.room, connect), conversation, self._plugins)
+        host = RoomHost(LiveKitRoom(job.room, connect), conversation, self._models)
         # In this order: who is on the way to a place is counted until it is there.
         await in_loop(self._home, self._runtime.workers.tell())
         rooms, task = self._runtime.rooms, asyncio.current_task()

@@ -82,6 +82,9 @@ SERVER = (
     Named("sessions", "room_sessions", "Rooms that all of them host", False),
     Named("recordings_kept", "recordings_kept", "Recordings of rooms that became files"),
     Named("recordings_lost", "recordings_lost", "Finished recordings that were given up"),
+    Named("model_loads", "model_loads", "Models that were loaded for ears, voices and replies"),
+    Named("failed_model_loads", "failed_model_loads", "Models that could not be loaded"),
+    Named("shared_models", "shared_models", "Times that a model was there already"),
     Named("livekit_messages", "livekit_messages", "LiveKit's webhooks of our rooms acted on"),
     Named("pending_turned_away", "pending_turned_away", "Turns that the bounds had no room for"),
 )

@@ -138,6 +138,10 @@ class Rooms(Protocol):
         """Return the provider of a name; None: it is not known."""
         ...
 
+    def running(self) -> AbstractAsyncContextManager[object]:
+        """Keep what providers and workers share for the length of the block."""
+        ...
+
     def worker(self, runtime: Runtime) -> Worker | None:
         """Make the worker of a server that is open; None: there is no LiveKit to work for."""
         ...
@@ -197,6 +201,7 @@ async def _serve(
     livekit = settings.livekit
     find = None if rooms is None else rooms.find_provider
     async with (
+        nullcontext() if rooms is None else rooms.running(),
         open_media(livekit) as media,
         open_runtime(settings, guards=guards, find_provider=find, media=media) as runtime,
     ):

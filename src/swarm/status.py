@@ -18,6 +18,7 @@ from src.swarm.feed import Feed
 from src.swarm.forwarding import Forwarder
 from src.swarm.handover import Handover
 from src.swarm.outage import Outage
+from src.swarm.providers.models import ModelsReport
 from src.swarm.shapes.models import ConversationState
 
 
@@ -66,6 +67,8 @@ class Status:
         """Whoever holds something bounded."""
         self.counted: list[Callable[[], Mapping[str, float]]] = []
         """Whoever counts something of its own, by the name that it has in `counts`."""
+        self.models: Callable[[], ModelsReport] = lambda: ModelsReport(membership.id)
+        """Describes the models of a server that hosts rooms; others have none."""
 
     def summary(self) -> dict[str, Any]:
         """Return who this server is, what it sees, and what it holds."""

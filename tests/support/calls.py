@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 
 from src.agents.calls import CallHosting
-from src.agents.providers.plugins import Plugins
+from src.agents.providers.models import Models
 from src.agents.providers.tone import SAMPLE_RATE, tone
 from src.agents.settings import RoomsSettings
 from src.swarm.opened import Runtime
@@ -22,7 +22,7 @@ PIECE_S = 0.02
 @asynccontextmanager
 async def hosting(runtime: Runtime) -> AsyncIterator[CallHosting]:
     """Take calls on this server."""
-    calls = CallHosting(runtime, RoomsSettings(), Plugins())
+    calls = CallHosting(runtime, RoomsSettings(), Models())
     async with calls.running():
         yield calls
 

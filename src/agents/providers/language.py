@@ -6,22 +6,22 @@ else's the user's with the name in front, and of an interrupted turn only what w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
-from cachetools import LRUCache
 from livekit.agents import llm
 from msgspec import Raw
 
-from src.agents.providers.plugins import Plugins
+from src.agents.providers.model import Loaded
+from src.agents.providers.models import Models
 from src.swarm.configs.bots import stage_options
 from src.swarm.providers import Outcome, ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.rules.turns import heard
 from src.swarm.shapes.models import ConversationState, Message, Tool
 
-_MODELS = 64
-"""Models that are kept, each with its connections: one per name and options."""
 STEPS = 3
 """How often a model is asked again after it called tools without a word."""
 
@@ -29,59 +29,63 @@ STEPS = 3
 class LanguageModel:
     """`Provider` by one plugin's model."""
 
-    def __init__(self, name: str, plugins: Plugins) -> None:
-        self._name, self._plugins = name, plugins
-        self._models: LRUCache[bytes, Any] = LRUCache(_MODELS)
-
-    def __len__(self) -> int:
-        return len(self._models)
+    def __init__(self, name: str, models: Models) -> None:
+        self._name, self._models = name, models
 
     async def generate(self, request: ReplyRequest) -> AsyncIterator[ReplyPart]:
         """Stream the parts of one reply.
 
         Raises:
-            ProviderMissing, BadProvider: say what to add or to mend.
+            ProviderMissing, BadProvider, ProviderFailed: say what to add or to mend.
             and whatever the plugin's library raises.
         """
-        model = await self._model(request)
-        context = written(request)
-        tools: list[llm.Tool] = [function_tool(tool) for tool in request.tools]
-        for _ in range(STEPS):
-            called: list[llm.ChatItem] = []
-            spoken = False
-            async with model.chat(chat_ctx=context, tools=tools) as stream:
-                async for chunk in stream:
-                    if chunk.delta is None:
-                        continue
-                    if chunk.delta.content:
-                        spoken = True
-                        yield Text(chunk.delta.content)
-                    for call in chunk.delta.tool_calls:
-                        yield tool_call(call)
-                        called += (
-                            llm.FunctionCall(
-                                call_id=call.call_id, name=call.name, arguments=call.arguments
-                            ),
-                            answered(call, request.outcome()),
-                        )
-            if spoken or not called:
-                return
-            context.items += called
+        make = partial(self._models.plugins.make, "llm", self._name, "LLM")
+        lease = self._models.lease("llm", self._name, _options(request, self._name), make)
+        try:
+            model = await lease.loaded()
+            async with model.used(), aclosing(_asked(model, request)) as parts:
+                async for part in parts:
+                    yield part
+        finally:
+            lease.release()
 
     async def aclose(self) -> None:
-        """Close the connections of all models."""
-        while self._models:
-            await self._models.popitem()[1].aclose()
+        """Close nothing: the models are the worker's."""
 
-    async def _model(self, request: ReplyRequest) -> Any:
-        options = _options(request, self._name)
-        key = msgspec.json.encode(options, order="deterministic")
-        model = self._models.get(key)
-        if model is None:
-            if len(self._models) == _MODELS:
-                await self._models.popitem()[1].aclose()
-            model = self._models[key] = self._plugins.make("llm", self._name, "LLM", options)
-        return model
+
+async def _asked(model: Loaded, request: ReplyRequest) -> AsyncGenerator[ReplyPart, None]:
+    context = written(request)
+    tools: list[llm.Tool] = [function_tool(tool) for tool in request.tools]
+    for _ in range(STEPS):
+        called: list[llm.ChatItem] = []
+        spoken = False
+        async with model.opened(_chat(model.made, context, tools)) as stream:
+            async for chunk in model.each(stream):
+                if chunk.delta is None:
+                    continue
+                if chunk.delta.content:
+                    spoken = True
+                    yield Text(chunk.delta.content)
+                for call in chunk.delta.tool_calls:
+                    yield tool_call(call)
+                    called += (
+                        llm.FunctionCall(
+                            call_id=call.call_id, name=call.name, arguments=call.arguments
+                        ),
+                        answered(call, request.outcome()),
+                    )
+        if spoken or not called:
+            return
+        context.items += called
+
+
+@asynccontextmanager
+async def _chat(
+    made: Any, context: llm.ChatContext, tools: list[llm.Tool]
+) -> AsyncIterator[llm.LLMStream]:
+    """In the model's loop: ask it."""
+    async with made.chat(chat_ctx=context, tools=tools) as stream:
+        yield stream
 
 
 def written(request: ReplyRequest) -> llm.ChatContext:

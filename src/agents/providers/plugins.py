@@ -5,6 +5,7 @@ Before the slash may also be a name that the operator gave to a plugin with its 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
@@ -31,6 +32,15 @@ class Plugins:
         plugin, _ = named(stage, name)
         given = self._given.get(plugin)
         return (plugin if given is None else given.plugin).replace("-", "_")
+
+    def concurrency(self, stage: str, name: str) -> int | None:
+        """Return how many requests the operator lets be made of a name at once; None: any.
+
+        Raises:
+            ProviderMissing: the name is no `plugin/model`.
+        """
+        given = self._given.get(named(stage, name)[0])
+        return None if given is None else given.concurrency
 
     def make(self, stage: str, name: str, kind: str, options: Mapping[str, Any]) -> Any:
         """Return a plugin's LLM, STT, TTS or realtime.RealtimeModel (`kind`), with options.
@@ -87,3 +97,12 @@ def build(stage: str, name: str, kind: type[_T], options: dict[str, Any]) -> _T:
         return kind(**options)
     except (TypeError, ValueError) as exc:
         raise BadProvider(stage, name, str(exc)) from exc
+
+
+async def close(made: Any) -> None:
+    """Close what a plugin made; some leave the connections open that they made for themselves."""
+    await made.aclose()
+    # Of openai's STT and anthropic's LLM, for instance; closed twice, nothing happens.
+    leave = getattr(getattr(made, "_client", None), "close", None)
+    if inspect.iscoroutinefunction(leave):
+        await leave()

@@ -4,67 +4,108 @@
 
 A name's plugin is the package `livekit-plugins-<plugin>` or what the operator named so, its model
 the argument `model`, and the options of the stage are the other arguments of the plugin's class.
+What has the same name and options is one model (`models.py`), whoever hears and speaks with it.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
-from livekit.agents import stt, tts, vad
+from livekit.agents import stt, vad
 
+from src.agents.providers.detector import DetectorThreads
 from src.agents.providers.energy import EnergyDetector
+from src.agents.providers.model import Loaded
+from src.agents.providers.models import Lease, Make, Models, Stage
 from src.agents.providers.phrases import PhraseHearing
-from src.agents.providers.plugins import Plugins, build
+from src.agents.providers.plugins import build
+from src.agents.providers.shared import SharedDetector, SharedHearing, SharedVoice
 from src.agents.providers.tone import ToneVoice
 from src.swarm.configs.bots import ProviderNames, stage_options
 
 PHRASES, TONE = "offline/phrases", "offline/tone"
+DETECTOR = "livekit/silero"
 
-Hearing: TypeAlias = tuple[stt.STT, vad.VAD]  # type: ignore[type-arg]  # a plugin's own event
-"""What a person is heard with, and what tells that somebody speaks."""
+_T = TypeVar("_T")
 
 
-def hearing(plugins: Plugins, names: ProviderNames) -> Hearing:
+class Hearing:
+    """What a person is heard with, and what tells that somebody speaks."""
+
+    def __init__(self, words: SharedHearing, detector: vad.VAD) -> None:
+        self.stt: stt.STT = words  # type: ignore[type-arg]  # a plugin's own event
+        self.vad = detector
+
+    async def aclose(self) -> None:
+        """Give up their use."""
+        await self.stt.aclose()
+        if isinstance(self.vad, SharedDetector):
+            await self.vad.aclose()
+
+
+async def hearing(models: Models, names: ProviderNames) -> Hearing:
     """Return what a person is heard with, and what tells that somebody speaks.
 
     Raises:
-        ProviderMissing, BadProvider: say what to add or to mend.
+        ProviderMissing, BadProvider, ProviderFailed: say what to add or to mend.
     """
-    detector = EnergyDetector() if (names.stt or PHRASES) == PHRASES else _detector()
-    return understanding(plugins, names), detector
+    words = await understanding(models, names)
+    try:
+        if (names.stt or PHRASES) == PHRASES:
+            return Hearing(words, EnergyDetector())
+        detector = await _shared(models, "vad", DETECTOR, {}, _threads, SharedDetector)
+    except BaseException:
+        await words.aclose()
+        raise
+    return Hearing(words, detector)
 
 
-def understanding(plugins: Plugins, names: ProviderNames) -> stt.STT:  # type: ignore[type-arg]
+async def understanding(models: Models, names: ProviderNames) -> SharedHearing:
     """Return what makes text of speech; raises what `hearing` does."""
-    options = _options(names, "stt")
     name = names.stt or PHRASES
+    make: Make = partial(models.plugins.make, "stt", name, "STT")
     if name == PHRASES:
-        return build("stt", name, PhraseHearing, options)
-    made: stt.STT = plugins.make("stt", name, "STT", options)  # type: ignore[type-arg]
-    return made
+        make = partial(build, "stt", name, PhraseHearing)
+    return await _shared(models, "stt", name, _options(names, "stt"), make, SharedHearing)
 
 
-def voice(plugins: Plugins, names: ProviderNames, sound: str) -> tts.TTS:  # type: ignore[type-arg]
+async def voice(models: Models, names: ProviderNames, sound: str) -> SharedVoice:
     """Return what a bot speaks with; `sound` is the voice that its config names, if any.
 
     Raises:
-        ProviderMissing, BadProvider: say what to add or to mend.
+        ProviderMissing, BadProvider, ProviderFailed: say what to add or to mend.
     """
     options = _options(names, "tts")
     name = names.tts or TONE
+    make: Make = partial(models.plugins.make, "tts", name, "TTS")
     if name == TONE:
-        return build("tts", name, ToneVoice, options)
-    if sound:
+        make = partial(build, "tts", name, ToneVoice)
+    elif sound:
         options = {"voice": sound, **options}
-    made: tts.TTS = plugins.make("tts", name, "TTS", options)  # type: ignore[type-arg]
-    return made
+    return await _shared(models, "tts", name, options, make, SharedVoice)
 
 
-def _detector() -> vad.VAD:
-    from livekit.agents import inference  # loads a model: not before it is needed
+async def _shared(
+    models: Models,
+    stage: Stage,
+    name: str,
+    options: Mapping[str, Any],
+    make: Make,
+    view: Callable[[Lease, Loaded], _T],
+) -> _T:
+    lease = models.lease(stage, name, options, make)
+    try:
+        return view(lease, await lease.loaded())
+    except BaseException:
+        lease.release()
+        raise
 
-    return inference.VAD()
+
+def _threads(_: Mapping[str, Any]) -> DetectorThreads:
+    return DetectorThreads()
 
 
 def _options(names: ProviderNames, stage: str) -> dict[str, Any]:

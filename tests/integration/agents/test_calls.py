@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from src.agents.calls import CallHosting
-from src.agents.providers.plugins import Plugins
+from src.agents.providers.models import Models
 from src.agents.providers.tone import tone
 from src.agents.settings import RoomsSettings
 from src.state.buffers import Buffer
@@ -170,7 +170,7 @@ async def test_a_provider_that_is_not_installed_is_named(served: Served) -> None
 async def test_a_server_takes_as_many_calls_as_it_is_set_to(served: Served) -> None:
     await configured(served.member, "Hello.")
     wire = Earpiece()
-    full = CallHosting(served.member.runtime, RoomsSettings(calls=1), Plugins())
+    full = CallHosting(served.member.runtime, RoomsSettings(calls=1), Models())
     async with full.running():
         call = asyncio.create_task(full.host("c", ZOE, wire, wire.begun))
         await eventually(lambda: wire.line is not None, what="a line")

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from livekit import api
 
-from src.agents.providers.plugins import Plugins
+from src.agents.providers.models import Models
 from src.agents.settings import RoomsSettings
 from src.agents.worker import Worker
 from src.api.livekit.client import open_livekit
@@ -74,8 +74,9 @@ async def hosting(
 ) -> AsyncIterator[Person]:
     """Have the room hosted, with Zoe in it; the server leaves it at the end."""
     settings = RoomsSettings.model_validate({"drain_timeout": timedelta(seconds=1), **changes})
-    worker = Worker(member.runtime, settings, livekit, Plugins({}))
     async with AsyncExitStack() as stack:
+        models = await stack.enter_async_context(Models().running())
+        worker = Worker(member.runtime, settings, livekit, models)
         lk = await stack.enter_async_context(api.LiveKitAPI(*livekit.account))
         await stack.enter_async_context(worker.running())
         zoe = await stack.enter_async_context(joined(*livekit.account, ROOM, "zoe"))

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from livekit import api, rtc
 
+from src.agents.providers.models import Models
 from src.agents.providers.plugins import Plugins
 from src.agents.providers.realtime import RealtimeVoice
 from src.agents.providers.tone import ToneVoice
@@ -34,6 +35,12 @@ PITCH = {"scout": 400.0, "tutor": 550.0}
 ROOM = "lesson"
 
 pytestmark = needs_livekit
+
+
+def shown(member: Member, stage: str) -> list[tuple[str, int]]:
+    """Return the models of a stage, as /status/models has them, each with its users."""
+    models = member.runtime.status.models().models
+    return [(one.name, one.users) for one in models if one.stage == stage]
 
 
 def bot(id: str, says: str, hz: float = 0.0) -> bytes:
@@ -78,7 +85,9 @@ async def member(
             ),
         )
         await member.service.submit_here("c", new, key="create", actor="ada", create=True)
-        worker = Worker(member.runtime, RoomsSettings(), livekit, plugins)
+        models = await stack.enter_async_context(Models(plugins, kept_s=0).running())
+        models.show(member.runtime)
+        worker = Worker(member.runtime, RoomsSettings(), livekit, models)
         await stack.enter_async_context(worker.running())
         yield member
 
@@ -214,6 +223,31 @@ async def test_sound_that_was_replaced_is_closed_when_nobody_speaks_with_it(
     await zoe.say(HELLO_HZ)
     await eventually(lambda: answered(2), what="the second answer")
     await eventually(lambda: closed == [PITCH["scout"]], what="the old voice closed")
+
+
+async def test_bots_with_the_same_voice_share_one_model_and_so_do_ears(
+    member: Member, zoe: Person, livekit: LiveKitSettings
+) -> None:
+    for id in PITCH:
+        config = bot(id, f"I am {id}.", 480.0)
+        await member.service.configs.replace("bot", id, config, "ada")
+    await zoe.say(AGAIN_HZ)
+
+    async def answered() -> bool:
+        return len(await turns(member)) == 3
+
+    await eventually(answered, within_s=20, what="two answers")
+    assert shown(member, "tts") == [("offline/tone", 2)]
+    assert [zoe.heard[f"bot-{id}"].pitch for id in PITCH] == [pytest.approx(480, abs=10)] * 2
+    assert shown(member, "stt") == [("offline/phrases", 1)]
+    async with joined(*livekit.account, ROOM, "yan"):
+        await eventually(
+            lambda: shown(member, "stt") == [("offline/phrases", 2)], what="a second ear"
+        )
+    await eventually(lambda: shown(member, "stt") == [("offline/phrases", 1)], what="one ear less")
+    async with api.LiveKitAPI(*livekit.account) as lk:
+        await lk.room.delete_room(api.DeleteRoomRequest(room=ROOM))
+    await eventually(lambda: not member.runtime.status.models().models, what="no models")
 
 
 async def test_what_is_written_in_the_rooms_chat_is_a_turn(member: Member, zoe: Person) -> None:

@@ -11,7 +11,7 @@ from livekit import api
 from livekit.protocol import agent
 from pydantic import SecretStr
 
-from src.agents.providers.plugins import Plugins
+from src.agents.providers.models import Models
 from src.agents.settings import RoomsSettings
 from src.agents.worker import Worker
 from src.swarm.rooms.protocols import AGENT, agent_of
@@ -49,7 +49,7 @@ def worker_of(member: Member, offers: JobOffers) -> Worker:
     account = LiveKitSettings(
         url=offers.url, api_key="key", api_secret=SecretStr("secret of thirty-two characters!")
     )
-    return Worker(member.runtime, settings, account, Plugins())
+    return Worker(member.runtime, settings, account, Models())
 
 
 async def test_worker_that_is_full_leaves_a_job_to_others_and_does_not_end_it(

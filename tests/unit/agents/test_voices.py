@@ -3,7 +3,7 @@
 from livekit.agents import AgentSession
 from livekit.agents.voice.io import TextOutput
 
-from src.agents.providers.plugins import Plugins
+from src.agents.providers.models import Models
 from src.agents.voices import Voice
 
 
@@ -18,10 +18,10 @@ class Silent:
 
 
 async def test_voice_can_be_interrupted_from_its_first_sound_and_is_never_away() -> None:
-    options = Voice("scout", Silent(), Plugins(), lambda: None).session.options
+    options = Voice("scout", Silent(), Models(), lambda: None).session.options
     assert (options.aec_warmup_duration, options.user_away_timeout) == (None, None)
 
 
 async def test_voice_listens_to_nobody_and_has_no_detector() -> None:
-    session = Voice("scout", Silent(), Plugins(), lambda: None).session
+    session = Voice("scout", Silent(), Models(), lambda: None).session
     assert (session.vad, session.stt, session.turn_detection) == (None, None, "manual")

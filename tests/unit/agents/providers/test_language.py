@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from livekit.plugins import anthropic, openai
 from msgspec import Raw
 from msgspec.structs import replace
 
 from src.agents.errors import ProviderMissing
 from src.agents.providers.language import LanguageModel
+from src.agents.providers.models import Models
 from src.agents.providers.plugins import Plugins
 from src.agents.settings import NamedProvider
 from src.swarm.configs.bots import BotConfig
@@ -21,6 +23,9 @@ from tests.support.asking import HELLO, NAME, message, request
 from tests.support.openai_server import OpenAiServer, call, openai_server
 from tests.unit.swarm.rules.teaching import taught
 
+# As a server does it: a plugin can be loaded by the main thread alone.
+PLUGINS = (anthropic, openai)
+
 
 @pytest.fixture
 async def server() -> AsyncIterator[OpenAiServer]:
@@ -29,12 +34,16 @@ async def server() -> AsyncIterator[OpenAiServer]:
 
 
 @pytest.fixture
-async def model(server: OpenAiServer) -> AsyncIterator[LanguageModel]:
+async def models(server: OpenAiServer) -> AsyncIterator[Models]:
     options = {"base_url": server.url, "api_key": "none"}
     given = {"near": NamedProvider(plugin="openai", options=options)}
-    model = LanguageModel(NAME, Plugins(given))
-    yield model
-    await model.aclose()
+    async with Models(Plugins(given)).running() as models:
+        yield models
+
+
+@pytest.fixture
+def model(models: Models) -> LanguageModel:
+    return LanguageModel(NAME, models)
 
 
 async def parts(model: LanguageModel, asked: ReplyRequest) -> list[ReplyPart]:
@@ -121,12 +130,13 @@ async def test_model_that_only_calls_tools_is_not_asked_for_ever(
 
 
 async def test_connections_are_kept_for_the_same_options(
-    server: OpenAiServer, model: LanguageModel
+    server: OpenAiServer, model: LanguageModel, models: Models
 ) -> None:
     server.replies = [[{"content": "a"}] for _ in range(3)]
     for options in ({}, {}, {"temperature": 0.5}):
         await parts(model, request(HELLO, **options))
-    assert len(model) == 2
+    assert [one.name for one in models.report("here").models] == [NAME, NAME]
+    assert models.report("here").loads == 2
     assert [one.get("temperature") for one in server.asked] == [None, None, 0.5]
 
 
@@ -144,7 +154,7 @@ async def test_options_are_inherited_where_the_bot_names_no_model(
 
 async def test_model_of_a_package_that_is_missing_names_it() -> None:
     with pytest.raises(ProviderMissing, match="livekit-plugins-nowhere"):
-        await parts(LanguageModel("nowhere/large", Plugins()), request(HELLO))
+        await parts(LanguageModel("nowhere/large", Models()), request(HELLO))
 
 
 async def test_plugin_besides_openai_reads_the_same_conversation_and_calls_tools() -> None:
@@ -157,29 +167,28 @@ async def test_plugin_besides_openai_reads_the_same_conversation_and_calls_tools
         given = NamedProvider(
             plugin="anthropic", options={"api_key": "ours", "base_url": server.url}
         )
-        model = LanguageModel("claude/local", Plugins({"claude": given}))
-        turns = (
-            HELLO,
-            message("2", "scout", "bot", "Welcome."),
-            message("3", "zoe", "person", "?"),
-        )
-        said = await parts(model, request(*turns))
-        assert [one.text for one in said if isinstance(one, Text)] == ["Let", " me "]
-        [called] = [one for one in said if isinstance(one, ToolCall)]
-        assert (called.name, msgspec.json.decode(called.arguments)) == (
-            "blackboard_set",
-            {"id": "rain", "value": True},
-        )
-        # A model that said nothing beside its call is asked again, with what became of it.
-        assert [one for one in await parts(model, request(HELLO)) if isinstance(one, Text)] == [
-            Text("Not"),
-            Text("ed."),
-        ]
+        async with Models(Plugins({"claude": given})).running() as models:
+            model = LanguageModel("claude/local", models)
+            turns = (
+                HELLO,
+                message("2", "scout", "bot", "Welcome."),
+                message("3", "zoe", "person", "?"),
+            )
+            said = await parts(model, request(*turns))
+            assert [one.text for one in said if isinstance(one, Text)] == ["Let", " me "]
+            [called] = [one for one in said if isinstance(one, ToolCall)]
+            assert (called.name, msgspec.json.decode(called.arguments)) == (
+                "blackboard_set",
+                {"id": "rain", "value": True},
+            )
+            # A model that said nothing beside its call is asked again, with what became of it.
+            assert [one for one in await parts(model, request(HELLO)) if isinstance(one, Text)] == [
+                Text("Not"),
+                Text("ed."),
+            ]
         first, _, third = server.asked
         assert {tool["name"] for tool in first["tools"]} == {tool.name for tool in BUILT_IN}
         assert "You are Scout" in first["system"][0]["text"]
         assert [one["role"] for one in first["messages"]] == ["user", "assistant", "user"]
         assert third["messages"][-1]["content"][0]["type"] == "tool_result"
         assert server.keys == ["ours"] * 3
-        [made] = model._models.values()
-        await made._client.close()  # the plugin leaves it open
