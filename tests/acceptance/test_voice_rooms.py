@@ -157,6 +157,12 @@ async def test_room_is_one_conversation_on_all_servers_and_outlives_its_host(
     host = await cluster.busiest()
     assert host is not None
     [other] = [url for url in cluster.urls if url != host.url]
+    async with session.get(f"{host.url}/status/models") as response:
+        shown = (await response.json())["models"]
+    assert [(one["stage"], one["name"], one["users"]) for one in shown] == [
+        ("stt", "offline/phrases", 1),
+        ("tts", "offline/tone", 1),
+    ]
     await zoe.say(LONG_HZ)
 
     async def in_the_story() -> bool:

@@ -205,6 +205,7 @@ RULES: dict[str, Rule] = {
     "GET /status": Rule(READERS),
     "GET /status/rooms": Rule(READERS),
     "GET /status/workers": Rule(READERS),
+    "GET /status/models": Rule(READERS),
     "GET /metrics": Rule(READERS),
     "GET /api/metrics": Rule(READERS),
     # the contract, and its pages in development

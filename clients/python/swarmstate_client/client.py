@@ -85,6 +85,10 @@ class Client:
         """Return which servers host rooms, how full they are, and who waits for a place."""
         return await self._object("/status/workers")
 
+    async def models(self) -> Json:
+        """Return which models the rooms of one server hear, speak and think with."""
+        return await self._object("/status/models")
+
     async def ready(self) -> Json:
         """Return `status` and `tiers` of a server that takes requests.
 

@@ -14,6 +14,7 @@ from src.api.lifespan import Drain
 from src.api.schemas.answers import Alive, Ready, json_response
 from src.api.schemas.openapi import Responses, answer, problems
 from src.api.schemas.status import RoomsReport, ServerReport
+from src.swarm.providers.models import ModelsReport
 from src.swarm.rooms.workers import WorkersReport
 
 router = APIRouter(tags=["operations"])
@@ -22,6 +23,7 @@ _UNREADY: Responses = {503: answer(Ready, "Take this server out of rotation", st
 _STATUS = answer(ServerReport, "Who it is, its peers, its tiers, what it owns and what waits")
 _ROOMS = answer(RoomsReport, "How many, and the first of them in order of their ids")
 _WORKERS = answer(WorkersReport, "Each of them, and the sums")
+_MODELS = answer(ModelsReport, "Each of them, and the sums")
 _METRICS: Responses = {
     200: {
         "description": "Metrics in Prometheus' text format",
@@ -88,6 +90,20 @@ async def read_workers(workers: WorkersOf) -> Response:
     Any server answers for all, from what it saw last: two seconds old at most.
     """
     return json_response(workers.report())
+
+
+@router.get(
+    "/status/models",
+    summary="The models of this server",
+    dependencies=[needs(Right.READ_OPERATIONS)],
+    responses=_MODELS | problems(),
+)
+async def read_models(status: ServerStatus) -> Response:
+    """Say which models its rooms and calls hear, speak and think with, and who shares them.
+
+    A model is loaded once for each stage, name and options. What they are is not shown.
+    """
+    return json_response(status.models())
 
 
 async def metrics(request: Request) -> Response:

@@ -25,6 +25,7 @@ from src.api.schemas import (
 from src.invalidation.changes import Reset
 from src.state.models import Change
 from src.swarm.configs import settings
+from src.swarm.providers.models import ModelsReport
 from src.swarm.rooms.workers import WorkersReport
 from src.swarm.shapes.commands import BEGINNINGS, OF_HOSTS, Command
 from src.swarm.shapes.models import ConversationState
@@ -78,6 +79,7 @@ _DOCUMENTED: tuple[type, ...] = (
     status.ServerReport,
     status.RoomsReport,
     WorkersReport,
+    ModelsReport,
 )
 _REASONS = {
     401: "No token, or one that is not valid",

@@ -85,6 +85,14 @@ async def test_rooms_tell_which_edit_of_a_bot_each_of_them_obeys(alone: RunningS
     assert [one["bots"] for one in seen] == [[{"id": "ada", "applied_version": n}] for n in (1, 2)]
 
 
+@pytest.mark.directly("a server tells of itself")
+async def test_a_server_without_rooms_says_that_it_has_no_models(alone: RunningServer) -> None:
+    async with alone.as_("root", Role.ADMIN) as root:
+        report = (await root.get("/status/models")).json()
+        server_id = (await root.get("/status")).json()["server_id"]
+    assert (report["server_id"], report["capacity"], report["models"]) == (server_id, 0, [])
+
+
 @pytest.mark.directly("a server counts for itself")
 async def test_metrics_are_prometheus_text_with_our_names(alone: RunningServer) -> None:
     async with alone.as_("root", Role.ADMIN) as root:
@@ -145,6 +153,6 @@ async def test_everything_bounded_is_below_its_bound_and_in_the_table(
     assert {name for name, size in sizes.items() if size > bounds[name]} == set()
     assert found["swarmstate_buffer_left_out_total"].keys() == sizes.keys()
     table = OPERATIONS.read_text().partition("## What is bounded")[2].partition("\n## ")[0]
-    # Only servers that host rooms take calls.
-    shown = {name for name, _ in sizes} | {"calls"}
+    # Only servers that host rooms take calls and load models.
+    shown = {name for name, _ in sizes} | {"calls", "models"}
     assert set(re.findall(r"(?m)^\| `(\w+)` \|", table)) == shown

@@ -142,6 +142,7 @@ CALLS: list[Call] = [
     lambda swarm: swarm.status(),
     lambda swarm: swarm.hosted(limit=5),
     lambda swarm: swarm.workers(),
+    lambda swarm: swarm.models(),
     lambda swarm: swarm.ready(),
 ]
 
