@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
+import structlog
 from livekit import rtc
 from livekit.agents import AgentSession
 from livekit.agents.voice import AgentStateChangedEvent, SpeechHandle
@@ -27,6 +28,8 @@ from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.dialogue.stage import Heard, Spoken
 from src.swarm.providers import Sound
 from src.swarm.shapes import free_json
+
+log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 
@@ -47,6 +50,7 @@ class Voices:
         self._closing = Closing()
         self._brought = asyncio.Event()
         """Whether the bots were brought in, once at least."""
+        self._began, self._entering_s = time.monotonic(), 0.0
         self.on_lost: Callable[[], None] = lambda: None
         """Called when a voice that was in the room is not any more."""
 
@@ -69,11 +73,23 @@ class Voices:
                     self._voices[id] = await self._open(id, name)
                 except VoiceFailed as error:
                     problems.append(error)
-        self._brought.set()
+        if not self._brought.is_set():
+            self._brought.set()
+            # By these an operator sees what of a room's start is ours, and what LiveKit's.
+            log.info(
+                "room.ready",
+                room=self._venue.name,
+                bots=len(self._voices),
+                took_s=round(time.monotonic() - self._began, 3),
+                entering_s=round(self._entering_s, 3),
+            )
         return problems
 
     async def _open(self, id: str, name: str) -> Voice:
-        voice = Voice(id, await self._venue.enter(id, name), self._models, self._lost)
+        began = time.monotonic()
+        mouth = await self._venue.enter(id, name)
+        self._entering_s += time.monotonic() - began
+        voice = Voice(id, mouth, self._models, self._lost)
         try:
             await voice.start()
         except BaseException:

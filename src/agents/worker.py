@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import (
@@ -170,7 +171,9 @@ class Worker:
 
     async def _host(self, job: JobContext) -> None:
         """In the job's thread: host one room."""
+        began = time.monotonic()
         await job.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
+        connected = time.monotonic()
         id = await _conversation_of(job, self._settings.metadata_timeout.total_seconds())
         connect = Connections(self._url, self._key, self._secret, job.room.name)
         conversation = LocalConversation(self._runtime, self._home, id)
@@ -182,7 +185,13 @@ class Worker:
         room, identity = None, job.room.local_participant.identity
         if rooms is not None:
             room = await in_loop(self._home, rooms.hosted(job.room.name, identity))
-        log.info("room.hosted", room=job.room.name, conversation_id=id)
+        log.info(
+            "room.hosted",
+            room=job.room.name,
+            conversation_id=id,
+            took_s=round(time.monotonic() - began, 3),
+            entering_s=round(connected - began, 3),
+        )
         self._hosts[task] = host
         try:
             async with self._recorded(job, conversation):
