@@ -5,6 +5,7 @@ Importing it loads LiveKit's libraries: two seconds, and 140 MB. A server withou
 
 from __future__ import annotations
 
+import os
 import pkgutil
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -33,6 +34,8 @@ class Rooms:
 
     def __init__(self) -> None:
         """Read the settings, and load the plugins: that must be before a thread asks for one."""
+        # LiveKit would load weights of 244 MB for the ends of turns, and no session here has them.
+        os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
         self._settings, self._livekit = RoomsSettings(), LiveKitSettings()
         if not self._livekit.configured:
             log.warning("rooms.calls_only", why="SWARMSTATE_LIVEKIT_URL is not set")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -75,6 +76,12 @@ async def sessions(session: aiohttp.ClientSession, url: str, id: str) -> list[di
         return list((await response.json())["sessions"]) if response.status == 200 else []
 
 
+def resident_mb(server: ServerProcess) -> float:
+    """How much memory a server has."""
+    pages = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 async def heard_of_story(session: aiohttp.ClientSession, url: str, id: str) -> int:
     """How many characters a server says were heard of what is being said."""
     async with session.get(f"{url}/api/v1/conversations/{id}") as response:
@@ -137,6 +144,13 @@ async def lesson(cluster: Cluster) -> AsyncIterator[Lesson]:
             await zoe.say(HELLO_HZ)
             await eventually(lambda: zoe.seconds_of("bot-scout") > 1.0, what="an answer by voice")
             yield Lesson(cluster, session, begun["conversation_id"], zoe, there_s)
+
+
+async def test_host_holds_no_weights_that_nobody_uses(lesson: Lesson, tell: Tell) -> None:
+    host, _ = await lesson.host()
+    mb = resident_mb(host)
+    tell(f"a server with one room of sound holds {mb:.0f} MB")
+    assert mb < 420, "the weights for the ends of turns alone are 244 MB"
 
 
 async def test_room_is_one_conversation_on_all_servers_and_outlives_its_host(
