@@ -22,9 +22,10 @@ PIECE_S = 0.02
 @asynccontextmanager
 async def hosting(runtime: Runtime) -> AsyncIterator[CallHosting]:
     """Take calls on this server."""
-    calls = CallHosting(runtime, RoomsSettings(), Models())
-    async with calls.running():
-        yield calls
+    async with Models().running() as models:
+        calls = CallHosting(runtime, RoomsSettings(), models)
+        async with calls.running():
+            yield calls
 
 
 class Earpiece:
