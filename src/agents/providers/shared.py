@@ -8,12 +8,21 @@ what happens to its requests happens to it alone; the requests themselves are th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
-from livekit.agents import APIConnectOptions, inference, stt, tts, utils
+from livekit.agents import (
+    APIConnectionError,
+    APIConnectOptions,
+    APIError,
+    inference,
+    stt,
+    tts,
+    utils,
+)
 from livekit.agents.types import (
     DEFAULT_API_CONNECT_OPTIONS,
     NOT_GIVEN,
@@ -24,10 +33,35 @@ from livekit.agents.types import (
 from src.agents.providers.model import Loaded
 from src.agents.providers.models import Lease
 
+_T = TypeVar("_T")
+
 
 def _once(options: APIConnectOptions) -> APIConnectOptions:
     """Return these options for the shared model: it is the view that tries again."""
     return replace(options, max_retry=0)
+
+
+@contextmanager
+def _as_livekit_says() -> Iterator[None]:
+    """Raise APIError whatever fails: a session goes on after that, an ear is deaf after others."""
+    try:
+        yield
+    except APIError:
+        raise
+    except Exception as error:
+        raise APIConnectionError(str(error) or repr(error)) from error
+
+
+@asynccontextmanager
+async def _request(model: Loaded, context: AbstractAsyncContextManager[_T]) -> AsyncIterator[_T]:
+    """Make one request of the model with a stream of it, open in its loop.
+
+    Raises:
+        APIError: there was no place for it, or it failed; the view tries again.
+    """
+    with _as_livekit_says():
+        async with model.used(), model.opened(context) as stream:
+            yield stream
 
 
 class SharedVoice(tts.TTS):  # type: ignore[type-arg]  # the parameter is a plugin's own event
@@ -89,7 +123,7 @@ class _Synthesis(tts.ChunkedStream):
                 yield one
 
         voice.begin(output_emitter, stream=False)
-        async with voice.shared.used(), voice.shared.opened(synthesis()) as stream:
+        async with _request(voice.shared, synthesis()) as stream:
             async for sound in voice.shared.each(stream):
                 _push(output_emitter, sound)
 
@@ -106,7 +140,7 @@ class _SynthesisStream(tts.SynthesizeStream):
 
         voice.begin(output_emitter, stream=True)
         output_emitter.start_segment(segment_id=utils.shortuuid())
-        async with voice.shared.used(), voice.shared.opened(synthesis()) as stream:
+        async with _request(voice.shared, synthesis()) as stream:
             giving = asyncio.create_task(self._give(voice.shared, stream))
             try:
                 async for sound in voice.shared.each(stream):
@@ -155,10 +189,12 @@ class SharedHearing(stt.STT):  # type: ignore[type-arg]  # the parameter is a pl
         language: NotGivenOr[str] = NOT_GIVEN,
         conn_options: APIConnectOptions,
     ) -> stt.SpeechEvent:
-        async with self.shared.used():
-            return await self.shared.call(
-                self._made.recognize(buffer, language=language, conn_options=_once(conn_options))
-            )
+        with _as_livekit_says():
+            async with self.shared.used():
+                options = _once(conn_options)
+                return await self.shared.call(
+                    self._made.recognize(buffer, language=language, conn_options=options)
+                )
 
     def stream(
         self,
@@ -195,7 +231,7 @@ class _Recognition(stt.RecognizeStream):
                 one.start_time_offset = self.start_time_offset
                 yield one
 
-        async with hearing.shared.used(), hearing.shared.opened(recognition()) as stream:
+        async with _request(hearing.shared, recognition()) as stream:
             giving = asyncio.create_task(self._give(hearing.shared, stream))
             try:
                 async for event in hearing.shared.each(stream):

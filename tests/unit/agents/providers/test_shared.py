@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import pytest
 from livekit import rtc
@@ -10,10 +11,13 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGive
 from livekit.agents.utils import AudioBuffer
 
 from src.agents.providers.models import Models
+from src.agents.providers.plugins import Plugins
 from src.agents.providers.shared import SharedHearing, SharedVoice
+from src.agents.settings import NamedProvider
 
 NAME = "near/model"
 ONCE = APIConnectOptions(max_retry=0)
+PATIENT = APIConnectOptions(max_retry=1000, retry_interval=0.001)
 SECOND = bytes(2 * 24_000)
 
 
@@ -69,7 +73,7 @@ class _Pieces(tts.SynthesizeStream):
 
 
 class Listener(stt.STT):  # type: ignore[type-arg]  # a plugin's own event
-    """Says how many samples it has heard, at the end of a segment."""
+    """Says how many samples it has heard, at the end of a segment; fails at a single one."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -102,6 +106,8 @@ class _Hearing(stt.RecognizeStream):
         async for frame in self._input_ch:
             if isinstance(frame, rtc.AudioFrame):
                 samples += frame.samples_per_channel
+            elif samples == 1:
+                raise ValueError("one sample is no word")
             elif samples:
                 self._event_ch.send_nowait(heard(samples))
                 samples = 0
@@ -116,6 +122,24 @@ def heard(samples: int) -> stt.SpeechEvent:
 async def models() -> AsyncIterator[Models]:
     async with Models().running() as models:
         yield models
+
+
+def bounded() -> AbstractAsyncContextManager[Models]:
+    """Models of which one request is made at once, and nobody waits long for it."""
+    given = {"near": NamedProvider(plugin="openai", concurrency=1)}
+    return Models(Plugins(given), patience_s=0.01).running()
+
+
+def failure_of(view: SharedHearing | SharedVoice) -> asyncio.Future[str]:
+    """Return what the first failure of a view will be."""
+    failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def told(error: stt.STTError | tts.TTSError) -> None:
+        if not failure.done():
+            failure.set_result(str(error.error))
+
+    view.on("error", told)
+    return failure
 
 
 async def voices(models: Models, speaker: Speaker, count: int = 1) -> list[SharedVoice]:
@@ -197,6 +221,64 @@ async def test_ear_that_streams_hears_what_the_model_heard(models: Models) -> No
         assert event.alternatives[0].text == "48000"
         stream.end_input()
         assert [event async for event in stream] == []
+
+
+async def test_ear_without_a_place_at_the_bound_tries_again_as_after_a_lost_connection() -> None:
+    async with bounded() as models:
+        lease = models.lease("stt", NAME, {}, lambda _: Listener())
+        hearing = SharedHearing(lease, await lease.loaded())
+        failed = failure_of(hearing)
+        async with AsyncExitStack() as stack:
+            async with hearing.shared.used():
+                stream = await stack.enter_async_context(hearing.stream(conn_options=PATIENT))
+                stream.push_frame(rtc.AudioFrame(SECOND, 24_000, 1, 24_000))
+                stream.flush()
+                assert "concurrency" in await asyncio.wait_for(failed, 10)
+            event = await anext(stream)
+    assert event.alternatives[0].text == "24000"
+
+
+async def test_request_without_a_place_fails_as_one_without_a_connection() -> None:
+    async with bounded() as models:
+        lease = models.lease("stt", NAME, {}, lambda _: Listener())
+        hearing = SharedHearing(lease, await lease.loaded())
+        async with hearing.shared.used():
+            with pytest.raises(APIConnectionError, match="concurrency"):
+                await hearing.recognize(
+                    [rtc.AudioFrame(SECOND, 24_000, 1, 24_000)], conn_options=ONCE
+                )
+
+
+async def test_whatever_an_ear_fails_with_is_no_reason_to_be_deaf(models: Models) -> None:
+    lease = models.lease("stt", NAME, {}, lambda _: Listener())
+    hearing = SharedHearing(lease, await lease.loaded())
+    failed = failure_of(hearing)
+    async with hearing.stream(conn_options=PATIENT) as stream:
+        stream.push_frame(rtc.AudioFrame(bytes(2), 24_000, 1, 1))
+        stream.flush()
+        assert "one sample" in await asyncio.wait_for(failed, 10)
+        stream.push_frame(rtc.AudioFrame(SECOND, 24_000, 1, 24_000))
+        stream.flush()
+        assert (await anext(stream)).alternatives[0].text == "24000"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_voice_without_a_place_at_the_bound_tries_again(streaming: bool) -> None:
+    async with bounded() as models, AsyncExitStack() as stack:
+        [voice] = await voices(models, Speaker(streaming=streaming))
+        failed = failure_of(voice)
+        async with voice.shared.used():
+            stream: tts.SynthesizeStream | tts.ChunkedStream
+            if streaming:
+                stream = await stack.enter_async_context(voice.stream(conn_options=PATIENT))
+                stream.push_text("Hello")
+                stream.end_input()
+            else:
+                said = voice.synthesize("Hello", conn_options=PATIENT)
+                stream = await stack.enter_async_context(said)
+            assert "concurrency" in await asyncio.wait_for(failed, 10)
+        sounds = [event.frame async for event in stream]
+    assert sum(sound.duration for sound in sounds) == pytest.approx(1.0, abs=0.05)
 
 
 async def test_ear_that_does_not_stream_asks_the_model(models: Models) -> None:
