@@ -15,6 +15,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -66,10 +67,13 @@ class Loaded:
             self.tell(self.made.prewarm)
 
     def tell(self, do: Callable[..., object], *given: object) -> None:
-        """Do this in the model's loop, after what it was told before. Nobody waits for it."""
-        # What its loop does not do any more, its users do not need any more.
+        """Do this in the model's loop, after what it was told before. Nobody waits for it.
+
+        What a stream or a loop that has ended does not take any more, nobody misses.
+        """
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(do, *given, context=self._within.copy())
+            told = partial(_told, do, *given)
+            self._loop.call_soon_threadsafe(told, context=self._within.copy())
 
     async def call(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Await what the model does, in its loop; raises what that raises."""
@@ -118,7 +122,7 @@ class Model:
         patience_s: float,
         settled: Callable[[Model, bool], None],
     ) -> None:
-        """Begin to load it; `settled` is told, in its thread, whether it could be."""
+        """Begin to load it; `settled` is told first, in its thread, whether it could be."""
         self.key, self.gate, self.users = key, gate, 0
         self.unused_since = 0.0
         self.began = time.monotonic()
@@ -190,8 +194,8 @@ class Model:
             except Exception as error:
                 self._end(ProviderFailed(self.key.stage, self.key.name, repr(error)))
                 return
-            self._loaded.set_result(loaded)
             self._settled(self, True)
+            self._loaded.set_result(loaded)
             log.info(
                 "model.loaded",
                 stage=self.key.stage,
@@ -226,6 +230,12 @@ def resident_bytes() -> int:
     except (OSError, ValueError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _told(do: Callable[..., object], *given: object) -> None:
+    # The loop would log the refusal with what was given: what somebody said, perhaps.
+    with suppress(RuntimeError):
+        do(*given)
 
 
 async def _next(items: AsyncIterator[_T]) -> _T | None:

@@ -116,10 +116,9 @@ class Models:
         with self._lock:
             model = self._models.get(key)
             if model is None:
+                gate = self._gate(key)
                 self._make_room(key)
-                model = Model(
-                    key, lambda: make(options), self._gate(key), self._patience_s, self._settled
-                )
+                model = Model(key, lambda: make(options), gate, self._patience_s, self._settled)
                 self._models[key] = model
             else:
                 self._shared += 1
@@ -131,7 +130,6 @@ class Models:
         with self._lock:
             model.users -= 1
             model.unused_since = self._clock()
-        self.sweep()
 
     def sweep(self) -> None:
         """Close what nobody has used for long."""

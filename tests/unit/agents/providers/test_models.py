@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from livekit.agents.utils import http_context
 
-from src.agents.errors import ProviderFailed
+from src.agents.errors import ProviderFailed, ProviderMissing
 from src.agents.providers.models import Models
 from src.agents.providers.plugins import Plugins
 from src.agents.settings import NamedProvider
@@ -221,6 +221,16 @@ async def test_for_a_model_more_than_may_be_the_longest_unused_goes(
     assert models.buffers()["models"] == (2, 2, 1, "")
     used.release()
     await models.lease("tts", NAME, {"n": 4}, make).loaded()
+
+
+async def test_name_that_is_none_makes_no_room_for_itself(models: Models, make: Factory) -> None:
+    for options in ({"n": 1}, {"n": 2}):
+        lease = models.lease("tts", NAME, options, make)
+        await lease.loaded()
+        lease.release()
+    with pytest.raises(ProviderMissing, match="plugin/model"):
+        models.lease("tts", "voice", {}, make)
+    assert len(shown(models)) == 2
 
 
 async def test_at_the_end_all_are_closed_also_those_in_use(make: Factory) -> None:
