@@ -50,10 +50,10 @@ class RoomHost:
         Raises:
             NotFound: there is no such conversation.
         """
+        voices = Voices(self._venue, self._models)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._venue.attended(self._heard, self._note))
             await self._start()
-            voices = Voices(self._venue, self._models)
             stack.push_async_callback(voices.aclose)
             floor = await stack.enter_async_context(self._conversation.staged(voices))
             await stack.enter_async_context(background(self._log_turns()))

@@ -62,17 +62,17 @@ class Voices:
 
         Returns what keeps one out: the others can speak.
         """
-        problems: list[Exception] = []
         for id, voice in list(self._voices.items()):
             if id not in bots or voice.lost:
                 del self._voices[id]
                 await self._closing.close(voice.aclose())
-        for id, name in bots.items():
-            if id not in self._voices:
-                try:
-                    self._voices[id] = await self._open(id, name)
-                except VoiceFailed as error:
-                    problems.append(error)
+        # Side by side: each has to wait for LiveKit.
+        async with asyncio.TaskGroup() as tasks:
+            entries = [
+                tasks.create_task(self._let_in(id, name))
+                for id, name in bots.items()
+                if id not in self._voices
+            ]
         if not self._brought.is_set():
             self._brought.set()
             # By these an operator sees what of a room's start is ours, and what LiveKit's.
@@ -83,12 +83,21 @@ class Voices:
                 took_s=round(time.monotonic() - self._began, 3),
                 entering_s=round(self._entering_s, 3),
             )
-        return problems
+        return [problem for entry in entries if (problem := entry.result()) is not None]
+
+    async def _let_in(self, id: str, name: str) -> VoiceFailed | None:
+        """Have a bot in the room; return what keeps it out."""
+        try:
+            self._voices[id] = await self._open(id, name)
+        except VoiceFailed as error:
+            return error
+        return None
 
     async def _open(self, id: str, name: str) -> Voice:
         began = time.monotonic()
         mouth = await self._venue.enter(id, name)
-        self._entering_s += time.monotonic() - began
+        # They enter at the same time: the last one says how long it took.
+        self._entering_s = max(self._entering_s, time.monotonic() - began)
         voice = Voice(id, mouth, self._models, self._lost)
         try:
             await voice.start()
@@ -195,8 +204,8 @@ class Voice:
         self.lost = True
         try:
             await self.session.aclose()
-            await self._close_sounds(keep=0)
         finally:
+            await self._close_sounds(keep=0)
             await self._mouth.aclose()
 
 
