@@ -6,7 +6,7 @@ Who comes becomes a member and is listened to; a bot that is a member is let in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
@@ -36,34 +36,43 @@ class Attendance:
     ) -> None:
         self._venue, self._conversation = venue, conversation
         self._ears, self._voices = ears, voices
-        self._looks = asyncio.Event()
+        self._look_for_people, self._look_for_bots = asyncio.Event(), asyncio.Event()
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Keep room and conversation together for the length of the block."""
-        self._venue.watch(self._looks.set)
-        self._voices.on_lost = self._looks.set
-        self._looks.set()
-        async with background(self._follow(), self._keep()):
+        self._venue.watch(self._look)
+        self._ears.on_lost = self._look_for_people.set
+        self._voices.on_lost = self._look_for_bots.set
+        self._look()
+        # Apart: bots come and go before what people are heard with is loaded.
+        async with background(
+            self._follow(),
+            self._keep(self._look_for_people, self._people),
+            self._keep(self._look_for_bots, self._bots),
+        ):
             yield
+
+    def _look(self) -> None:
+        self._look_for_people.set()
+        self._look_for_bots.set()
 
     async def _follow(self) -> None:
         async for event in self._conversation.changes():
             if event.startswith("participant_"):
-                self._looks.set()
+                self._look()
 
-    async def _keep(self) -> None:
+    async def _keep(
+        self, wanted: asyncio.Event, look: Callable[[], Awaitable[Sequence[Exception]]]
+    ) -> None:
         while True:
-            await self._looks.wait()
-            self._looks.clear()
-            # Side by side: a bot may speak before what people are heard with is loaded.
-            async with asyncio.TaskGroup() as tasks:
-                looks = [tasks.create_task(look) for look in (self._people(), self._bots())]
-            problems = [problem for look in looks for problem in look.result()]
+            await wanted.wait()
+            wanted.clear()
+            problems = await look()
             for problem in problems:
                 log.warning("room.incomplete", room=self._venue.name, error=str(problem))
             if problems:
-                asyncio.get_running_loop().call_later(_AGAIN_S, self._looks.set)
+                asyncio.get_running_loop().call_later(_AGAIN_S, wanted.set)
 
     async def _people(self) -> Sequence[Exception]:
         """Welcome who came and listen to them, and say goodbye to who left."""

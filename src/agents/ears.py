@@ -7,6 +7,7 @@ they said is a turn, or for a moment when nothing was understood.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -38,6 +39,8 @@ class Ears:
         self._models = models
         self._ears: dict[str, Ear] = {}
         self._closing = Closing()
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called when somebody who was listened to is not any more."""
 
     @property
     def people(self) -> frozenset[str]:
@@ -52,13 +55,20 @@ class Ears:
         """
         if person_id not in self._ears:
             hearing = await registry.hearing(self._models, providers)
-            ear = Ear(person_id, self._floor, self._heard, hearing)
+            ear = Ear(person_id, self._floor, self._heard, hearing, self._lost)
             try:
                 await ear.open(self._venue)
             except BaseException:
                 await self._closing.close(ear.aclose())
                 raise
             self._ears[person_id] = ear
+
+    def _lost(self, ear: Ear) -> None:
+        if self._ears.get(ear.person_id) is ear:
+            del self._ears[ear.person_id]
+            log.warning("ear.lost", room=self._venue.name, person=ear.person_id)
+            self._closing.begin(ear.aclose())
+            self.on_lost()
 
     async def forget(self, person_id: str) -> None:
         """Listen no more; the last words are still understood."""
@@ -77,8 +87,14 @@ class Ear:
     """Hears one person."""
 
     def __init__(
-        self, person_id: str, floor: Floor, heard: Heard, hearing: registry.Hearing
+        self,
+        person_id: str,
+        floor: Floor,
+        heard: Heard,
+        hearing: registry.Hearing,
+        lost: Callable[[Ear], None],
     ) -> None:
+        """`lost` is called when it hears nothing any more: its provider failed too often."""
         self._id, self._floor = person_id, floor
         self._hearing = hearing
         self._session: AgentSession[None] = AgentSession(
@@ -98,6 +114,7 @@ class Ear:
         self._quiet.set()
         self.began: datetime | None = None
         self._session.on("user_state_changed", self._on_state)
+        self._session.on("close", lambda _: lost(self))
 
     async def open(self, venue: Venue) -> None:
         await venue.listen(self._id, self._session, self._listener)
