@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import msgspec
 import numpy as np
@@ -170,8 +171,9 @@ async def test_a_provider_that_is_not_installed_is_named(served: Served) -> None
 async def test_a_server_takes_as_many_calls_as_it_is_set_to(served: Served) -> None:
     await configured(served.member, "Hello.")
     wire = Earpiece()
-    full = CallHosting(served.member.runtime, RoomsSettings(calls=1), Models())
-    async with full.running():
+    async with Models().running() as models, AsyncExitStack() as stack:
+        full = CallHosting(served.member.runtime, RoomsSettings(calls=1), models)
+        await stack.enter_async_context(full.running())
         call = asyncio.create_task(full.host("c", ZOE, wire, wire.begun))
         await eventually(lambda: wire.line is not None, what="a line")
         with pytest.raises(Overloaded, match="SWARMSTATE_ROOMS_CALLS"):
