@@ -11,9 +11,9 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future, InvalidStateError
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -76,12 +76,35 @@ class Loaded:
             self._loop.call_soon_threadsafe(told, context=self._within.copy())
 
     async def call(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Await what the model does, in its loop; raises what that raises."""
-        return await in_loop(self._loop, work, self._within)
+        """Await what the model does, in its loop.
 
-    def opened(self, context: AbstractAsyncContextManager[_T]) -> AbstractAsyncContextManager[_T]:
-        """Hold something of the model's open, in its loop; raises what that raises."""
-        return opened_in(self._loop, context, self._within)
+        Raises:
+            ProviderFailed: it gave that up by itself, or its thread has ended.
+            and what the work raises.
+        """
+        with self._alive():
+            return await in_loop(self._loop, work, self._within)
+
+    @asynccontextmanager
+    async def opened(self, context: AbstractAsyncContextManager[_T]) -> AsyncIterator[_T]:
+        """Hold something of the model's open, in its loop; raises what `call` does."""
+        with self._alive():
+            async with opened_in(self._loop, context, self._within) as value:
+                yield value
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        key, task = self.key, asyncio.current_task()
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            if task is None or task.cancelling():
+                raise
+            raise ProviderFailed(key.stage, key.name, "it gave a request up") from error
+        except RuntimeError as error:
+            if not self._loop.is_closed():
+                raise
+            raise ProviderFailed(key.stage, key.name, "its thread has ended") from error
 
     async def each(self, stream: AsyncIterable[_T]) -> AsyncIterator[_T]:
         """Give what comes of a stream of the model's, one at a time as it is taken."""
@@ -122,7 +145,7 @@ class Model:
         patience_s: float,
         settled: Callable[[Model, bool], None],
     ) -> None:
-        """Begin to load it; `settled` is told first, in its thread, whether it could be."""
+        """Begin to load it; `settled` is told first, in its thread, whether it can be used."""
         self.key, self.gate, self.users = key, gate, 0
         self.unused_since = 0.0
         self.began = time.monotonic()
@@ -178,22 +201,27 @@ class Model:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        failure: BaseException | None = None
         try:
             asyncio.run(self._live())
-        finally:
-            if not self._loaded.done():
-                self._end(ProviderFailed(self.key.stage, self.key.name, "its thread has ended"))
+        # Of whatever kind: also what would end a process ends the model alone.
+        except BaseException as error:
+            failure = error
+        # A loop that ends by itself cancels the wait for that.
+        if self._loaded.done() and self._over.done() and not self._over.cancelled():
+            return
+        # First forgotten, then told: who tries again must begin anew.
+        self._settled(self, False)
+        if not self._loaded.done():
+            if not isinstance(failure, AgentsError):
+                failure = ProviderFailed(self.key.stage, self.key.name, repr(failure))
+            self._loaded.set_exception(failure)
+        else:
+            log.error("model.ended", name=self.key.name, error=repr(failure))
 
     async def _live(self) -> None:
         async with http_context.open():
-            try:
-                loaded = self._load()
-            except AgentsError as error:
-                self._end(error)
-                return
-            except Exception as error:
-                self._end(ProviderFailed(self.key.stage, self.key.name, repr(error)))
-                return
+            loaded = self._load()
             self._settled(self, True)
             self._loaded.set_result(loaded)
             log.info(
@@ -216,11 +244,6 @@ class Model:
         grown = max(0, resident_bytes() - before)
         took_s = time.monotonic() - began
         return Loaded(self.key, made, self.gate, self._patience_s, took_s, grown)
-
-    def _end(self, error: AgentsError) -> None:
-        # First forgotten, then told: who tries again must begin anew.
-        self._settled(self, False)
-        self._loaded.set_exception(error)
 
 
 def resident_bytes() -> int:

@@ -187,7 +187,7 @@ class Models:
     # -- what there is ---------------------------------------------------------------------------
 
     def _settled(self, model: Model, is_loaded: bool) -> None:
-        """In the model's thread: it is loaded, or it is tried anew when it is asked for again."""
+        """In the model's thread: it is loaded, or is loaded anew when it is asked for again."""
         with self._lock:
             if is_loaded:
                 self._loads += 1

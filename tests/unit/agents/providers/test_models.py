@@ -1,8 +1,10 @@
 """Models are loaded once for all who name them, counted by their users, and closed after them."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -186,6 +188,31 @@ async def test_load_that_fails_names_the_provider_and_is_tried_anew(
     await models.lease("stt", NAME, {}, make).loaded()
     report = models.report("here")
     assert (len(make.made), report.loads, report.failed_loads) == (2, 1, 1)
+
+
+async def test_model_whose_thread_has_ended_fails_its_users_and_is_loaded_anew(
+    models: Models, make: Factory
+) -> None:
+    lease = models.lease("stt", NAME, {}, make)
+    model, began = await lease.loaded(), threading.Event()
+
+    async def hear() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    async def listen() -> None:
+        async with model.opened(nullcontext()):
+            await model.call(hear())
+
+    listening = asyncio.create_task(listen())
+    assert await asyncio.to_thread(began.wait, 30)
+    model.tell(sys.exit)
+    with pytest.raises(ProviderFailed, match=r"near/voice.*(gave a request up|has ended)"):
+        await listening
+    await eventually(lambda: shown(models) == (), what="a model that is forgotten")
+    with pytest.raises(ProviderFailed, match=r"near/voice.*has ended"):
+        await listen()
+    assert (await models.lease("stt", NAME, {}, make).loaded()).made is not model.made
 
 
 async def test_load_that_takes_long_holds_nobody_up_and_is_not_begun_again(make: Factory) -> None:
