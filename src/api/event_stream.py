@@ -11,9 +11,10 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from src.api.schemas.answers import encode, event, pending
+from src.api.schemas.answers import encode
 from src.state.models import Event
 from src.swarm.pending import PendingEvent
+from src.swarm.told import event, pending
 
 T = TypeVar("T")
 

@@ -19,11 +19,12 @@ from src.api.auth.door import Door
 from src.api.auth.principals import Principal
 from src.api.auth.rules import may_read
 from src.api.lifespan import Drain
-from src.api.schemas.answers import EventItem, encode, event
+from src.api.schemas.answers import encode
 from src.state.errors import StateError
 from src.state.models import Entry
 from src.swarm.service import SwarmService
 from src.swarm.shapes.models import ConversationState
+from src.swarm.told import EventItem, event
 from src.swarm.transfers import Transfers
 
 log = structlog.get_logger(__name__)

@@ -32,7 +32,7 @@ from src.api.lifespan import Drain
 from src.api.live_sound import SAMPLE_RATES, Error, LiveSound
 from src.api.problems import describe
 from src.api.rate_limits import RateLimits
-from src.api.schemas.answers import EventItem, PendingItem, encode, event, pending
+from src.api.schemas.answers import encode
 from src.api.settings import ApiSettings
 from src.api.writing import say, submit
 from src.state.errors import Refused, StateError
@@ -44,6 +44,7 @@ from src.swarm.rooms.calls import Caller, Calls
 from src.swarm.service import SwarmService
 from src.swarm.shapes.bounds import Id
 from src.swarm.shapes.codec import decode_command
+from src.swarm.told import EventItem, PendingItem, event, pending
 
 GOING_AWAY = 1001
 TOO_SLOW = 1013

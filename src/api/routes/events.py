@@ -14,11 +14,12 @@ from src.api.errors import Unavailable
 from src.api.event_stream import EventStream, frame
 from src.api.following import follow
 from src.api.lifespan import Drain
-from src.api.schemas.answers import EventItem, EventList, PendingItem, events, json_response
+from src.api.schemas.answers import EventList, events, json_response
 from src.api.schemas.openapi import answer, event_stream, problems
 from src.api.streams import Streams
 from src.state.models import Event
 from src.swarm.pending import PendingEvent
+from src.swarm.told import EventItem, PendingItem
 
 router = APIRouter(prefix="/conversations", tags=["events"])
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-from msgspec import Raw
 from starlette.responses import Response
 
 from src.state.models import Durability, Event
@@ -16,6 +15,7 @@ from src.swarm.pages import Summary
 from src.swarm.shapes.config import Parent
 from src.swarm.shapes.models import Message
 from src.swarm.shapes.sessions import SessionSummary
+from src.swarm.told import EventItem, event
 
 _encode = msgspec.json.Encoder().encode
 
@@ -90,32 +90,6 @@ class MessageList(msgspec.Struct, frozen=True, gc=False):
     as_of: str
 
 
-class EventItem(msgspec.Struct, frozen=True, gc=False):
-    """One event of a conversation's log; `data` is the fact itself."""
-
-    conversation_id: str
-    seq: int
-    version: str
-    id: str
-    type: str
-    schema: int
-    actor: str
-    at: datetime
-    data: Raw
-
-
-class PendingItem(msgspec.Struct, frozen=True, gc=False):
-    """An event that the log does not have yet; logged, it comes again with the same `id`."""
-
-    conversation_id: str
-    id: str
-    type: str
-    schema: int
-    actor: str
-    at: datetime
-    data: Raw
-
-
 class EventList(msgspec.Struct, frozen=True, gc=False):
     """Events in order; `next_after` is None at the end of what is logged now."""
 
@@ -166,28 +140,6 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
 def file(one: File, *, repeated: bool = False) -> FileInfo:
     """Return the answer for a file."""
     return FileInfo(**msgspec.structs.asdict(one), repeated=repeated)
-
-
-def event(one: Event) -> EventItem:
-    """Return the answer for one row of the log."""
-    return EventItem(
-        one.aggregate_id,
-        one.version.seq,
-        one.version.token,
-        one.event_id,
-        one.type,
-        one.schema,
-        one.actor,
-        one.at,
-        Raw(one.body),
-    )
-
-
-def pending(one: Event) -> PendingItem:
-    """Return the answer for an event that is only pending."""
-    return PendingItem(
-        one.aggregate_id, one.event_id, one.type, one.schema, one.actor, one.at, Raw(one.body)
-    )
 
 
 def events(rows: Sequence[Event]) -> tuple[EventItem, ...]:

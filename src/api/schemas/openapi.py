@@ -29,6 +29,7 @@ from src.swarm.providers.models import ModelsReport
 from src.swarm.rooms.workers import WorkersReport
 from src.swarm.shapes.commands import BEGINNINGS, OF_HOSTS, Command
 from src.swarm.shapes.models import ConversationState
+from src.swarm.told import EventItem, PendingItem
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -50,8 +51,8 @@ _DOCUMENTED: tuple[type, ...] = (
     answers.SessionKept,
     answers.MessageList,
     answers.SessionList,
-    answers.EventItem,
-    answers.PendingItem,
+    EventItem,
+    PendingItem,
     Change,
     Reset,
     answers.EventList,
