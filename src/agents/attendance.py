@@ -19,6 +19,7 @@ from src.agents.venue import Person, Venue
 from src.agents.voices import Voices
 from src.state.background import background
 from src.state.errors import StateError
+from src.state.models import Event
 from src.swarm.shapes.commands import AddParticipant, Command, NewParticipant, SetParticipantState
 from src.swarm.shapes.models import ConversationState
 
@@ -59,7 +60,7 @@ class Attendance:
 
     async def _follow(self) -> None:
         async for event in self._conversation.changes():
-            if event.startswith("participant_"):
+            if isinstance(event, Event) and event.type.startswith("participant_"):
                 self._look()
 
     async def _keep(

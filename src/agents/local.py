@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from src.swarm.configs.bots import BotConfig, ProviderNames
 from src.swarm.dialogue.room import Room
 from src.swarm.dialogue.stage import Heard, Speech, Spoken, Stage
 from src.swarm.opened import Runtime
+from src.swarm.pending import PendingEvent
 from src.swarm.providers import Sound
 from src.swarm.shapes.codec import decode_command, encode_command
 from src.swarm.shapes.commands import Command
@@ -51,15 +52,20 @@ class LocalConversation:
         checked = decode_command(encode_command(command))
         await self._at_home(self._service.submit_of_room(self.id, checked, key, actor))
 
-    async def changes(self) -> AsyncIterator[str]:
-        after = (await self.state()).version.seq
-        async with opened_in(self._home, self._service.follow(self.id, after=after)) as events:
-            while True:
-                event = await self._at_home(_next(events))
-                if event is None:
-                    return
-                if isinstance(event, Event):
-                    yield event.type
+    async def changes(self) -> AsyncGenerator[Event | PendingEvent, None]:
+        while True:
+            try:
+                after = (await self.state()).version.seq
+                following = self._service.follow(self.id, after=after)
+                async with opened_in(self._home, following) as events:
+                    while (event := await self._at_home(_next(events))) is not None:
+                        yield event
+            except NotFound:
+                return
+            except StateError as error:
+                log.info("room.not_followed_yet", conversation_id=self.id, error=str(error))
+            # They ended since PostgreSQL is on another branch of its history, or could not begin.
+            await asyncio.sleep(_AGAIN_S)
 
     @asynccontextmanager
     async def staged(self, stage: Stage) -> AsyncIterator[LocalFloor]:

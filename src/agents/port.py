@@ -5,12 +5,14 @@ Voice code does not know where that is: here the server's own loop, from a job's
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from src.state.models import Event
 from src.swarm.configs.bots import ProviderNames
 from src.swarm.dialogue.stage import Stage
+from src.swarm.pending import PendingEvent
 from src.swarm.shapes.commands import Command
 from src.swarm.shapes.models import ConversationState
 
@@ -58,8 +60,11 @@ class Conversation(Protocol):
         """
         ...
 
-    def changes(self) -> AsyncIterator[str]:
-        """Give the types of events as they are logged, from now on, without end."""
+    def changes(self) -> AsyncGenerator[Event | PendingEvent, None]:
+        """Give events as they are logged, and pending ones as they are said, from now on.
+
+        They end with the conversation. After a failover of PostgreSQL they go on from then on.
+        """
         ...
 
     def staged(self, stage: Stage) -> AbstractAsyncContextManager[Floor]:
