@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -260,6 +261,59 @@ async def test_what_is_written_in_the_rooms_chat_is_a_turn(member: Member, zoe: 
     question, answer = await turns(member)
     assert (question.author.id, question.text) == ("zoe", "Tutor, good morning!")
     assert answer.author.id == "tutor"
+
+
+async def test_each_bot_shows_its_own_state_as_front_ends_of_livekit_read_it(
+    member: Member, zoe: Person
+) -> None:
+    shown: dict[str, list[str]] = {f"bot-{id}": [] for id in PITCH}
+
+    def changed(attributes: dict[str, str], one: rtc.Participant) -> None:
+        if one.identity in shown and "lk.agent.state" in attributes:
+            shown[one.identity].append(attributes["lk.agent.state"])
+
+    for identity in shown:
+        bot = zoe.room.remote_participants[identity]
+        await eventually(lambda bot=bot: bot.attributes.get("lk.agent.state") == "listening")
+    zoe.room.on("participant_attributes_changed", changed)
+    await zoe.say(HELLO_HZ)
+    await eventually(
+        lambda: shown["bot-scout"][-2:] == ["speaking", "listening"], within_s=15, what="an answer"
+    )
+    assert shown["bot-tutor"] == []
+
+
+async def test_one_scribe_writes_what_each_person_and_each_bot_says(
+    member: Member, zoe: Person, livekit: LiveKitSettings
+) -> None:
+    """Each session that heard Zoe would write her words down; several bots, several times."""
+    written: dict[str, list[str]] = {}
+    reading: set[asyncio.Task[None]] = set()
+
+    async def read(reader: rtc.TextStreamReader, identity: str) -> None:
+        text = await reader.read_all()
+        # One that goes on piece by piece says at its end that it was final.
+        final = (reader.info.attributes or {}).get("lk.transcription_final")
+        if identity.startswith("bot-") or final == "true":
+            written.setdefault(identity, []).append(text)
+
+    def came(reader: rtc.TextStreamReader, identity: str) -> None:
+        reading.add(asyncio.create_task(read(reader, identity)))
+
+    async with joined(*livekit.account, ROOM, "max") as other:
+        await eventually(lambda: "bot-tutor" in other.room.remote_participants)
+        other.room.register_text_stream_handler("lk.transcription", came)
+        await zoe.say(AGAIN_HZ)
+        await eventually(lambda: "bot-tutor" in written, within_s=20, what="the last words")
+        await other.say(HELLO_HZ)
+        await eventually(lambda: len(written.get("bot-scout", ())) == 2, within_s=20)
+        await asyncio.wait(reading, timeout=5)
+    assert written == {
+        "zoe": ["@all again please"],
+        "max": ["Hello there"],
+        "bot-scout": ["I am Scout, your guide."] * 2,
+        "bot-tutor": ["I am Tutor."],
+    }
 
 
 async def test_member_that_is_added_and_removed_comes_and_goes(member: Member, zoe: Person) -> None:
