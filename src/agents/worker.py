@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -21,6 +21,7 @@ from src.agents.errors import NoConversation
 from src.agents.hosting import RoomHost
 from src.agents.livekit_room import LiveKitRoom
 from src.agents.local import LocalConversation
+from src.agents.news import News
 from src.agents.people import named_in
 from src.agents.providers.models import Models
 from src.agents.recording.keeping import KeptAtHome
@@ -61,6 +62,11 @@ class Worker:
         self._home = asyncio.get_running_loop()
         self._stopping = False
         self._lately = deque([0], _SAMPLES)
+        self._news = Counter[str]()
+        """Data messages to rooms, by what became of them."""
+        runtime.status.counted.append(
+            lambda: {f"news_{what}": self._news[what] for what in ("sent", "lost")}
+        )
         self._shelf: Shelf | None = None
         """None without a place for files: nothing is recorded."""
         if runtime.files is not None:
@@ -195,7 +201,8 @@ class Worker:
         self._hosts[task] = host
         try:
             async with self._recorded(job, conversation):
-                is_over = await host.run()
+                async with News(job.room, conversation, self._count_news).told():
+                    is_over = await host.run()
                 # Before the recording ends: that waits for a disk, and the room for its next host.
                 if rooms is not None and room is not None and is_over:
                     await in_loop(self._home, rooms.over(room))
@@ -206,6 +213,10 @@ class Worker:
             log.info("room.left", room=job.room.name, conversation_id=id)
             await connect.aclose()
             job.shutdown("the room is over")
+
+    def _count_news(self, sent: bool) -> None:
+        """From a job's thread: count a data message."""
+        self._home.call_soon_threadsafe(self._news.update, ("sent" if sent else "lost",))
 
     def _recorded(
         self, job: JobContext, conversation: LocalConversation

@@ -85,6 +85,8 @@ SERVER = (
     Named("model_loads", "model_loads", "Models that were loaded for ears, voices and replies"),
     Named("failed_model_loads", "failed_model_loads", "Models that could not be loaded"),
     Named("shared_models", "shared_models", "Times that a model was there already"),
+    Named("news_sent", "room_events_sent", "Events sent to everybody in a room on LiveKit"),
+    Named("news_lost", "room_events_lost", "Those that LiveKit did not take in time"),
     Named("livekit_messages", "livekit_messages", "LiveKit's webhooks of our rooms acted on"),
     Named("pending_turned_away", "pending_turned_away", "Turns that the bounds had no room for"),
 )

@@ -272,9 +272,11 @@ async def test_each_bot_shows_its_own_state_as_front_ends_of_livekit_read_it(
         if one.identity in shown and "lk.agent.state" in attributes:
             shown[one.identity].append(attributes["lk.agent.state"])
 
-    for identity in shown:
-        bot = zoe.room.remote_participants[identity]
-        await eventually(lambda bot=bot: bot.attributes.get("lk.agent.state") == "listening")
+    def listen() -> bool:
+        found = zoe.room.remote_participants
+        return {found[one].attributes.get("lk.agent.state") for one in shown} == {"listening"}
+
+    await eventually(listen, what="bots that listen")
     zoe.room.on("participant_attributes_changed", changed)
     await zoe.say(HELLO_HZ)
     await eventually(
