@@ -18,7 +18,7 @@ import pytest
 from livekit import api, rtc
 
 from src.agents.news import TOPIC
-from src.agents.providers.plugins import Plugins
+from src.agents.providers.models import Models
 from src.agents.settings import RoomsSettings
 from src.agents.worker import Worker
 from src.api.event_stream import frame
@@ -76,7 +76,8 @@ async def member(
         new = Create("c", config=Config(team_id="crew"), participants=bots)
         await member.service.submit_here("c", new, key="create", actor="ada", create=True)
         settings = RoomsSettings(drain_timeout=timedelta(seconds=1))
-        worker = Worker(member.runtime, settings, livekit, Plugins())
+        models = await stack.enter_async_context(Models().running())
+        worker = Worker(member.runtime, settings, livekit, models)
         await stack.enter_async_context(worker.running())
         yield member
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +14,10 @@ from src.agents.providers.models import Models
 from src.agents.providers.phrases import PhraseHearing
 from src.agents.providers.plugins import Plugins
 from src.agents.voices import Voices
-from src.state.models import Version
+from src.state.models import Event, Version
 from src.swarm.configs.bots import ProviderNames
 from src.swarm.dialogue.stage import Stage
+from src.swarm.pending import PendingEvent
 from src.swarm.shapes.commands import Command
 from src.swarm.shapes.models import ConversationState, Participant
 from tests.support.cluster_settings import eventually
@@ -42,7 +43,7 @@ class Talk:
 
     def __init__(self) -> None:
         self.bots = ["scout"]
-        self.events: asyncio.Queue[str] = asyncio.Queue()
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
 
     async def state(self) -> ConversationState:
         return ConversationState(
@@ -66,12 +67,16 @@ class Talk:
     async def submit(self, command: Command, *, key: str, actor: str) -> None:
         raise AssertionError("everybody is a member")
 
-    async def changes(self) -> AsyncIterator[str]:
+    async def changes(self) -> AsyncGenerator[Event | PendingEvent, None]:
         while True:
             yield await self.events.get()
 
     def staged(self, stage: Stage) -> AbstractAsyncContextManager[Floor]:
         raise AssertionError("nobody speaks")
+
+
+def came(bot: str) -> Event:
+    return Event("c", Version(1, 2), f"{bot}-came", "participant_added", 1, b"{}", "zoe", NOW)
 
 
 async def test_bots_come_while_what_people_are_heard_with_is_loaded() -> None:
@@ -81,7 +86,7 @@ async def test_bots_come_while_what_people_are_heard_with_is_loaded() -> None:
         async with Attendance(venue, talk, ears, voices).kept():
             await eventually(lambda: len(voices) == 1, what="a bot")
             talk.bots.append("tutor")
-            talk.events.put_nowait("participant_added")
+            talk.events.put_nowait(came("tutor"))
             await eventually(lambda: len(voices) == 2, what="one more")
             assert not ears.people
             plugins.may_go_on.set()
