@@ -137,6 +137,8 @@ CALLS: list[Call] = [
     lambda swarm: swarm.rooms.delete("r", if_match=1),
     lambda swarm: swarm.rooms.send_swarm("r"),
     lambda swarm: swarm.rooms.swarm("r"),
+    lambda swarm: swarm.rooms.record("r"),
+    lambda swarm: swarm.rooms.recording("r"),
     lambda swarm: swarm.rooms.agent_joined("r", "agent-1", bot_id="ada"),
     lambda swarm: swarm.rooms.token("r", identity="zoe", name="Zoe", attributes={"a": "b"}),
     lambda swarm: swarm.status(),
