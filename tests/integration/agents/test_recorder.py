@@ -134,7 +134,8 @@ async def test_what_a_person_and_a_bot_say_is_on_tape_until(
     hello, answer = next(sound.stretches(PEOPLE)), next(sound.stretches(BOTS))
     assert [hello.hz, answer.hz] == pytest.approx([ZOE_HZ, SCOUT_HZ], abs=15)
     said_s = [sound.seconds_of(PEOPLE, ZOE_HZ), sound.seconds_of(BOTS, SCOUT_HZ)]
-    assert said_s == pytest.approx([0.5, 1.0], abs=0.15)
+    # What is on the way when the recording ends is cut.
+    assert said_s == pytest.approx([0.5, 1.0], abs=0.3)
     assert answer.begins_s - hello.begins_s == pytest.approx(answered_after_s, abs=0.4)
     about = finished.recording
     assert (about.room_id, about.life, about.speakers) == (ROOM, "RM_1", ("zoe", "scout"))
