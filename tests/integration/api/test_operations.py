@@ -153,6 +153,6 @@ async def test_everything_bounded_is_below_its_bound_and_in_the_table(
     assert {name for name, size in sizes.items() if size > bounds[name]} == set()
     assert found["swarmstate_buffer_left_out_total"].keys() == sizes.keys()
     table = OPERATIONS.read_text().partition("## What is bounded")[2].partition("\n## ")[0]
-    # Only servers that host rooms take calls and load models.
-    shown = {name for name, _ in sizes} | {"calls", "models"}
+    # Only servers that host rooms take calls, load models and record.
+    shown = {name for name, _ in sizes} | {"calls", "models", "recordings"}
     assert set(re.findall(r"(?m)^\| `(\w+)` \|", table)) == shown
