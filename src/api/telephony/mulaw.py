@@ -26,8 +26,7 @@ def _encoded(sample: int) -> int:
 
 
 _PCM = [struct.pack("<h", _decoded(code)) for code in range(256)]
-_CODES = bytes(_encoded(sample) for sample in range(-32_768, 32_768, 4))
-"""By the upper 14 bits of a sample: the others make no difference to the code."""
+_CODES = bytes(_encoded(sample) for sample in range(-32_768, 32_768))
 
 
 def decode(codes: bytes) -> bytes:
@@ -38,4 +37,4 @@ def decode(codes: bytes) -> bytes:
 def encode(pcm: bytes) -> bytes:
     """Return PCM of 16 bits, little-endian, as mu-law."""
     samples = struct.unpack(f"<{len(pcm) // 2}h", pcm)
-    return bytes([_CODES[(sample + 32_768) >> 2] for sample in samples])
+    return bytes([_CODES[sample + 32_768] for sample in samples])
