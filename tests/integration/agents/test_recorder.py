@@ -169,7 +169,8 @@ async def test_recording_whose_mark_is_taken_away_ends_and_another_begins_with_i
         await zoe.say(ZOE_HZ, 0.4)
 
     said_s = [sound.seconds_of(PEOPLE, ZOE_HZ) for sound in kept.sounds]
-    assert said_s == pytest.approx([0.4, 0.4], abs=0.15)
+    # What is on the way when the mark goes is in neither.
+    assert said_s == pytest.approx([0.4, 0.4], abs=0.3)
 
 
 async def test_recording_goes_on_and_is_shown_when_its_host_has_connected_anew(
