@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from src.state.buffers import Buffer
@@ -23,7 +23,8 @@ from src.swarm.shapes.models import ConversationState
 _RING_EVENTS = 256
 _RING_BYTES = 1 << 20
 _IDLE_CHECK_S = 5.0
-"""A follower looks for itself this often, should every way of hearing have failed it."""
+"""A follower looks for itself this often, should every way of hearing have failed it; not where
+its conversation is owned, since nobody else can log what it waits for."""
 _RETRY_S = 0.5
 
 
@@ -74,8 +75,15 @@ class _Channel:
 class Feed:
     """Channels by conversation; none is kept without a follower."""
 
-    def __init__(self, event_log: EventLog, pending: PendingRooms) -> None:
+    def __init__(
+        self,
+        event_log: EventLog,
+        pending: PendingRooms,
+        *,
+        owns: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._log = event_log
+        self._owns = owns
         self._pending = pending
         pending.said.append(self._said)
         self._channels: dict[str, _Channel] = {}
@@ -97,6 +105,10 @@ class Feed:
             channel.keep(events)
             channel.newest = max(channel.newest, entry.version.seq)
             channel.wake()
+
+    def owned(self, entry: Entry[ConversationState]) -> None:
+        """Take note of what this server owns from now on: its predecessor may have told nobody."""
+        self.heard(entry.id, entry.version)
 
     def heard(self, conversation_id: str, version: Version) -> None:
         """Wake followers of a conversation that has moved on."""
@@ -180,7 +192,8 @@ class Feed:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(look_again_s):
                         await waiter.wait()
-                look = True
+                unanswered = look_again_s < _IDLE_CHECK_S
+                look = unanswered or waiter.is_set() or not self._owns(conversation_id)
 
     async def _tail(self, conversation_id: str, channel: _Channel, after: int) -> Sequence[Event]:
         # A read begun before something newer was heard of is no answer to who has heard of it.

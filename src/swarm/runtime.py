@@ -201,7 +201,7 @@ async def open_runtime(
             settings.swarm.pending_bounds,
             clock,
         )
-        feed = Feed(event_log, outage.rooms)
+        feed = Feed(event_log, outage.rooms, owns=conversations.holdings.owns)
         stack.push_async_callback(feed.aclose)
         store.listeners.append(feed.heard)
         outbox, position = Outbox(pool), await registry.outbox_end()
@@ -283,7 +283,7 @@ async def open_runtime(
         erasing = Erasing(
             conversations, event_log, shared, told_of, eraser, files, clock, state.pull_deadline
         )
-        conversations.holdings.owned.append(host.owned)
+        conversations.holdings.owned += [feed.owned, host.owned]
         conversations.holdings.gone.append(host.gone)
         for kind in ("bot", "team"):
             config_stores[kind].listeners.append(partial(host.heard, kind))

@@ -261,7 +261,7 @@ class SwarmServer:
             swarm.bounds,
             state.clock,
         )
-        self.feed = Feed(read_log, self.outage.rooms)
+        self.feed = Feed(read_log, self.outage.rooms, owns=conversations.holdings.owns)
         # Never connected: lists are SQL and have their tests on the real thing.
         nowhere = create_async_engine(f"postgresql+asyncpg://nobody@{NOWHERE}/none")
         self.host = Host(
@@ -303,7 +303,11 @@ class SwarmServer:
             ack,
         )
         conversations.logged += [self.feed.logged, self.host.logged, self.approvals.logged]
-        conversations.holdings.owned += [self.host.owned, self.approvals.owned]
+        conversations.holdings.owned += [
+            self.feed.owned,
+            self.host.owned,
+            self.approvals.owned,
+        ]
         conversations.holdings.gone.append(self.host.gone)
         for kind in ("bot", "team"):
             self.configs[kind].listeners.append(partial(self.host.heard, kind))

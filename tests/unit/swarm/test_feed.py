@@ -27,7 +27,9 @@ class Lab:
         self.database = MemoryDatabase()
         self.link = Link(self.database.trip, DurableTierUnavailable)
         event_log = MemoryLog(CONVERSATIONS, self.database, trip=self.link.trip)
-        self.feed = Feed(event_log, PendingRooms(CONVERSATIONS, Bounds(0, 0, 0)))
+        self.owns = False
+        rooms = PendingRooms(CONVERSATIONS, Bounds(0, 0, 0))
+        self.feed = Feed(event_log, rooms, owns=lambda _: self.owns)
 
     def log(self, *seqs: int) -> list[Event]:
         """Have events logged, by whoever owns the conversation."""
@@ -237,6 +239,58 @@ async def test_past_longer_than_a_page_is_read_to_its_end_by_all() -> None:
 
 
 @virtual_time
+async def test_followers_on_an_owner_are_shown_what_its_predecessor_told_nobody() -> None:
+    lab = Lab()
+    follower = lab.follow()
+    await settle()
+    [event] = lab.log(1)
+    lab.owns = True
+    lab.feed.owned(Entry("c", event.version, STATE))
+    await settle()
+    assert follower.seqs == [1]
+    await follower.stop()
+
+
+@virtual_time
+async def test_owner_that_was_told_that_something_was_missed_looks_as_well() -> None:
+    lab = Lab()
+    lab.owns = True
+    follower = lab.follow()
+    await settle()
+    lab.log(1)
+    lab.feed.doubt()
+    await settle()
+    assert follower.seqs == [1]
+    await follower.stop()
+
+
+@virtual_time
+async def test_owner_whose_log_did_not_answer_looks_again_soon() -> None:
+    lab = Lab()
+    lab.owns, lab.link.up = True, False
+    lab.log(1)
+    follower = lab.follow()
+    await settle()
+    lab.link.up = True
+    await advance(1)
+    assert follower.seqs == [1]
+    await follower.stop()
+
+
+@virtual_time
+async def test_who_owns_it_no_more_looks_for_itself_again() -> None:
+    lab = Lab()
+    lab.owns = True
+    follower = lab.follow()
+    await advance(60)
+    lab.owns = False
+    lab.log(1)
+    await advance(5.1)
+    assert follower.seqs == [1]
+    await follower.stop()
+
+
+@virtual_time
 async def test_announcement_during_anothers_read_is_not_answered_by_that_read() -> None:
     """A follower that looks for itself read the log before there was anything to find."""
     lab = Lab()
@@ -283,6 +337,22 @@ async def test_events_of_the_owner_cost_no_read() -> None:
         await settle()
     assert all(follower.seqs == list(range(1, 51)) for follower in followers)
     assert lab.link.trips - before == 0
+    for follower in followers:
+        await follower.stop()
+
+
+@virtual_time
+async def test_quiet_conversation_costs_its_owner_no_read() -> None:
+    lab = Lab()
+    lab.owns = True
+    followers = [lab.follow() for _ in range(10)]
+    await settle()
+    before = lab.link.trips
+    await advance(600)
+    assert lab.link.trips == before
+    lab.log_here(1)
+    await settle()
+    assert [follower.seqs for follower in followers] == [[1]] * 10
     for follower in followers:
         await follower.stop()
 
