@@ -20,7 +20,7 @@ from src.api.auth.principals import Principal, Right, Role
 from src.api.auth.rules import check_read, may_speak, speaker
 from src.api.errors import Forbidden, Unauthorized
 from src.state.records.rooms import Room
-from src.swarm.rooms.protocols import BOT_PREFIX
+from src.swarm.rooms.protocols import AGENT_PREFIX, BOT_PREFIX
 from src.swarm.shapes.models import ConversationState
 
 GUEST_PREFIX = "guest-"
@@ -68,7 +68,9 @@ def admitted(caller: Principal, state: ConversationState, room: Room, wanted: Wa
     if identity != own and not caller.may(Right.WRITE_CONVERSATIONS):
         raise Forbidden("you may enter in your own name only; leave participant_identity out")
     member = state.participant(identity)
-    if identity.startswith(BOT_PREFIX) or (member is not None and member.kind == "bot"):
+    is_bot = member is not None and member.kind == "bot"
+    # By these beginnings everybody in the room knows whose word counts for the swarm's.
+    if is_bot or identity.startswith((BOT_PREFIX, AGENT_PREFIX)):
         raise Forbidden(f"{identity} is a bot's; the worker of its swarm brings it in")
     known = (identity, identity) if member is None else (member.user_id or member.id, member.name)
     return Admission(

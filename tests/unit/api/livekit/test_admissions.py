@@ -69,9 +69,10 @@ def test_a_user_whose_id_is_anothers_participant_enters_as_its_own_one() -> None
     assert (found.identity, found.user_id) == ("p-2", "yan")
 
 
-def test_a_user_whose_id_is_a_bots_does_not_enter_as_that() -> None:
+@pytest.mark.parametrize("id", ["bot-ada", "swarm-1"])
+def test_a_user_whose_id_is_a_bots_does_not_enter_as_that(id: str) -> None:
     with pytest.raises(Forbidden, match="is a bot's"):
-        admitted(caller("bot-ada", Role.ADMIN), conversation(), ROOM, Wanted())
+        admitted(caller(id, Role.ADMIN), conversation(), ROOM, Wanted())
 
 
 @pytest.mark.parametrize("room", [None, ROOM, replace(ROOM, open=True, deleted=True)])
