@@ -194,6 +194,8 @@ def create_app(
 
 
 def _add_routes(app: FastAPI) -> None:
+    # Routes are tried one by one, for each request: first those that every write may come by.
+    app.include_router(internal.router)
     v1 = APIRouter(prefix="/api/v1")
     # Before the conversations' own: /save-turn is no id.
     for room in (turns, sessions, events, history, files, effective_config, conversations):
@@ -210,7 +212,6 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(live.router)
     app.include_router(live.router, prefix="/api/v1")
     app.include_router(operations.router)
-    app.include_router(internal.router)
 
 
 def _front(
