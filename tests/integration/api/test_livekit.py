@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -246,13 +246,9 @@ async def test_an_ended_room_has_nobody_in_it_and_stays_ended(stage: Stage) -> N
             room.on("disconnected", lambda _: out.set())
             ended = await zoe.delete(ROOM)
             await asyncio.wait_for(out.wait(), 10)
-        # LiveKit begins a room for any good token: it is ended as soon as we hear of it, which may
-        # be before they are all the way in.
-        with suppress(rtc.ConnectError):
-            async with stage.inside(token) as room:
-                out = asyncio.Event()
-                room.on("disconnected", lambda _: out.set())
-                await asyncio.wait_for(out.wait(), 20)
+        # LiveKit begins a room anew for any good token. (Not by one here: it is ended as soon as we
+        # hear of it, and whose connection ends half-way tries for a minute.)
+        again = await stage.livekit.room.create_room(api.CreateRoomRequest(name="r-1"))
 
         async def is_over() -> bool:
             return await stage.lives() == []
@@ -262,6 +258,7 @@ async def test_an_ended_room_has_nobody_in_it_and_stays_ended(stage: Stage) -> N
         kept = await zoe.get("/api/v1/conversations/r-1")
 
     assert ended.status_code == 204
+    assert again.sid
     assert [one.status_code for one in gone] == [404, 404]
     assert kept.status_code == 200
 
