@@ -48,7 +48,12 @@ def differences(url: str) -> list[Any]:
         return list(compare_metadata(context, metadata))
 
     async def ask() -> list[Any]:
-        engine = create_async_engine(SQLALCHEMY, async_creator=lambda: asyncpg.connect(url))
+        engine = create_async_engine(
+            SQLALCHEMY,
+            async_creator=lambda: asyncpg.connect(url),
+            # The database ends transactions in which nothing is asked for two seconds.
+            isolation_level="AUTOCOMMIT",
+        )
         try:
             async with engine.connect() as connection:
                 return await connection.run_sync(compare)
