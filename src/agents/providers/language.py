@@ -1,11 +1,13 @@
 """Language models by name: any LiveKit LLM plugin as a provider of replies.
 
-A model is asked in the words of the conversation: its own turns are the assistant's, everybody
-else's the user's with the name in front, and of an interrupted turn only what was heard.
+A model is asked in the words of the conversation: its own turns are the assistant's, with the
+calls of tools that were made in them, everybody else's the user's with the name in front, and of an
+interrupted turn only what was heard.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
@@ -20,8 +22,11 @@ from src.agents.providers.models import Models
 from src.swarm.configs.bots import stage_options
 from src.swarm.providers import Outcome, ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.rules.turns import heard
+from src.swarm.shapes import free_json
 from src.swarm.shapes.models import ConversationState, Message, Tool
 
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What every model takes for the name of a tool."""
 STEPS = 3
 """How often a model is asked again after it called tools without a word."""
 
@@ -92,9 +97,34 @@ def written(request: ReplyRequest) -> llm.ChatContext:
     """Return the conversation as a model reads it, the turn to answer included."""
     context = llm.ChatContext.empty()
     context.add_message(role="system", content=instructions(request))
-    for _, role, text in turns_of(request):
+    for turn, role, text in turns_of(request):
+        if role == "assistant":
+            context.items += _calls(turn, len(context.items))
         context.add_message(role=role, content=text)
     return context
+
+
+def _calls(turn: Message, first: int) -> Iterator[llm.ChatItem]:
+    """Give the calls of tools within a turn, each with its result: models refuse one without it.
+
+    They are numbered from `first`, since the ids that others gave them are not for every model.
+    """
+    for number, use in enumerate(turn.tool_calls, first):
+        result = free_json.read(use.result)
+        if result is None or not _TOOL_NAME.fullmatch(use.name):
+            continue
+        failed = isinstance(result, dict) and result.keys() == {"error"}
+        told = result["error"] if failed else result
+        call_id = f"call_{number}"
+        yield llm.FunctionCall(
+            call_id=call_id, name=use.name, arguments=bytes(use.arguments).decode()
+        )
+        yield llm.FunctionCallOutput(
+            call_id=call_id,
+            name=use.name,
+            output=told if isinstance(told, str) else free_json.write(told).decode(),
+            is_error=failed,
+        )
 
 
 def turns_of(request: ReplyRequest) -> Iterator[tuple[Message, Literal["assistant", "user"], str]]:

@@ -18,9 +18,11 @@ from src.swarm.providers import Outcome, ReplyPart, ReplyRequest, Text, ToolCall
 from src.swarm.rules.lessons import teaching
 from src.swarm.rules.tools import BUILT_IN
 from src.swarm.shapes.config import Config, LlmConfig
+from src.swarm.shapes.models import ToolUse
 from tests.support.anthropic_server import anthropic_server, text, use
 from tests.support.asking import HELLO, NAME, message, request
 from tests.support.openai_server import OpenAiServer, call, openai_server
+from tests.unit.swarm.given import raw
 from tests.unit.swarm.rules.teaching import taught
 
 # As a server does it: a plugin can be loaded by the main thread alone.
@@ -77,6 +79,39 @@ async def test_model_reads_who_it_is_and_who_said_what(
         ("user", "[Tutor] I was"),
         ("user", "[Zoe] Scout?"),
     ]
+
+
+async def test_model_reads_the_calls_of_its_earlier_turns_each_with_its_result_or_not_at_all(
+    server: OpenAiServer, model: LanguageModel
+) -> None:
+    server.replies = [[{"content": "Yes."}]]
+    uses = (
+        ToolUse("t:1", "weather", raw({"at": "sea"}), raw("rain")),
+        ToolUse("t:2", "weather", raw({"at": "town"})),
+        ToolUse("t:3", "look it up", result=raw(1)),
+        ToolUse("t:4", "tides", result=raw({"error": "no such place"})),
+    )
+    turns = (
+        replace(message("1", "tutor", "bot", "It rains."), tool_calls=uses),
+        replace(message("2", "scout", "bot", "It does."), tool_calls=uses),
+        message("3", "zoe", "person", "Scout?"),
+    )
+    await parts(model, request(*turns))
+    [asked] = server.asked
+    others, *calls, answer, last = asked["messages"][1:]
+    assert [one["content"] for one in (others, answer, last)] == [
+        "[Tutor] It rains.",
+        "It does.",
+        "[Zoe] Scout?",
+    ]
+    made = [one for call in calls for one in call.get("tool_calls", ())]
+    told = {one["tool_call_id"]: one["content"] for one in calls if one["role"] == "tool"}
+    assert [(one["function"]["name"], told[one["id"]]) for one in made] == [
+        ("weather", "rain"),
+        ("tides", "no such place"),
+    ]
+    assert made[0]["function"]["arguments"] == '{"at":"sea"}'
+    assert len(told) == 2
 
 
 async def test_model_of_a_lesson_reads_what_it_teaches(
