@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
+from itertools import count
 from typing import Any, Literal
 
 import msgspec
@@ -97,25 +98,26 @@ def written(request: ReplyRequest) -> llm.ChatContext:
     """Return the conversation as a model reads it, the turn to answer included."""
     context = llm.ChatContext.empty()
     context.add_message(role="system", content=instructions(request))
+    numbers = count(1)
     for turn, role, text in turns_of(request):
         if role == "assistant":
-            context.items += _calls(turn, len(context.items))
+            context.items += _calls(turn, numbers)
         context.add_message(role=role, content=text)
     return context
 
 
-def _calls(turn: Message, first: int) -> Iterator[llm.ChatItem]:
+def _calls(turn: Message, numbers: Iterator[int]) -> Iterator[llm.ChatItem]:
     """Give the calls of tools within a turn, each with its result: models refuse one without it.
 
-    They are numbered from `first`, since the ids that others gave them are not for every model.
+    They have `numbers` for ids: those that others gave them are not for every model.
     """
-    for number, use in enumerate(turn.tool_calls, first):
+    for use in turn.tool_calls:
         result = free_json.read(use.result)
         if result is None or not _TOOL_NAME.fullmatch(use.name):
             continue
         failed = isinstance(result, dict) and result.keys() == {"error"}
         told = result["error"] if failed else result
-        call_id = f"call_{number}"
+        call_id = f"call_{next(numbers)}"
         yield llm.FunctionCall(
             call_id=call_id, name=use.name, arguments=bytes(use.arguments).decode()
         )

@@ -114,6 +114,23 @@ async def test_model_reads_the_calls_of_its_earlier_turns_each_with_its_result_o
     assert len(told) == 2
 
 
+async def test_no_two_calls_of_earlier_turns_have_one_id(
+    server: OpenAiServer, model: LanguageModel
+) -> None:
+    """Also where calls without a result are left out between them."""
+    server.replies = [[{"content": "Yes."}]]
+    unknown, known = ToolUse("a", "tides"), ToolUse("b", "tides", result=raw("high"))
+    turns = (
+        replace(message("1", "scout", "bot", "High."), tool_calls=(*[unknown] * 4, known)),
+        replace(message("2", "scout", "bot", "Still."), tool_calls=(known, known)),
+        message("3", "zoe", "person", "Scout?"),
+    )
+    await parts(model, request(*turns))
+    [asked] = server.asked
+    told = [one["tool_call_id"] for one in asked["messages"] if one["role"] == "tool"]
+    assert len(told) == len(set(told)) == 3
+
+
 async def test_model_of_a_lesson_reads_what_it_teaches(
     server: OpenAiServer, model: LanguageModel
 ) -> None:
