@@ -64,8 +64,31 @@ async def _request(model: Loaded, context: AbstractAsyncContextManager[_T]) -> A
             yield stream
 
 
-class SharedVoice(tts.TTS):  # type: ignore[type-arg]  # the parameter is a plugin's own event
-    """A shared TTS; `aclose` gives up its use."""
+class _View:
+    """What a session asks of any shared model, an STT or a TTS; `aclose` gives up its use."""
+
+    shared: Loaded
+    _lease: Lease
+
+    @property
+    def model(self) -> str:
+        name: str = self.shared.made.model
+        return name
+
+    @property
+    def provider(self) -> str:
+        name: str = self.shared.made.provider
+        return name
+
+    def prewarm(self) -> None:
+        self.shared.prewarm()
+
+    async def aclose(self) -> None:
+        self._lease.release()
+
+
+class SharedVoice(_View, tts.TTS):  # type: ignore[type-arg]  # the parameter is a plugin's own event
+    """A shared TTS."""
 
     def __init__(self, lease: Lease, model: Loaded) -> None:
         made: tts.TTS = model.made  # type: ignore[type-arg]
@@ -74,15 +97,7 @@ class SharedVoice(tts.TTS):  # type: ignore[type-arg]  # the parameter is a plug
             sample_rate=made.sample_rate,
             num_channels=made.num_channels,
         )
-        self._lease, self.shared, self._made = lease, model, made
-
-    @property
-    def model(self) -> str:
-        return self._made.model
-
-    @property
-    def provider(self) -> str:
-        return self._made.provider
+        self._lease, self.shared = lease, model
 
     def synthesize(
         self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
@@ -93,12 +108,6 @@ class SharedVoice(tts.TTS):  # type: ignore[type-arg]  # the parameter is a plug
         self, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
     ) -> tts.SynthesizeStream:
         return _SynthesisStream(tts=self, conn_options=conn_options)
-
-    def prewarm(self) -> None:
-        self.shared.prewarm()
-
-    async def aclose(self) -> None:
-        self._lease.release()
 
     def begin(self, emitter: tts.AudioEmitter, *, stream: bool) -> None:
         """Say what sound comes."""
@@ -164,23 +173,15 @@ def _push(emitter: tts.AudioEmitter, sound: tts.SynthesizedAudio) -> None:
     emitter.push_frame(sound.frame)
 
 
-class SharedHearing(stt.STT):  # type: ignore[type-arg]  # the parameter is a plugin's own event
-    """A shared STT; `aclose` gives up its use."""
+class SharedHearing(_View, stt.STT):  # type: ignore[type-arg]  # the parameter is a plugin's own event
+    """A shared STT."""
 
     def __init__(self, lease: Lease, model: Loaded) -> None:
         made: stt.STT = model.made  # type: ignore[type-arg]
         # What a session lets its STT know besides sound would be known to all who share it.
         capabilities = replace(made.capabilities, keyterms=False, chat_context=False)
         super().__init__(capabilities=capabilities)
-        self._lease, self.shared, self._made = lease, model, made
-
-    @property
-    def model(self) -> str:
-        return self._made.model
-
-    @property
-    def provider(self) -> str:
-        return self._made.provider
+        self._lease, self.shared = lease, model
 
     async def _recognize_impl(
         self,
@@ -193,7 +194,7 @@ class SharedHearing(stt.STT):  # type: ignore[type-arg]  # the parameter is a pl
             async with self.shared.used():
                 options = _once(conn_options)
                 return await self.shared.call(
-                    self._made.recognize(buffer, language=language, conn_options=options)
+                    self.shared.made.recognize(buffer, language=language, conn_options=options)
                 )
 
     def stream(
@@ -203,12 +204,6 @@ class SharedHearing(stt.STT):  # type: ignore[type-arg]  # the parameter is a pl
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> stt.RecognizeStream:
         return _Recognition(self, language, conn_options)
-
-    def prewarm(self) -> None:
-        self.shared.prewarm()
-
-    async def aclose(self) -> None:
-        self._lease.release()
 
 
 class _Recognition(stt.RecognizeStream):
