@@ -10,7 +10,7 @@ from src.agents.local import LocalConversation
 from src.state.models import Event
 from src.swarm.opened import Runtime
 from src.swarm.shapes.commands import Delete
-from tests.support.clock import settle, virtual_time
+from tests.support.clock import advance, settle, virtual_time
 from tests.support.rooms import Swarm, SwarmServer
 
 
@@ -37,7 +37,7 @@ async def test_changes_go_on_after_postgresql_has_failed_over_and_end_with_the_c
         await server.say("one")
         await settle()
         server.feed.branched()
-        await asyncio.sleep(1)
+        await advance(1)
         await server.say("two")
         await settle()
         assert heard == ["message_added", "message_added"]
